@@ -1,0 +1,54 @@
+"""What holds for every test: its own empty folder, its own store, no setting from outside, nothing left behind."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from pathlib import Path
+
+import pytest
+from hypothesis import settings
+
+ROOT = Path(__file__).resolve().parent.parent
+
+# A shared machine may stop for a second in the middle of an example: that is no failure.
+settings.register_profile("mlsdk", deadline=None, print_blob=True)
+settings.register_profile("thorough", parent=settings.get_profile("mlsdk"), max_examples=2000)
+settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "mlsdk"))
+
+
+def pytest_configure() -> None:
+    """Refuse to run below a store that is already there: an embedded store is found by walking up."""
+    for folder in (Path(tempfile.gettempdir()).resolve() / "x").parents:
+        if (folder / ".mlsdk").exists():
+            pytest.exit(f"{folder / '.mlsdk'} lies above the tests' temporary folders; remove it, or set TMPDIR", 2)
+
+
+@pytest.fixture(autouse=True)
+def _own_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Run each test in its own empty folder, hence with its own store, and with no setting from outside."""
+    from mlsdk import config
+
+    for name in os.environ:
+        if name.startswith("MLSDK_"):
+            monkeypatch.delenv(name)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(config, "_configured", {})
+    monkeypatch.setattr(config, "_files", {})
+
+
+@pytest.fixture
+def root() -> Path:
+    """The root of the repository."""
+    return ROOT
+
+
+def require(found: object, what: str) -> None:
+    """Go on only if something from outside Python is there; with `CI=true` its absence fails instead of skipping.
+
+    >>> require(shutil.which("git"), "git")
+    """
+    if not found and os.environ.get("CI") == "true":
+        pytest.fail(f"{what} is missing, and CI=true says that everything must run")
+    if not found:
+        pytest.skip(f"{what} is missing")
