@@ -1,0 +1,100 @@
+"""Captures: plain functions that record facts about a run. This table is the whole extension point.
+
+A capture takes a `Context` and returns a mapping of facts, or None where it cannot know. Some run in the caller before the body (what could
+change under a later look), the others beside, in the companion. Strangers join by an entry point of the group `mlsdk.captures`
+(runs beside) or by handing a function to `capture=` (runs before); their facts are found under `env.<name>`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import NamedTuple
+
+from mlsdk.errors import UsageError
+
+
+class Context(NamedTuple):
+    """What a capture may look at."""
+
+    folder: str
+    """Working directory of the run."""
+
+
+Function = Callable[[Context], Mapping[str, object] | None]
+
+
+class Capture(NamedTuple):
+    """One line of the table."""
+
+    name: str
+    kind: str
+    """Kind of its facts: `code`, `env`, `hardware`."""
+    beside: bool
+    """Whether it runs in the companion rather than before the body."""
+    function: str | Function
+    """A function, or where to import it: `module:name`."""
+
+    def __call__(self, where: Context) -> Mapping[str, object] | None:
+        """Take the facts."""
+        if not isinstance(self.function, str):
+            return self.function(where)
+        from importlib import import_module
+
+        module, _, name = self.function.partition(":")
+        found: Function = getattr(import_module(module), name)
+        return found(where)
+
+
+BUILT_IN = {
+    capture.name: capture
+    for capture in (
+        Capture("process", "code", False, "mlsdk.capture.process:capture"),
+        Capture("python", "env", False, "mlsdk.capture.python:capture"),
+        Capture("host", "hardware", False, "mlsdk.capture.host:capture"),
+        Capture("git", "code", True, "mlsdk.capture.git:capture"),
+    )
+}
+
+
+def chosen(capture: object) -> list[Capture]:
+    """The captures meant by a `capture=` argument or setting: None for all built in, names, functions, () for none.
+
+    Raises:
+        UsageError: an unknown name, or something that is neither a name nor a function.
+    """
+    if capture is None:
+        return list(BUILT_IN.values())
+    if isinstance(capture, str):
+        capture = () if capture == "none" else [name.strip() for name in capture.split(",") if name.strip()]
+    if callable(capture) or not isinstance(capture, (list, tuple, set, frozenset)):
+        capture = (capture,)
+    return [_one(entry) for entry in capture]
+
+
+def _one(entry: object) -> Capture:
+    if isinstance(entry, str):
+        return BUILT_IN.get(entry) or strangers(entry)[entry]
+    if callable(entry):
+        return Capture(getattr(entry, "__name__", type(entry).__name__), "env", False, entry)
+    raise UsageError(f"capture= takes names of captures or functions, not {entry!r}; known names: {', '.join(BUILT_IN)}")
+
+
+def strangers(needed: str | None = None) -> dict[str, Capture]:
+    """Captures that other packages offer by entry point.
+
+    Raises:
+        UsageError: `needed` is not among them.
+    """
+    from importlib.metadata import entry_points
+
+    found = {point.name: Capture(point.name, "env", True, point.value) for point in entry_points(group="mlsdk.captures")}
+    if needed is not None and needed not in found:
+        raise UsageError(f"there is no capture {needed!r}; known: {', '.join([*BUILT_IN, *found])}")
+    return found
+
+
+def facts_of(capture: Capture, found: Mapping[str, object]) -> dict[str, Mapping[str, object]]:
+    """What a capture found as facts by kind; a stranger's are grouped under its name."""
+    if capture.name in BUILT_IN:
+        return {capture.kind: found}
+    return {capture.kind: {capture.name: dict(found)}}

@@ -1,0 +1,109 @@
+"""Seeing that a companion is there, from the training process: microseconds when it is, a few milliseconds when it must be started."""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+
+from mlsdk import config
+from mlsdk.log.identity import writer_identity
+
+_START = """
+import os, sys
+os.closerange(3, 65536)
+sys.path += {path!r}
+from mlsdk.companion.serve import main
+main({root!r}, {place!r})
+"""
+
+_SHELL = "/bin/sh"
+_STARTING_S = 3.0
+"""A companion that was started less than this ago may not have its lock yet."""
+
+_started: dict[str, float] = {}
+
+
+def lock_path(root: str, place: str) -> str:
+    """The file that a place's companion holds locked."""
+    return os.path.join(root, "companions", f"{place}.lock")
+
+
+def is_present(root: str, place: str) -> bool:
+    """Whether a companion serves this store for a place on this host."""
+    try:
+        import fcntl
+
+        descriptor = os.open(lock_path(root, place), os.O_RDWR | os.O_CLOEXEC)
+    except (ImportError, OSError):
+        return False
+    try:
+        # POSIX locks are not handed on by fork, so that a child made in this very moment cannot hold it
+        fcntl.lockf(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        return True
+    finally:
+        os.close(descriptor)
+    return False
+
+
+def ensure(root: str) -> bool:
+    """See that a companion is there or on its way; False if there can be none."""
+    if not config.flag("companion"):
+        return False
+    place = str(writer_identity()["place"])
+    if is_present(root, place):
+        return True
+    now = time.monotonic()
+    if now - _started.get(root, -_STARTING_S) < _STARTING_S:
+        return True
+    if not _spawn(root, place):
+        return False
+    _started[root] = now
+    return True
+
+
+def is_missing(root: str) -> bool:
+    """Whether no companion serves this process, though there was time for one to come."""
+    late = time.monotonic() - _started.get(root, -_STARTING_S) > _STARTING_S
+    return late and not is_present(root, str(writer_identity()["place"]))
+
+
+def _spawn(root: str, place: str) -> bool:
+    """Start a companion that is no child of this process.
+
+    A shell puts it into the background and ends at once: it survives Ctrl-C, and `os.wait` of the training never meets it.
+    """
+    if not hasattr(os, "posix_spawn") or not os.access(_SHELL, os.X_OK) or not sys.executable:
+        return False
+    folder = os.path.join(root, "companions")
+    code = _START.format(path=_import_path(), root=root, place=place)
+    command = '"$@" </dev/null >/dev/null 2>>"$0" &'
+    arguments = [_SHELL, "-c", command, os.path.join(folder, f"{place}.err"), sys.executable, "-I", "-c", code]
+    try:
+        os.makedirs(folder, exist_ok=True)
+        try:
+            pid = os.posix_spawn(_SHELL, arguments, dict(os.environ), setsid=True)
+        except NotImplementedError:
+            pid = os.posix_spawn(_SHELL, arguments, dict(os.environ))
+    except OSError:
+        return False
+    try:
+        os.waitpid(pid, 0)
+    except ChildProcessError:  # SIGCHLD is ignored here; the shell ends all the same
+        return True
+    return True
+
+
+def _import_path() -> list[str]:
+    """What the companion, started without the user's environment, needs to find mlsdk and the packages it uses."""
+    here = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+    installed = [path for path in sys.path if path.rstrip(os.sep).endswith(("site-packages", "dist-packages"))]
+    return [*installed, here]
+
+
+def work_here(root: str, run: str, writer: str, owed: str) -> None:
+    """Do a companion's work for one log in this process, because there is none."""
+    from mlsdk.companion.charge import serve_here
+
+    serve_here(root, run, writer, owed)

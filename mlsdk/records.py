@@ -1,0 +1,221 @@
+"""The vocabulary: frozen records that queries return. Times are aware UTC, durations seconds, sizes bytes."""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import BinaryIO, Protocol
+
+import attrs
+
+Number = int | float
+"""A metric value: a 64-bit float, or an integer exact to 64 bits."""
+
+
+class RunStatus(str, enum.Enum):
+    """What became of a run; derived when it is read, never stored as a final word by a process that might die."""
+
+    RUNNING = "running"
+    FINISHED = "finished"
+    FAILED = "failed"
+    INTERRUPTED = "interrupted"
+    KILLED = "killed"
+    LOST = "lost"
+
+    def __str__(self) -> str:
+        return self.value
+
+
+@attrs.frozen
+class MetricSummary:
+    """One metric of one run in seven numbers.
+
+    `last` is the value logged latest (or returned by the function), whatever its step. The others speak of the
+    recorded history; they are None where there is none. NaN does not count for `min`, `max` and `mean`, but does for `count`.
+    """
+
+    last: Number
+    min: Number | None = None
+    max: Number | None = None
+    mean: float | None = None
+    count: int = 0
+    min_step: int | None = None
+    max_step: int | None = None
+    last_step: int | None = None
+
+
+@attrs.frozen(eq=False)
+class Series:
+    """The history of one metric, in the order in which it was logged.
+
+    `steps` (int64), `values` (float64, int64 or uint64) and `times` (int64, nanoseconds since 1970 UTC) are one-dimensional,
+    of the same length: numpy arrays where numpy is installed, the standard library's `array.array` otherwise.
+    """
+
+    name: str
+    steps: Sequence[int]
+    values: Sequence[Number]
+    times: Sequence[int]
+
+    def __len__(self) -> int:
+        return len(self.steps)
+
+
+@attrs.frozen
+class Artifact:
+    """Bytes that a run put away. A folder is one artifact whose `files` name the parts by relative path."""
+
+    name: str
+    digest: str
+    size_bytes: int
+    files: Mapping[str, str] = attrs.field(factory=dict)
+
+
+@attrs.frozen
+class Dataset:
+    """Data that a run used. `digest` is of the bytes, where the data are a file; None where nothing is claimed."""
+
+    name: str
+    description: str
+    digest: str | None = None
+    size_bytes: int | None = None
+    path: str | None = None
+
+
+@attrs.frozen
+class Problem:
+    """Something that mlsdk could not do, or a reader should know: never silent, never fatal."""
+
+    kind: str
+    message: str
+    at: datetime
+    count: int = 1
+
+    def __str__(self) -> str:
+        return f"{self.kind}: {self.message}"
+
+
+@attrs.frozen
+class Change:
+    """A param that was set again to another value."""
+
+    param: str
+    old: object
+    new: object
+    at: datetime
+
+
+class RunSource(Protocol):
+    """Where a `Run` looks up what is too large to carry: its store."""
+
+    def series(self, run: str, metric: str, rank: int | str | None) -> Series: ...
+
+    def open_blob(self, digest: str) -> BinaryIO: ...
+
+    def children(self, run: str) -> tuple[str, ...]: ...
+
+
+@attrs.frozen(eq=False)
+class Run:
+    """A run as a query returned it: frozen; ask again for what happened since.
+
+    Two records are equal when they are of the same run.
+    """
+
+    id: str
+    name: str
+    experiment: str
+    status: RunStatus
+    started_at: datetime
+    ended_at: datetime | None = None
+    duration_s: float | None = None
+    params: Mapping[str, object] = attrs.field(factory=dict)
+    metrics: Mapping[str, MetricSummary] = attrs.field(factory=dict)
+    tags: Mapping[str, object] = attrs.field(factory=dict)
+    datasets: Mapping[str, Dataset] = attrs.field(factory=dict)
+    artifacts: Mapping[str, Artifact] = attrs.field(factory=dict)
+    code: Mapping[str, object] = attrs.field(factory=dict)
+    environment: Mapping[str, object] = attrs.field(factory=dict)
+    hardware: Mapping[str, object] = attrs.field(factory=dict)
+    parent: str | None = None
+    problems: tuple[Problem, ...] = ()
+    changes: tuple[Change, ...] = ()
+    note: str | None = None
+    error: Mapping[str, object] | None = None
+    host: str | None = None
+    user: str | None = None
+    deleted: bool = False
+    ranks: Mapping[str, Mapping[str, MetricSummary]] = attrs.field(factory=dict)
+    """Metrics of the other writers by role: `rank 1`, `worker`."""
+    order: int = 0
+    """The highest order key seen in its logs: what is written next comes after it."""
+    _source: RunSource | None = attrs.field(default=None, repr=False, alias="source")
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Run) and other.id == self.id
+
+    def __hash__(self) -> int:
+        return hash(self.id)
+
+    @property
+    def short_id(self) -> str:
+        """The last eight characters of the id: what people type."""
+        return self.id[-8:]
+
+    @property
+    def children(self) -> tuple[str, ...]:
+        """Ids of the runs that were started inside this one, oldest first."""
+        return self._store().children(self.id)
+
+    def history(self, metric: str, rank: int | str | None = None) -> Series:
+        """Every recorded point of a metric.
+
+        Args:
+            metric: the name under which it was logged.
+            rank: whose points: None for the main process (or rank 0), a rank's number, or `"worker"`.
+
+        Raises:
+            NotFoundError: this run has no such metric; the message names the nearest one.
+        """
+        return self._store().series(self.id, metric, rank)
+
+    def open(self, artifact: str) -> BinaryIO:
+        """Open an artifact for reading; its digest is checked before the first byte is handed out.
+
+        A file inside a folder artifact is named `folder/path/in/it`.
+
+        Raises:
+            NotFoundError: this run has no such artifact.
+            DigestError: the stored bytes are not those that were logged.
+        """
+        return self._store().open_blob(self._digest_of(artifact))
+
+    def _digest_of(self, name: str) -> str:
+        if name in self.artifacts and not self.artifacts[name].files:
+            return self.artifacts[name].digest
+        for artifact in self.artifacts.values():
+            for path, digest in artifact.files.items():
+                if f"{artifact.name}/{path}" == name:
+                    return digest
+        from mlsdk.errors import NotFoundError
+
+        known = [f"{a.name}/{path}" for a in self.artifacts.values() for path in a.files]
+        known += [a.name for a in self.artifacts.values() if not a.files]
+        shown = ", ".join(sorted(known)[:20]) or "none"
+        raise NotFoundError(f"run {self.short_id} has no artifact {name!r}; it has: {shown}")
+
+    def _store(self) -> RunSource:
+        if self._source is None:
+            from mlsdk.errors import NotFoundError
+
+            raise NotFoundError(f"run {self.short_id} was made without a store; read it with mlsdk.get_run({self.id!r})")
+        return self._source
+
+
+@attrs.frozen
+class Page:
+    """A part of a query's answer: the runs, and what to hand to `find(after=...)` for the next part (None: no more)."""
+
+    runs: tuple[Run, ...]
+    after: str | None = None

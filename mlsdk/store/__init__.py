@@ -1,0 +1,57 @@
+"""Stores: three small seams (`seams.py`), their implementations, and opening one by its URI."""
+
+from __future__ import annotations
+
+from types import MappingProxyType
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from mlsdk.store.base import Store
+
+SCHEMES = MappingProxyType(
+    {
+        "file": "mlsdk.store.base:open_file",
+        "memory": "mlsdk.store.base:open_memory",
+    }
+)
+"""Scheme of a URI and the function that opens such a store. Other packages join by the entry-point group `mlsdk.stores`."""
+
+_opened: dict[str, Store] = {}
+
+
+def open_store(uri: str | None = None) -> Store:
+    """Open a store for reading and finding; the same object for the same URI.
+
+    Args:
+        uri: `file:` with a folder, `memory:` with a name, a plain folder; by default the store that the settings say.
+
+    Raises:
+        StoreError: no such kind of store, or it cannot be opened.
+
+    >>> store = open_store("memory:docs")
+    >>> store.find().runs
+    ()
+    """
+    from mlsdk.config import store_uri
+
+    wanted = store_uri(uri)
+    store = _opened.get(wanted)
+    if store is None:
+        store = _opened[wanted] = _opener(wanted.partition(":")[0])(wanted)
+    return store
+
+
+def _opener(scheme: str):  # type: ignore[no-untyped-def]  # noqa: ANN202 - a callable by name
+    from importlib import import_module
+    from importlib.metadata import entry_points
+
+    from mlsdk.errors import StoreError
+
+    if scheme in SCHEMES:
+        module, _, name = SCHEMES[scheme].partition(":")
+        return getattr(import_module(module), name)
+    for point in entry_points(group="mlsdk.stores"):
+        if point.name == scheme:
+            return point.load()
+    known = [*SCHEMES, *(point.name for point in entry_points(group="mlsdk.stores"))]
+    raise StoreError(f"there is no store for {scheme!r} URIs; known: {', '.join(sorted(known))}")

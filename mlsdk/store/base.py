@@ -1,0 +1,153 @@
+"""A store: logs, blobs and catalog together."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+
+from mlsdk.errors import AmbiguousError, NotFoundError, StoreError
+from mlsdk.log.filesystem import filesystem_of, is_network
+from mlsdk.query.evaluate import Tree
+from mlsdk.query.tree import Order
+from mlsdk.records import Page, Run
+from mlsdk.store.blobs import FileBlobs
+from mlsdk.store.files import FileLogs
+from mlsdk.store.layout import Layout
+from mlsdk.store.markers import refresh
+from mlsdk.store.memory import shelf
+from mlsdk.store.seams import Blobs, Logs
+from mlsdk.store.sqlite import SQLiteCatalog
+
+
+class Store:
+    """The three seams of one place, and what is done with them together.
+
+    Attributes:
+        uri: what it was opened by.
+        logs: the truth.
+        blobs: artifacts and long values.
+        catalog: a view of the logs, for finding.
+        layout: the folder, where there is one.
+    """
+
+    def __init__(self, uri: str, logs: Logs, blobs: Blobs, catalog: SQLiteCatalog, catch_up: Callable[[], None], layout: Layout | None = None) -> None:
+        self.uri = uri
+        self.logs = logs
+        self.blobs = blobs
+        self.catalog = catalog
+        self.layout = layout
+        self._catch_up = catch_up
+
+    def __repr__(self) -> str:
+        return f"<Store {self.uri}>"
+
+    def refresh(self) -> None:
+        """Bring the catalog up to date with the logs."""
+        self._catch_up()
+
+    def find(self, query: Tree | None = None, order: Order = (), after: str | None = None, limit: int | None = None) -> Page:
+        """Runs that fit, up to date; see `Catalog.find`."""
+        self.refresh()
+        return self.catalog.find(query, order, after, limit)
+
+    def find_one(self, which: str) -> Run:
+        """A run by its id, a beginning or end of it, its name, or `latest`.
+
+        Raises:
+            NotFoundError: there is none.
+            AmbiguousError: several fit; the message lists them.
+        """
+        from mlsdk.query.tree import Compare
+
+        self.refresh()
+        which = str(which)
+        if which == "latest":
+            page = self.catalog.find(limit=1)
+            if not page.runs:
+                raise NotFoundError(f"the store {self.uri} has no runs yet")
+            return page.runs[0]
+        if len(which) == 32:
+            return self._get(which)
+        ids: list[str] = []
+        if which and set(which) <= set("0123456789abcdef"):
+            ids = self.catalog.matching_ids(end=which) or self.catalog.matching_ids(beginning=which)
+        if not ids:
+            ids = [run.id for run in self.catalog.find(Compare(("name",), "=", which), limit=20).runs]
+        if not ids:
+            raise NotFoundError(self._nothing_called(which))
+        if len(ids) > 1:
+            shown = ", ".join(f"{run.name} ({run.short_id})" for run in map(self.catalog.get, ids[:5]))
+            raise AmbiguousError(f"{which!r} fits {len(ids)}{'+' if len(ids) == 20 else ''} runs: {shown}; type more of the id", tuple(ids))
+        return self.catalog.get(ids[0])
+
+    def _get(self, run: str) -> Run:
+        try:
+            return self.catalog.get(run)
+        except NotFoundError:
+            raise NotFoundError(f"the store {self.uri} has no run {run}") from None
+
+    def _nothing_called(self, which: str) -> str:
+        from mlsdk.query.names import suggest
+
+        names = [run.name for run in self.catalog.find(limit=200).runs]
+        near = suggest(which, names)
+        hint = f"; did you mean {near[0]!r}?" if near else "; `mlsdk ls` shows what is there"
+        return f"no run has the id or name {which!r} in {self.uri}{hint}"
+
+
+def open_file(uri: str) -> Store:
+    """The store in a folder. Nothing is made: a folder that is not there has no runs.
+
+    Raises:
+        NewerFormatError: made by a newer mlsdk.
+    """
+    from mlsdk.store.target import file_root
+
+    layout = Layout(file_root(uri.partition(":")[2]))
+    there = layout.check()
+    logs, blobs = FileLogs(layout), FileBlobs(layout.blobs)
+    path = catalog_path(layout) if there else ":memory:"
+    catalog = SQLiteCatalog(path, logs, blobs)
+    seen: dict[str, set[str]] = {}
+
+    def catch_up() -> None:
+        if catalog.path == ":memory:" and layout.check():
+            catalog.relocate(catalog_path(layout))
+        try:
+            refresh(layout, catalog, seen)
+        except StoreError:
+            if catalog.path == ":memory:":
+                raise
+            catalog.relocate(":memory:")  # the file cannot be written (read-only, full): a view in memory serves as well
+            seen.clear()
+            refresh(layout, catalog, seen)
+
+    return Store(uri, logs, blobs, catalog, catch_up, layout)
+
+
+def catalog_path(layout: Layout) -> str:
+    """Where the catalog of a folder is kept: in it; for one on a network file system, in this user's cache folder; `:memory:` if it may not be
+    written.
+    """
+    if not os.access(layout.root, os.W_OK):
+        return ":memory:"
+    if not is_network(filesystem_of(layout.root)):
+        return os.path.join(layout.root, "catalog.db")
+    import hashlib
+
+    cache = os.environ.get("XDG_CACHE_HOME") or os.path.join(os.path.expanduser("~"), ".cache")
+    folder = os.path.join(cache, "mlsdk")
+    os.makedirs(folder, exist_ok=True)
+    return os.path.join(folder, f"{hashlib.sha256(layout.root.encode()).hexdigest()[:16]}.db")
+
+
+def open_memory(uri: str) -> Store:
+    """A store in this process's memory."""
+    logs, blobs = shelf(uri)
+    catalog = SQLiteCatalog(":memory:", logs, blobs)
+
+    def catch_up() -> None:
+        catalog.rebuild()
+        catalog.look_at_living()
+
+    return Store(uri, logs, blobs, catalog, catch_up)

@@ -1,0 +1,126 @@
+"""Bytes by content: files named by their SHA-256 under `blobs/ab/abcd…`."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import time
+from collections.abc import Iterator
+from typing import BinaryIO
+
+from mlsdk.errors import DigestError, NotFoundError, StoreError
+
+_CHUNK_BYTES = 1 << 20
+
+
+def put_file(folder: str, source: bytes | str | BinaryIO) -> tuple[str, int]:
+    """Put bytes, a file by its path, or an open binary file under `folder`; returns (digest, size).
+
+    What is there already is kept and its time renewed, so that a collection of garbage leaves it. A file appears whole or not at all.
+    """
+    import hashlib
+
+    hasher, size = hashlib.sha256(), 0
+    os.makedirs(folder, exist_ok=True)
+    temporary = os.path.join(folder, f".{os.getpid()}-{os.urandom(6).hex()}.part")
+    try:
+        with open(temporary, "xb") as out:
+            for chunk in _chunks(source):
+                hasher.update(chunk)
+                out.write(chunk)
+                size += len(chunk)
+        digest = hasher.hexdigest()
+        target = blob_path(folder, digest)
+        try:
+            os.utime(target)
+        except FileNotFoundError:
+            os.makedirs(os.path.dirname(target), exist_ok=True)
+            os.replace(temporary, target)
+    finally:
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(temporary)
+    return digest, size
+
+
+def _chunks(source: bytes | str | BinaryIO) -> Iterator[bytes]:
+    if isinstance(source, bytes):
+        yield source
+        return
+    if isinstance(source, str):
+        with open(source, "rb") as file:
+            yield from iter(lambda: file.read(_CHUNK_BYTES), b"")
+        return
+    yield from iter(lambda: source.read(_CHUNK_BYTES), b"")
+
+
+def blob_path(folder: str, digest: str) -> str:
+    """Path of a blob."""
+    if len(digest) != 64 or not all(c in "0123456789abcdef" for c in digest):
+        raise StoreError(f"{digest!r} is not a digest: 64 lowercase hexadecimal digits (SHA-256)")
+    return os.path.join(folder, digest[:2], digest)
+
+
+class FileBlobs:
+    """Blobs in a folder; see `mlsdk.store.seams.Blobs` for what it promises."""
+
+    def __init__(self, folder: str) -> None:
+        self._folder = folder
+
+    def put(self, source: bytes | str | BinaryIO) -> tuple[str, int]:
+        """Put bytes, a path's file or an open file away; returns (digest, size in bytes)."""
+        return put_file(self._folder, source)
+
+    def open(self, digest: str, start: int = 0, length: int | None = None) -> BinaryIO:
+        """Open for reading; the whole, or `length` bytes from `start`. Reading the whole checks the digest first."""
+        path = blob_path(self._folder, digest)
+        try:
+            file = open(path, "rb")  # noqa: SIM115 - handed to the caller
+        except FileNotFoundError:
+            raise NotFoundError(f"no blob {digest}") from None
+        if start == 0 and length is None:
+            _check(file, digest)
+            return file
+        import io
+
+        with file:
+            file.seek(start)
+            return io.BytesIO(file.read() if length is None else file.read(length))
+
+    def exists(self, digest: str) -> bool:
+        """Whether the blob is here."""
+        return os.path.exists(blob_path(self._folder, digest))
+
+    def list(self, prefix: str = "") -> Iterator[str]:
+        """Digests that begin with `prefix`, in order."""
+        for shelf in sorted(_names(self._folder)):
+            if len(shelf) == 2 and (shelf.startswith(prefix[:2]) or prefix.startswith(shelf)):
+                yield from (name for name in sorted(_names(os.path.join(self._folder, shelf))) if name.startswith(prefix))
+
+    def delete(self, digest: str) -> None:
+        """Remove a blob; one that is not here is no error."""
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(blob_path(self._folder, digest))
+
+    def info(self, digest: str) -> tuple[int, float]:
+        """(size in bytes, seconds since it was put or put again)."""
+        found = os.stat(blob_path(self._folder, digest))
+        return found.st_size, time.time() - found.st_mtime
+
+
+def _names(folder: str) -> list[str]:
+    try:
+        return os.listdir(folder)
+    except FileNotFoundError:
+        return []
+
+
+def _check(file: BinaryIO, digest: str) -> None:
+    import hashlib
+
+    hasher = hashlib.sha256()
+    for chunk in iter(lambda: file.read(_CHUNK_BYTES), b""):
+        hasher.update(chunk)
+    if hasher.hexdigest() != digest:
+        file.close()
+        raise DigestError(f"the stored bytes of {digest} are not those that were put: they now hash to {hasher.hexdigest()}")
+    file.seek(0)

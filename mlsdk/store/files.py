@@ -1,0 +1,219 @@
+"""The embedded store's logs: a file for each, raw or sealed."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from mlsdk.errors import ConflictError, NotFoundError, StoreError
+from mlsdk.store.layout import Layout
+
+if TYPE_CHECKING:
+    from mlsdk.log.seal import Sealed
+
+
+class FileLogs:
+    """Logs in a folder; see `mlsdk.store.seams.Logs`.
+
+    Of a writer's log only the writer, or whoever ships it here, appends. A shared log is a folder with a file for each entry,
+    named by its offset: written whole under a temporary name and then linked, which succeeds for one of two.
+    """
+
+    capabilities = frozenset({"shared", "seal"})
+
+    def __init__(self, layout: Layout) -> None:
+        self.layout = layout
+
+    def append(self, log: str, offset: int, data: bytes) -> int:
+        """See `Logs.append`."""
+        _check_name(log)
+        if log.startswith("shared/"):
+            return self._append_shared(log, offset, data)
+        end = self.size(log)
+        if offset > end:
+            raise ConflictError(f"{log} ends at {end:,}; appending at {offset:,} would leave a hole", log, end)
+        if self.read(log, offset, len(data)) != data[: end - offset] if offset < end else False:
+            raise ConflictError(f"{log} has other bytes at {offset:,}; it ends at {end:,}", log, end)
+        new = data[end - offset :]
+        if new:
+            path = self.layout.log_path(log)
+            os.makedirs(os.path.dirname(path), exist_ok=True)
+            with _translated(log), open(path, "ab") as file:
+                file.write(new)
+        return max(end, offset + len(data))
+
+    def _append_shared(self, log: str, offset: int, data: bytes) -> int:
+        end = self.size(log)
+        if offset < end and self.read(log, offset, len(data)) == data:
+            return end
+        if offset != end or not data:
+            raise ConflictError(f"{log} ends at {end:,}, not at {offset:,}: somebody appended before; read on and try again", log, end)
+        folder = self._shared(log)
+        temporary = os.path.join(folder, f".{os.getpid()}-{os.urandom(6).hex()}")
+        with _translated(log):
+            os.makedirs(folder, exist_ok=True)
+            with open(temporary, "xb") as file:
+                file.write(data)
+            try:
+                os.link(temporary, os.path.join(folder, f"{offset:020d}"))
+            except FileExistsError:
+                return self._append_shared(log, offset, data)
+            finally:
+                os.unlink(temporary)
+        return offset + len(data)
+
+    def read(self, log: str, offset: int = 0, limit: int | None = None) -> bytes:
+        """See `Logs.read`."""
+        _check_name(log)
+        if log.startswith("shared/"):
+            data = b"".join(_read(os.path.join(self._shared(log), name)) for name in self._entries(log))
+            if not data:
+                raise NotFoundError(f"no log {log}")
+            return data[offset : None if limit is None else offset + limit]
+        try:
+            return _read(self.layout.log_path(log), offset, limit)
+        except FileNotFoundError:
+            pass
+        try:
+            raw = self._unsealed(log)
+        except FileNotFoundError:
+            raise NotFoundError(f"no log {log}") from None
+        return raw[offset : None if limit is None else offset + limit]
+
+    def size(self, log: str) -> int:
+        """See `Logs.size`."""
+        _check_name(log)
+        if log.startswith("shared/"):
+            names = self._entries(log)
+            return int(names[-1]) + os.path.getsize(os.path.join(self._shared(log), names[-1])) if names else 0
+        try:
+            return os.path.getsize(self.layout.log_path(log))
+        except FileNotFoundError:
+            pass
+        try:
+            from mlsdk.log.seal import Sealed
+
+            with Sealed(self.layout.seal_path(log)) as sealed:
+                return sealed.raw_length
+        except FileNotFoundError:
+            return 0
+
+    def list(self, prefix: str = "") -> Iterator[str]:
+        """See `Logs.list`."""
+        for top in ("runs", "shared"):
+            if top.startswith(prefix[: len(top)]) or prefix.startswith(top):
+                yield from (log for log in self._walk(top) if log.startswith(prefix))
+
+    def _walk(self, folder: str) -> Iterator[str]:
+        """Names of logs below a folder, in order."""
+        found: set[str] = set()
+        try:
+            entries = sorted(os.scandir(os.path.join(self.layout.root, *folder.split("/"))), key=lambda entry: entry.name)
+        except (FileNotFoundError, NotADirectoryError):
+            return
+        for entry in entries:
+            if entry.is_dir():
+                yield from self._walk(f"{folder}/{entry.name}")
+            elif folder.startswith("shared") and entry.name.isdigit():
+                found.add(folder)
+            elif entry.name.endswith((".log", ".seal")):
+                found.add(f"{folder}/{entry.name.rpartition('.')[0]}")
+        yield from sorted(found)
+
+    def delete(self, log: str) -> None:
+        """See `Logs.delete`."""
+        _check_name(log)
+        if log.startswith("shared/"):
+            for name in reversed(self._entries(log)):
+                os.unlink(os.path.join(self._shared(log), name))
+            return
+        for path in (self.layout.log_path(log), self.layout.seal_path(log)):
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(path)
+
+    def is_sealed(self, log: str) -> bool:
+        """Whether a log is kept as column blocks."""
+        return not os.path.exists(self.layout.log_path(log)) and os.path.exists(self.layout.seal_path(log))
+
+    def seal(self, log: str) -> bool:
+        """Keep a log that will not grow any more as column blocks; False if it is sealed already or not there.
+
+        The sealed file appears whole before the raw one goes, so that a reader finds one of them at any time.
+        """
+        from mlsdk.log.seal import seal
+
+        raw_path, path = self.layout.log_path(log), self.layout.seal_path(log)
+        try:
+            raw = _read(raw_path)
+        except FileNotFoundError:
+            return False
+        temporary = f"{path}.{os.getpid()}-{os.urandom(4).hex()}.part"
+        try:
+            with open(temporary, "xb") as file:
+                file.write(seal(raw, log))
+                file.flush()
+                os.fsync(file.fileno())
+            os.replace(temporary, path)
+        finally:
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(temporary)
+        os.unlink(raw_path)
+        return True
+
+    def unseal(self, log: str) -> bool:
+        """Bring the raw file of a sealed log back; False if it is not sealed."""
+        if not self.is_sealed(log):
+            return False
+        temporary = f"{self.layout.log_path(log)}.{os.getpid()}.part"
+        with open(temporary, "wb") as file:
+            file.write(self._unsealed(log))
+        os.replace(temporary, self.layout.log_path(log))
+        os.unlink(self.layout.seal_path(log))
+        return True
+
+    def open_sealed(self, log: str) -> Sealed:
+        """The column blocks of a sealed log."""
+        from mlsdk.log.seal import Sealed
+
+        return Sealed(self.layout.seal_path(log))
+
+    def _unsealed(self, log: str) -> bytes:
+        from mlsdk.log.seal import unseal
+
+        return unseal(_read(self.layout.seal_path(log)))
+
+    def _shared(self, log: str) -> str:
+        return os.path.join(self.layout.root, *log.split("/"))
+
+    def _entries(self, log: str) -> list[str]:  # type: ignore[valid-type]
+        try:
+            return sorted(name for name in os.listdir(self._shared(log)) if name.isdigit())
+        except FileNotFoundError:
+            return []
+
+
+def _check_name(log: str) -> None:
+    parts = log.split("/")
+    if parts[0] not in ("runs", "shared") or len(parts) < 2 or any(part in ("", ".", "..") or part.startswith(".") for part in parts):
+        raise StoreError(f"{log!r} is no name of a log: runs/<run id>/<writer id> or shared/<noun>/<name>")
+    if any("\\" in part or "\0" in part for part in parts):
+        raise StoreError(f"{log!r} is no name of a log: it has a backslash or a null character")
+
+
+def _read(path: str, offset: int = 0, limit: int | None = None) -> bytes:
+    with open(path, "rb") as file:
+        if offset:
+            file.seek(offset)
+        return file.read() if limit is None else file.read(limit)
+
+
+@contextlib.contextmanager
+def _translated(log: str) -> Iterator[None]:
+    try:
+        yield
+    except (FileExistsError, FileNotFoundError):
+        raise
+    except OSError as error:
+        raise StoreError(f"{log} cannot be written: {error}") from error

@@ -1,0 +1,268 @@
+"""From logs to a run: the one place that says what facts mean together.
+
+Everything here is a merge that does not care in which order, or in how many pieces, the logs arrive: for each (kind, key) the fact with the
+highest (order, log) wins; points are summed up for each log, and logs are put together in the order in which they were opened.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+from mlsdk.log.decode import Batch, Closed, Entry, Facts, Opened, Output, Position
+from mlsdk.log.frames import Damage, Schema, values_struct
+from mlsdk.log.ids import started_ns
+
+MAIN_ONLY = ("status", "ended_ns", "error")
+"""Keys of kind `run` that count only from the main process: no worker can end a run."""
+
+
+class LogState:
+    """What is known of one log: who writes it, how far it was read, its metrics summed up."""
+
+    def __init__(self, log: str) -> None:
+        self.log = log
+        self.role = "?"
+        self.order = 0
+        self.writer: dict[str, Any] = {}
+        self.owed: str | None = None
+        self.closed = False
+        self.seen_ns = 0
+        self.output_lines = 0
+        self.damaged_bytes = 0
+        self.limit: int | None = None
+        self.position = Position()
+        self.metrics: dict[str, MetricState] = {}
+
+    @property
+    def run(self) -> str:
+        """Id of the run."""
+        return self.log.split("/")[1]
+
+    @property
+    def is_main(self) -> bool:
+        """Whether plain `metrics` and `history()` mean this log."""
+        return self.role in ("main", "rank 0")
+
+    def dump(self) -> dict[str, Any]:
+        """As JSON can hold it."""
+        schemas = [[schema.number, list(schema.names), schema.kinds] for schema in self.position.schemas]
+        plain = {name: value for name, value in vars(self).items() if name not in ("position", "metrics")}
+        metrics = {name: metric.dump() for name, metric in self.metrics.items()}
+        return {**plain, "at": [self.position.offset, self.position.last, schemas], "metrics": metrics}
+
+    @classmethod
+    def load(cls, dumped: Mapping[str, Any]) -> LogState:
+        """Back from `dump`."""
+        state = cls(dumped["log"])
+        for name in vars(state):
+            if name in dumped and name != "metrics":
+                setattr(state, name, dumped[name])
+        offset, last, schemas = dumped["at"]
+        state.position = Position(offset, last, tuple(Schema(n, tuple(names), kinds, values_struct(kinds)) for n, names, kinds in schemas))
+        state.metrics = {name: MetricState.load(metric) for name, metric in dumped["metrics"].items()}
+        return state
+
+    def add(self, entry: Entry, position: Position) -> None:
+        """Take in the next entry of the log."""
+        self.position = position
+        if isinstance(entry, Batch):
+            for name, column in zip(entry.schema.names, entry.values):
+                self.metrics.setdefault(name, MetricState()).add(entry.steps, column, self.limit)
+            self.seen_ns = max(self.seen_ns, int(entry.times[-1]))
+        elif isinstance(entry, Opened):
+            header = entry.header
+            self.role, self.order = str(header.get("role", "?")), int(header.get("order", 0))  # type: ignore[call-overload]
+            writer, owed = header.get("writer"), header.get("owed")
+            self.writer = dict(writer) if isinstance(writer, dict) else {}
+            self.owed = str(owed) if owed else None
+            self.seen_ns = self.order
+        elif isinstance(entry, (Facts, Closed)):
+            self.seen_ns = max(self.seen_ns, entry.t)
+            self.closed = self.closed or isinstance(entry, Closed)
+        elif isinstance(entry, Output):
+            self.output_lines += 1
+            self.seen_ns = max(self.seen_ns, entry.t)
+        elif isinstance(entry, Damage):
+            self.damaged_bytes += entry.end - entry.start
+
+    def restart(self, limit: int | None) -> None:
+        """Forget what was read: the log is to be read again, without the steps from `limit` on."""
+        self.limit, self.position, self.metrics = limit, Position(), {}
+        self.output_lines = self.damaged_bytes = 0
+
+
+class MetricState:
+    """A metric summed up, one point after the other, so that it does not matter how the points were cut."""
+
+    __slots__ = ("count", "last", "last_step", "max", "max_step", "min", "min_step", "numbers", "sum")
+
+    def __init__(self) -> None:
+        self.count = self.numbers = 0
+        self.sum = 0.0
+        self.min: float | None = None
+        self.max: float | None = None
+        self.min_step: int | None = None
+        self.max_step: int | None = None
+        self.last: float = math.nan
+        self.last_step: int | None = None
+
+    def dump(self) -> list[Any]:
+        """As JSON can hold it (with Python's NaN)."""
+        return [getattr(self, name) for name in self.__slots__]
+
+    @classmethod
+    def load(cls, dumped: list[Any]) -> MetricState:
+        """Back from `dump`."""
+        state = cls()
+        for name, value in zip(cls.__slots__, dumped):
+            setattr(state, name, value)
+        return state
+
+    def add(self, steps: Any, values: Any, limit: int | None = None) -> None:
+        """Take in points; those at `limit` or after do not count."""
+        if hasattr(values, "dtype"):
+            self._add_array(steps, values, limit)
+            return
+        for step, value in zip(steps, values):
+            if limit is None or step < limit:
+                self._add_one(step, value)
+
+    def _add_one(self, step: int, value: float) -> None:
+        self.count += 1
+        self.last, self.last_step = value, step
+        if value != value:
+            return
+        self.numbers += 1
+        self.sum += value
+        if self.min is None or value < self.min:
+            self.min, self.min_step = value, step
+        if self.max is None or value > self.max:
+            self.max, self.max_step = value, step
+
+    def _add_array(self, steps: Any, values: Any, limit: int | None) -> None:
+        import numpy as np
+
+        if limit is not None:
+            kept = steps < limit
+            steps, values = steps[kept], values[kept]
+        if not len(values):
+            return
+        self.count += len(values)
+        self.last, self.last_step = values[-1].item(), int(steps[-1])
+        finite = values == values
+        steps, values = steps[finite], values[finite]
+        if not len(values):
+            return
+        self.numbers += len(values)
+        # accumulate adds strictly in order, as the loop above does; sum() would not
+        self.sum = float(np.add.accumulate(np.concatenate(([self.sum], values.astype(np.float64))))[-1])
+        low, high = int(values.argmin()), int(values.argmax())
+        if self.min is None or values[low].item() < self.min:
+            self.min, self.min_step = values[low].item(), int(steps[low])
+        if self.max is None or values[high].item() > self.max:
+            self.max, self.max_step = values[high].item(), int(steps[high])
+
+    def merge(self, later: MetricState) -> None:
+        """Take in what a log that was opened later knows."""
+        if later.count:
+            self.last, self.last_step = later.last, later.last_step
+        self.count += later.count
+        self.numbers += later.numbers
+        self.sum += later.sum
+        if later.min is not None and (self.min is None or later.min < self.min):
+            self.min, self.min_step = later.min, later.min_step
+        if later.max is not None and (self.max is None or later.max > self.max):
+            self.max, self.max_step = later.max, later.max_step
+
+    def summary(self) -> list[Any]:
+        """Fields of a `MetricSummary`: last, min, max, mean, count, min_step, max_step, last_step."""
+        mean = self.sum / self.numbers if self.numbers else None
+        return [self.last, self.min, self.max, mean, self.count, self.min_step, self.max_step, self.last_step]
+
+
+class RunState:
+    """The facts of one run: for each kind and key the winner, and of params every value that they had."""
+
+    def __init__(self, run: str) -> None:
+        self.run = run
+        self.facts: dict[str, dict[str, list[Any]]] = {}
+        self.param_log: dict[str, list[list[Any]]] = {}
+
+    def dump(self) -> dict[str, Any]:
+        """As JSON can hold it."""
+        return vars(self)
+
+    @classmethod
+    def load(cls, dumped: Mapping[str, Any]) -> RunState:
+        """Back from `dump`."""
+        state = cls(dumped["run"])
+        state.facts, state.param_log = dumped["facts"], dumped["param_log"]
+        return state
+
+    def add(self, found: Facts, log: LogState) -> None:
+        """Take in a facts frame of a log."""
+        for kind, values in found.kinds.items():
+            known = self.facts.setdefault(kind, {})
+            for key, value in values.items():
+                if kind == "run" and key in MAIN_ONLY and log.role != "main":
+                    continue
+                entry = [found.order, log.log, found.t, value]
+                if key not in known or entry[:2] >= known[key][:2]:
+                    known[key] = entry
+                if kind == "params" and entry not in (versions := self.param_log.setdefault(key, [])):
+                    versions.append(entry)
+                    versions.sort(key=lambda version: version[:2])
+
+    def values(self, kind: str) -> dict[str, Any]:
+        """Present values of a kind; removed ones are absent."""
+        return {key: entry[3] for key, entry in self.facts.get(kind, {}).items() if entry[3] is not None}
+
+    def order(self) -> int:
+        """The highest order key of a fact."""
+        return max((entry[0] for kind in self.facts.values() for entry in kind.values()), default=0)
+
+    def limit_for(self, log: LogState) -> int | None:
+        """The step from which on the points of a log are hidden by a later restart, or None."""
+        later = [entry[3] for entry in self.facts.get("rewinds", {}).values() if entry[0] > log.order and entry[1] != log.log and entry[3] is not None]
+        return min(later, default=None)
+
+
+def document(state: RunState, logs: list[LogState]) -> dict[str, Any]:
+    """The run as one document, from which a `Run` is made: values as tagged JSON, summaries as lists, who is writing."""
+    logs = sorted(logs, key=lambda log: (log.order, log.log))
+    roles: dict[str, dict[str, MetricState]] = {}
+    for log in logs:
+        into = roles.setdefault("main" if log.is_main else log.role, {})
+        for name, metric in log.metrics.items():
+            if metric.count:
+                into.setdefault(name, MetricState()).merge(metric)
+    summaries = {role: {name: metric.summary() for name, metric in metrics.items()} for role, metrics in roles.items() if metrics}
+    metrics = summaries.pop("main", {})
+    for name, final in state.values("metrics").items():
+        known = metrics.get(name, [None, None, None, None, 0, None, None, None])
+        metrics[name] = [final, *known[1:]]
+    run = state.values("run")
+    run.setdefault("started_ns", min((log.order for log in logs if log.order), default=started_ns(state.run)))
+    kinds = {kind: state.values(kind) for kind in sorted(state.facts) if kind not in ("run", "metrics", "rewinds", "problems", "captures", "signs")}
+    problems = dict(state.values("problems"))
+    damaged = sum(log.damaged_bytes for log in logs)
+    if damaged:
+        problems["damage"] = {"message": f"{damaged:,} bytes of its logs are damaged and were skipped", "t": run["started_ns"], "count": 1}
+    changes = [[key, old[3], new[3], new[2]] for key, versions in state.param_log.items() for old, new in zip(versions, versions[1:]) if old[3] != new[3]]
+    return {
+        "id": state.run,
+        "run": run,
+        "order": max([state.order(), *(log.order for log in logs)], default=0),
+        "kinds": kinds,
+        "metrics": metrics,
+        "ranks": summaries,
+        "problems": problems,
+        "changes": sorted(changes, key=lambda change: (change[3], change[0])),
+        "writers": [
+            {"log": log.log, "writer": log.writer, "closed": log.closed, "seen_ns": log.seen_ns} for log in logs if log.role == "main"
+        ],
+        "signs_ns": max((log.seen_ns for log in logs), default=0),
+        "host": next((log.writer.get("host") for log in logs if log.role == "main"), None),
+    }

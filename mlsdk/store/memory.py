@@ -1,0 +1,175 @@
+"""A store in this process's memory: a real one, for tests and for trying things out. It ends with the process."""
+
+from __future__ import annotations
+
+import io
+import time
+from collections.abc import Iterator
+from threading import RLock
+from typing import BinaryIO
+
+from mlsdk.errors import ConflictError, DigestError, NotFoundError, StoreError
+from mlsdk.log.segment import Segment
+
+
+class MemoryLogs:
+    """Logs in a dict; see `mlsdk.store.seams.Logs`."""
+
+    capabilities = frozenset({"shared"})
+
+    def __init__(self) -> None:
+        self._logs: dict[str, bytearray] = {}
+        self._lock = RLock()
+
+    def append(self, log: str, offset: int, data: bytes) -> int:
+        """See `Logs.append`."""
+        with self._lock:
+            known = self._logs.setdefault(log, bytearray())
+            end = len(known)
+            overlap = known[offset : offset + len(data)]
+            repeated = len(overlap) == len(data)
+            late = log.startswith("shared/") and offset < end and not repeated
+            if offset > end or late or overlap != data[: len(overlap)]:
+                if not known:
+                    del self._logs[log]
+                raise ConflictError(f"{log} ends at {end:,}; {len(data):,} bytes do not continue it at {offset:,}", log, end)
+            known += data[len(overlap) :]
+            return len(known)
+
+    def read(self, log: str, offset: int = 0, limit: int | None = None) -> bytes:
+        """See `Logs.read`."""
+        with self._lock:
+            if log not in self._logs:
+                raise NotFoundError(f"no log {log}")
+            return bytes(self._logs[log][offset : None if limit is None else offset + limit])
+
+    def size(self, log: str) -> int:
+        """See `Logs.size`."""
+        with self._lock:
+            return len(self._logs.get(log, b""))
+
+    def list(self, prefix: str = "") -> Iterator[str]:
+        """See `Logs.list`."""
+        with self._lock:
+            names = sorted(self._logs)
+        return (name for name in names if name.startswith(prefix))
+
+    def delete(self, log: str) -> None:
+        """See `Logs.delete`."""
+        with self._lock:
+            self._logs.pop(log, None)
+
+
+class MemoryBlobs:
+    """Blobs in a dict; see `mlsdk.store.seams.Blobs`."""
+
+    def __init__(self) -> None:
+        self._blobs: dict[str, tuple[bytes, float]] = {}
+
+    def put(self, source: bytes | str | BinaryIO) -> tuple[str, int]:
+        """See `Blobs.put`."""
+        import hashlib
+
+        if isinstance(source, str):
+            with open(source, "rb") as file:
+                data = file.read()
+        else:
+            data = source if isinstance(source, bytes) else source.read()
+        digest = hashlib.sha256(data).hexdigest()
+        self._blobs[digest] = (data, time.monotonic())
+        return digest, len(data)
+
+    def open(self, digest: str, start: int = 0, length: int | None = None) -> BinaryIO:
+        """See `Blobs.open`."""
+        import hashlib
+
+        data = self._get(digest)[0]
+        if start == 0 and length is None and hashlib.sha256(data).hexdigest() != digest:
+            raise DigestError(f"the stored bytes of {digest} are not those that were put")
+        return io.BytesIO(data[start : None if length is None else start + length])
+
+    def exists(self, digest: str) -> bool:
+        """See `Blobs.exists`."""
+        return digest in self._blobs
+
+    def list(self, prefix: str = "") -> Iterator[str]:
+        """See `Blobs.list`."""
+        return (digest for digest in sorted(self._blobs) if digest.startswith(prefix))
+
+    def delete(self, digest: str) -> None:
+        """See `Blobs.delete`."""
+        self._blobs.pop(digest, None)
+
+    def info(self, digest: str) -> tuple[int, float]:
+        """See `Blobs.info`."""
+        data, since = self._get(digest)
+        return len(data), time.monotonic() - since
+
+    def _get(self, digest: str) -> tuple[bytes, float]:
+        if len(digest) != 64 or not set(digest) <= set("0123456789abcdef"):
+            raise StoreError(f"{digest!r} is not a digest: 64 lowercase hexadecimal digits (SHA-256)")
+        if digest not in self._blobs:
+            raise NotFoundError(f"no blob {digest}")
+        return self._blobs[digest]
+
+
+class MemorySegment(Segment):
+    """A writer's segment that appends to a log in memory."""
+
+    __slots__ = ("_log", "_logs")
+
+    def __init__(self, logs: MemoryLogs, log: str) -> None:
+        self._logs, self._log = logs, log
+        self.lock = RLock()
+        self.at = (0, 0)
+        self.dropped = 0
+        self.path = log
+        self._retry_at = 0.0
+
+    def put(self, body: bytes, *, vital: bool = False) -> bool:
+        """See `Segment.put`; memory is never full."""
+        from zlib import crc32
+
+        from mlsdk.log.frames import CHECKSUM
+
+        end, sequence = self.at
+        self.at = (self._logs.append(self._log, end, body + CHECKSUM.pack(crc32(body))), sequence + 1)
+        return True
+
+    def close(self) -> None:
+        """Nothing to let go of."""
+
+    def abandon(self) -> None:
+        """Nothing to let go of."""
+
+
+class MemoryTarget:
+    """The writing side; see `mlsdk.store.target.Target`."""
+
+    root = None
+
+    def __init__(self, uri: str) -> None:
+        self.uri = uri
+        self._logs, self._blobs = shelf(uri)
+
+    def segment(self, run: str, writer: str) -> Segment:
+        """See `Target.segment`."""
+        return MemorySegment(self._logs, f"runs/{run}/{writer}")
+
+    def announce(self, run: str, writer: str) -> None:
+        """Nobody needs telling: readers list all logs."""
+
+    def retire(self, run: str, writer: str) -> None:
+        """Nobody needs telling."""
+
+    def put_blob(self, source: bytes | str) -> tuple[str, int]:
+        """See `Target.put_blob`."""
+        return self._blobs.put(source)
+
+
+_shelves: dict[str, tuple[MemoryLogs, MemoryBlobs]] = {}
+
+
+def shelf(uri: str) -> tuple[MemoryLogs, MemoryBlobs]:
+    """Logs and blobs of a `memory:` URI: the same for the same URI, as long as the process lives."""
+    return _shelves.setdefault(uri, (MemoryLogs(), MemoryBlobs()))

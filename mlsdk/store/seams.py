@@ -1,0 +1,116 @@
+"""The three seams, with the promises that their types cannot state. `mlsdk.testing` holds every implementation to them.
+
+All methods may be called from any thread. Errors are those of `mlsdk.errors`; no error of a lower library gets through.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import BinaryIO, Protocol
+
+from mlsdk.query.tree import Order, Tree
+from mlsdk.records import Page, Run, Series
+
+
+class Logs(Protocol):
+    """Append-only byte sequences by name.
+
+    Names are `runs/<run id>/<writer id>` for logs of one writer and `shared/…` for those that several append to. What `append` returned
+    for is seen by every later `read`, here and in other processes on this host.
+    """
+
+    @property
+    def capabilities(self) -> frozenset[str]:
+        """What this implementation can do beyond the least: `shared` (shared logs), `seal` (keeps logs as column blocks)."""
+
+    def append(self, log: str, offset: int, data: bytes) -> int:
+        """Make `data` stand at `offset`; returns the new end.
+
+        Bytes that are there already are accepted whatever the borders of the pieces: sending again is no error. For a shared log,
+        appending at the expected end is compare-and-set: of two who append at the same offset one gets the conflict, and an entry is
+        there whole or not at all.
+
+        Raises:
+            ConflictError: there is a hole before `offset`, or other bytes are there; it says the true end.
+            StoreError: shared logs are not offered here.
+        """
+
+    def read(self, log: str, offset: int = 0, limit: int | None = None) -> bytes:
+        """Up to `limit` raw bytes from `offset`; empty at the end. Offsets mean raw bytes, also where the log is kept sealed.
+
+        Raises:
+            NotFoundError: no such log.
+        """
+
+    def size(self, log: str) -> int:
+        """Raw size in bytes; 0 for a log that is not there."""
+
+    def list(self, prefix: str = "") -> Iterator[str]:
+        """Names of logs that begin with `prefix`, in order."""
+
+    def delete(self, log: str) -> None:
+        """Remove a log; one that is not there is no error."""
+
+
+class Blobs(Protocol):
+    """Bytes by their SHA-256 (64 lowercase hexadecimal digits). A blob is there whole or not at all, and never changes."""
+
+    def put(self, source: bytes | str | BinaryIO) -> tuple[str, int]:
+        """Keep bytes, the file at a path, or what an open binary file gives; returns (digest, size in bytes).
+
+        Putting again what is there renews its age, so that garbage collection leaves it.
+        """
+
+    def open(self, digest: str, start: int = 0, length: int | None = None) -> BinaryIO:
+        """Open for reading: the whole, its digest checked, or `length` bytes from `start`.
+
+        Raises:
+            NotFoundError: no such blob.
+            DigestError: the bytes are not what was put.
+        """
+
+    def exists(self, digest: str) -> bool:
+        """Whether the blob is there."""
+
+    def list(self, prefix: str = "") -> Iterator[str]:
+        """Digests that begin with `prefix`, in order."""
+
+    def delete(self, digest: str) -> None:
+        """Remove a blob; one that is not there is no error."""
+
+    def info(self, digest: str) -> tuple[int, float]:
+        """(size in bytes, seconds since it was last put)."""
+
+
+class Catalog(Protocol):
+    """A view of the logs for finding runs. It holds nothing that the logs do not: thrown away, it is rebuilt from them."""
+
+    def ingest(self, log: str, offset: int, data: bytes) -> int:
+        """Take in raw bytes of a log; returns the offset from which it wants to go on.
+
+        Any set of logs, in any order, in any pieces gives the same runs. Bytes known already are passed over; for bytes beyond a gap
+        nothing is taken and the wanted offset is returned.
+        """
+
+    def forget(self, run: str) -> None:
+        """Remove all that is known of a run."""
+
+    def get(self, run: str) -> Run:
+        """A run by its whole id, deleted or not.
+
+        Raises:
+            NotFoundError: unknown.
+        """
+
+    def find(self, query: Tree | None = None, order: Order = (), after: str | None = None, limit: int | None = None) -> Page:
+        """Runs that fit, in order (newest first by default), a page at a time. Deleted runs only if the query speaks of `deleted`."""
+
+    def series(self, run: str, metric: str, rank: int | str | None = None) -> Series:
+        """All points of a metric in the order of logging, without what a later restart repeats.
+
+        Raises:
+            NotFoundError: the run has no such metric from that writer.
+        """
+
+    def keys(self, kind: str = "", prefix: str = "") -> list[str]:
+        """Names of fields in use, as in filters, that begin with `kind.` and then `prefix`; sorted."""

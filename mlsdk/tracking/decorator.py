@@ -1,0 +1,267 @@
+"""`@mlsdk.track`: every call of a function is a run."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import AsyncGenerator, Callable, Generator, Iterable, Mapping
+from types import CodeType
+from typing import TYPE_CHECKING, ParamSpec, TypeVar, cast, overload
+
+from mlsdk import config
+from mlsdk.capture.arguments import Binder, bind
+from mlsdk.tracking import context
+from mlsdk.tracking.start import Captures, StorePath, Tags, start
+
+if TYPE_CHECKING:
+    from typing import Any
+
+    from mlsdk.tracking.active import ActiveRun
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+_COROUTINE, _GENERATOR, _ASYNC_GENERATOR = 0x80, 0x20, 0x200  # inspect.CO_*, without importing inspect
+
+
+@overload
+def track(function: Callable[P, R], /) -> Callable[P, R]: ...
+
+
+@overload
+def track(
+    *,
+    experiment: str | None = None,
+    name: str | None = None,
+    tags: Tags | None = None,
+    data: str | Iterable[str] | None = None,
+    capture: Captures | None = None,
+    store: StorePath | None = None,
+) -> Callable[[Callable[P, R]], Callable[P, R]]: ...
+
+
+def track(
+    function: Callable[P, R] | None = None,
+    /,
+    *,
+    experiment: str | None = None,
+    name: str | None = None,
+    tags: Tags | None = None,
+    data: str | Iterable[str] | None = None,
+    capture: Captures | None = None,
+    store: StorePath | None = None,
+) -> Callable[P, R] | Callable[[Callable[P, R]], Callable[P, R]]:
+    """Make every call of a function a run: its arguments become params, a returned mapping of numbers final metrics.
+
+    Works bare (`@track`) and called (`@track(experiment="churn")`), on functions, methods, class and static methods, async functions,
+    generators and async generators; signature, docstring and static types stay. A generator's run begins when it is first resumed
+    and ends with it.
+
+    Args:
+        function: the function, when used bare.
+        experiment: by default the setting `experiment`, else the name of the file that runs.
+        name: name of the runs; by default the function's name and the end of the id.
+        tags: of every run: a mapping, or plain names.
+        data: names of parameters that are data: recorded as data sets of the run; a path is known by its bytes.
+        capture: names of captures or functions, () for none; by default all.
+        store: folder or URI.
+
+    Raises:
+        UsageError: `data` names no parameter of the function.
+
+    >>> import mlsdk
+    >>> @mlsdk.track(experiment="docs")
+    ... def train(lr: float = 0.1) -> dict[str, float]:
+    ...     mlsdk.log(loss=lr / 2)
+    ...     return {"acc": 1 - lr}
+    >>> train(lr=0.25)
+    {'acc': 0.75}
+    """
+
+    def decorate(inner: Callable[P, R]) -> Callable[P, R]:
+        names = (data,) if isinstance(data, str) else tuple(data or ())
+        return _wrap(inner, lambda plain, method: _Starter(plain, method, experiment, name, tags, names, capture, store))
+
+    return decorate if function is None else decorate(function)
+
+
+class _Starter:
+    """Starts the run of one call: binds arguments, records params and data."""
+
+    def __init__(
+        self,
+        function: Callable[..., object],
+        method: bool,
+        experiment: str | None,
+        name: str | None,
+        tags: Tags | None,
+        data: tuple[str, ...],
+        capture: object,
+        store: StorePath | None,
+    ) -> None:
+        self._binder: Binder = bind(function)
+        self._method = method
+        self._function = f"{getattr(function, '__module__', '?')}:{getattr(function, '__qualname__', type(function).__name__)}"
+        self._label = name or getattr(function, "__name__", type(function).__name__)
+        self._named = name is not None
+        self._experiment, self._tags, self._capture, self._store = experiment, tags, capture, store
+        self._data = data
+        self._check_data(function)
+
+    def _check_data(self, function: Callable[..., object]) -> None:
+        from mlsdk.errors import UsageError
+
+        code = getattr(function, "__code__", None)
+        if isinstance(code, CodeType):
+            known = code.co_varnames[: code.co_argcount + code.co_kwonlyargcount + bool(code.co_flags & 4) + bool(code.co_flags & 8)]
+            for name in self._data:
+                if name not in known:
+                    raise UsageError(f"data={name!r}: {function.__qualname__}() has no such parameter; it has: {', '.join(known)}")
+
+    def __call__(self, args: tuple[object, ...], kwargs: dict[str, object]) -> ActiveRun | None:
+        """The started run; None if the arguments do not fit, so that the call itself can say so."""
+        bound = self._binder(args, kwargs, method=self._method)
+        if bound is None:
+            return None
+        params = {name: value for name, value in bound.items() if name not in self._data}
+        run = start(
+            self._experiment,
+            name=self._label if self._named else None,
+            params=params,
+            tags=self._tags,
+            capture=self._capture,
+            store=self._store,
+            code={"function": self._function},
+            label=self._label,
+        )
+        for name in self._data:
+            run.use_data(bound.get(name), name=name)
+        return run
+
+
+def _wrap(function: Callable[P, R], starter_for: Callable[[Callable[..., object], bool], _Starter]) -> Callable[P, R]:
+    if isinstance(function, classmethod):
+        return cast("Callable[P, R]", classmethod(_wrap_plain(function.__func__, starter_for(function.__func__, True))))
+    if isinstance(function, staticmethod):
+        return cast("Callable[P, R]", staticmethod(_wrap_plain(function.__func__, starter_for(function.__func__, False))))
+    return cast("Callable[P, R]", _wrap_plain(function, starter_for(function, _looks_like_method(function))))
+
+
+def _looks_like_method(function: Callable[..., object]) -> bool:
+    """Whether a function was defined in a class body and takes its object first."""
+    code = getattr(function, "__code__", None)
+    outer, _, _ = getattr(function, "__qualname__", "").rpartition(".")
+    first = code.co_varnames[:1] if isinstance(code, CodeType) and code.co_argcount else ()
+    return bool(outer) and not outer.endswith("<locals>") and first in (("self",), ("cls",))
+
+
+def _wrap_plain(function: Callable[..., Any], starter: _Starter) -> Callable[..., Any]:
+    flags = getattr(getattr(function, "__code__", None), "co_flags", 0)
+    if flags & _ASYNC_GENERATOR:
+        wrapper = _async_generator(function, starter)
+    elif flags & _COROUTINE:
+        wrapper = _coroutine(function, starter)
+    elif flags & _GENERATOR:
+        wrapper = _generator(function, starter)
+    else:
+        wrapper = _call(function, starter)
+    return functools.wraps(function)(wrapper)
+
+
+def _call(function: Callable[..., Any], starter: _Starter) -> Callable[..., Any]:
+    def wrapper(*args: object, **kwargs: object) -> object:
+        run = None if config.disabled() else starter(args, kwargs)
+        if run is None:
+            return function(*args, **kwargs)
+        with run:
+            result = function(*args, **kwargs)
+            _record(run, result)
+        return result
+
+    return wrapper
+
+
+def _coroutine(function: Callable[..., Any], starter: _Starter) -> Callable[..., Any]:
+    async def wrapper(*args: object, **kwargs: object) -> object:
+        run = None if config.disabled() else starter(args, kwargs)
+        if run is None:
+            return await function(*args, **kwargs)
+        with run:
+            result = await function(*args, **kwargs)
+            _record(run, result)
+        return result
+
+    return wrapper
+
+
+def _generator(function: Callable[..., Any], starter: _Starter) -> Callable[..., Any]:
+    def wrapper(*args: object, **kwargs: object) -> Generator[object, object, object]:
+        run = starter(args, kwargs)
+        if run is None:
+            return (yield from function(*args, **kwargs))
+        with _Ending(run):
+            body = function(*args, **kwargs)
+            resume, value = body.send, None
+            while True:
+                token = context.entered.set(run)
+                try:
+                    item = resume(value)
+                except StopIteration as end:
+                    _record(run, end.value)
+                    return end.value
+                finally:
+                    context.entered.reset(token)
+                try:
+                    resume, value = body.send, (yield item)
+                except GeneratorExit:
+                    body.close()
+                    raise
+                except BaseException as error:
+                    resume, value = body.throw, error
+
+    return wrapper
+
+
+def _async_generator(function: Callable[..., Any], starter: _Starter) -> Callable[..., Any]:
+    async def wrapper(*args: object, **kwargs: object) -> AsyncGenerator[object, object]:
+        run = starter(args, kwargs)
+        if run is None:
+            function(*args, **kwargs)  # raises the TypeError that its caller has earned
+            return
+        with _Ending(run):
+            body = function(*args, **kwargs)
+            resume, value = body.asend, None
+            while True:
+                token = context.entered.set(run)
+                try:
+                    item = await resume(value)
+                except StopAsyncIteration:
+                    return
+                finally:
+                    context.entered.reset(token)
+                try:
+                    resume, value = body.asend, (yield item)
+                except GeneratorExit:
+                    await body.aclose()
+                    raise
+                except BaseException as error:
+                    resume, value = body.athrow, error
+
+    return wrapper
+
+
+class _Ending:
+    """Ends a run with its generator, without being its context: that is set around each resumption alone."""
+
+    def __init__(self, run: ActiveRun) -> None:
+        self._run = run
+
+    def __enter__(self) -> None:
+        return None
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
+        self._run.end(error)
+
+
+def _record(run: ActiveRun, result: object) -> None:
+    if isinstance(result, Mapping) and not run.finished:
+        run.final_metrics({key: value for key, value in result.items() if isinstance(key, str)})

@@ -1,0 +1,61 @@
+"""The run that records nothing: what everything is while `MLSDK_MODE=disabled`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from types import TracebackType
+
+from mlsdk.tracking import context
+from mlsdk.tracking.active import ActiveRun
+
+
+class DisabledRun(ActiveRun):
+    """Accepts every call of an `ActiveRun` and does nothing."""
+
+    def __init__(self, name: str, experiment: str) -> None:
+        self.id = "0" * 32
+        self.name = name
+        self.experiment = experiment
+        self.finished = False
+        self._token = None
+        self._problems = {}
+
+    @property
+    def path(self) -> str | None:
+        return None
+
+    @property
+    def url(self) -> str:
+        return ""
+
+    def log(self, values: Mapping[str, object] | None = None, /, **named: object) -> None:
+        """Record nothing."""
+
+    def _log(self, named: dict[str, object], step: int | None, at: object) -> None:
+        """Record nothing."""
+
+    def _set(self, kind: str, values: Mapping[str, object]) -> None:
+        """Record nothing."""
+
+    def _writable(self) -> None:
+        """Accept everything."""
+
+    def use_data(self, data: object, *, name: str | None = None) -> None:
+        """Record nothing."""
+
+    def log_artifact(self, artifact: object, *, name: str | None = None) -> None:
+        """Record nothing."""
+
+    def output(self, stream: int, text: str) -> None:
+        """Record nothing."""
+
+    def _finish(self, status: str, error: Mapping[str, object] | None) -> None:
+        self.finished = True
+        if context.bare.get() is self:
+            context.bare.set(None)
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        if self._token is not None:
+            context.entered.reset(self._token)
+            self._token = None
+        self.finished = True

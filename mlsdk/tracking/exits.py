@@ -1,0 +1,136 @@
+"""How processes end: at exit, by signal, by fork. Installed by the first run; nothing of `os` is replaced."""
+
+from __future__ import annotations
+
+import atexit
+import os
+import signal
+import sys
+import threading
+import time
+from types import FrameType
+
+from mlsdk import config
+from mlsdk.companion.spawn import is_missing, work_here
+from mlsdk.log import frames
+from mlsdk.log.ids import new_id
+from mlsdk.log.values import dumps
+from mlsdk.store.writer import LogWriter, opening
+from mlsdk.tracking import context
+
+_installed = False
+_exit_code: object = None
+_owed: dict[str, LogWriter] = {}
+"""By marker, the logs of this process whose companion's work may still be going on."""
+
+
+def install() -> None:
+    """Be there when the process forks, is told to stop, or ends."""
+    global _installed
+    if _installed:
+        return
+    _installed = True
+    atexit.register(_at_exit)
+    if hasattr(os, "register_at_fork"):
+        os.register_at_fork(after_in_child=_in_child)
+    _wrap_exit()
+    if threading.current_thread() is threading.main_thread():
+        _install_signals()
+
+
+def owe(writer: LogWriter) -> None:
+    """Remember that a companion's work was asked for, so that the end of the process waits for it."""
+    if writer.owed and writer.target.root:
+        _owed[os.path.join(writer.target.root, "open", f"{writer.run}.{writer.owed}")] = writer
+
+
+def _in_child() -> None:
+    """A forked child keeps the current run but not its log; it makes its own when it logs."""
+    _owed.clear()
+    for run in context.live.values():
+        run.forget_parent()
+
+
+def _wrap_exit() -> None:
+    """Remember the code that `sys.exit` was called with: nothing tells it to an `atexit` function."""
+    original = sys.exit
+
+    def exit_(code: object = None, /) -> None:
+        global _exit_code
+        _exit_code = code
+        original(code)  # type: ignore[arg-type]
+
+    exit_.__doc__ = original.__doc__
+    sys.exit = exit_  # type: ignore[assignment]
+
+
+def _at_exit() -> None:
+    for run in tuple(context.live.values()):
+        run._finish(*_ending())
+    wait(config.number("exit_wait_s"))
+
+
+def _ending() -> tuple[str, dict[str, object] | None]:
+    """Status of a run that is open when the interpreter ends, and the exception if one ended it."""
+    error = getattr(sys, "last_value", None)
+    if error is not None and not hasattr(sys, "ps1"):
+        from mlsdk.tracking.facts import outcome
+
+        return outcome(error)
+    if _exit_code not in (None, 0):
+        return "failed", {"type": "SystemExit", "message": str(_exit_code)[:1000], "traceback": ""}
+    return "finished", None
+
+
+def wait(seconds: float) -> bool:
+    """Wait until the companion has done what this process's runs asked for; False if it took longer than `seconds`.
+
+    Where the companion has died, its work is done here.
+    """
+    deadline, pause = time.monotonic() + seconds, 0.002
+    while True:
+        for marker in [marker for marker in _owed if not os.path.exists(marker)]:
+            del _owed[marker]
+        if not _owed:
+            return True
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(pause)
+        pause = min(pause * 1.5, 0.05)
+        for writer in tuple(_owed.values()):
+            if writer.target.root and is_missing(writer.target.root):
+                work_here(writer.target.root, writer.run, writer.id, str(writer.owed))
+
+
+def _install_signals() -> None:
+    for name in ("SIGTERM", "SIGHUP"):
+        number = getattr(signal, name, None)
+        if number is not None and signal.getsignal(number) is signal.SIG_DFL:
+            signal.signal(number, _on_signal)
+
+
+def _on_signal(number: int, frame: FrameType | None) -> None:
+    """Say on each run that it was interrupted, each in a new log and so without any lock, and give the signal on."""
+    for run in tuple(context.live.values()):
+        writer = run._writer
+        if writer.role == "main" and writer.pid == os.getpid() and writer.target.root is not None:
+            _write_interrupted(writer.target.root, writer.run, writer.order, signal.Signals(number).name)
+    signal.signal(number, signal.SIG_DFL)
+    os.kill(os.getpid(), number)
+
+
+def _write_interrupted(root: str, run: str, seen: int, name: str) -> None:
+    now, log = time.time_ns(), new_id()
+    order = max(now, seen + 1)
+    error = {"type": name, "message": f"the process was told to stop by {name}", "traceback": ""}
+    ended = {"t": now, "o": order + 1, "set": {"run": {"status": "interrupted", "ended_ns": now, "error": error}}}
+    payloads = (opening(run, log, "main", order, now), ended, {"t": now})
+    kinds = (frames.OPEN, frames.FACTS, frames.CLOSE)
+    whole = b"".join(frames.encode(kind, number, dumps(payload)) for number, (kind, payload) in enumerate(zip(kinds, payloads)))
+    try:
+        descriptor = os.open(os.path.join(root, "runs", run, f"{log}.log"), os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o644)
+        os.write(descriptor, whole)
+        os.close(descriptor)
+        os.close(os.open(os.path.join(root, "open", f"{run}.{log}"), os.O_WRONLY | os.O_CREAT, 0o644))
+    except OSError:  # the disk is gone; the run will read `killed`, which is true as well
+        return

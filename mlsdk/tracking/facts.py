@@ -1,0 +1,162 @@
+"""What the calls of a live run make of their arguments: facts ready for the log."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping
+from datetime import datetime
+
+from mlsdk.capture.redaction import redact_text, redact_value
+from mlsdk.errors import MetricError, UsageError
+from mlsdk.log.values import LongValue, dumps, encode
+from mlsdk.tracking.numbers import flatten, number
+
+LONG_VALUE_BYTES = 32_768
+"""A value whose JSON is longer is put away as a blob."""
+
+PutBlob = Callable[[bytes | str], tuple[str, int]]
+
+
+def nanoseconds(at: object) -> int:
+    """A time given by a caller as nanoseconds since 1970.
+
+    Raises:
+        UsageError: a naive datetime, or something that is no time.
+    """
+    if isinstance(at, datetime):
+        if at.tzinfo is None:
+            raise UsageError(f"at={at!r} has no time zone; use datetime.now(timezone.utc) or seconds since 1970")
+        at = at.timestamp()
+    if isinstance(at, bool) or not isinstance(at, (int, float)) or not -9e9 < at < 9e9:
+        raise UsageError(f"at must be an aware datetime or seconds since 1970, not {at!r}")
+    return round(at * 1e9)
+
+
+def checked_mapping(call: str, values: object) -> Mapping[str, object]:
+    """The mapping itself, if its keys are text.
+
+    Raises:
+        UsageError: anything else.
+    """
+    if not isinstance(values, Mapping):
+        raise UsageError(f"{call} takes a mapping of names to values, not {type(values).__name__}")
+    for key in values:
+        if not isinstance(key, str) or not key:
+            raise UsageError(f"{call}: a name must be text, not {key!r}")
+    return values
+
+
+def checked_tags(tags: object) -> Mapping[str, object]:
+    """Tags as a mapping; plain names become true.
+
+    Raises:
+        UsageError: neither a mapping nor a collection of names.
+    """
+    if isinstance(tags, str):
+        raise UsageError(f"tags must be a mapping or a list of names, not the text {tags!r}; write [{tags!r}]")
+    if isinstance(tags, (list, tuple, set, frozenset)):
+        tags = dict.fromkeys(tags, True)
+    return checked_mapping("tags", tags)
+
+
+def encode_values(kind: str, values: Mapping[str, object], put_blob: PutBlob) -> tuple[dict[str, object], list[str]]:
+    """Values by name as tagged JSON; secrets are left out and long values put away as blobs, with a note for each."""
+    encoded: dict[str, object] = {}
+    notes = []
+    for name, value in values.items():
+        plain = encode(value)
+        coded = redact_value(name, plain)
+        if coded is not plain:
+            notes.append(f"{kind}.{name} held what looks like a secret; it was left out")
+        if not isinstance(coded, (int, float)) and len(coded_bytes := dumps(coded)) > LONG_VALUE_BYTES:
+            digest, size = put_blob(coded_bytes)
+            coded = encode(LongValue(digest, size, coded_bytes[:200].decode("utf-8", "replace")))
+            notes.append(f"{kind}.{name} is {size:,} bytes long and was put away as blob {digest[:12]}…")
+        encoded[name] = coded
+    return encoded, notes
+
+
+def final_numbers(values: Mapping[str, object]) -> dict[str, object]:
+    """The numbers in a returned mapping by metric name; what is no number is left out, as a function may return more than metrics."""
+    found: dict[str, object] = {}
+    try:
+        leaves = list(flatten(values))
+    except MetricError:
+        return found
+    for name, value in leaves:
+        try:
+            found[name] = number(name, value)
+        except MetricError:
+            continue
+    return found
+
+
+def dataset(data: object, name: str | None) -> dict[str, object]:
+    """The fact of a data set: a file by its bytes, anything else by type and shape."""
+    if isinstance(data, (str, os.PathLike)) and os.path.isfile(data):
+        path = os.path.abspath(os.fspath(data))
+        digest, size = _digest(path)
+        return {name or os.path.basename(path): {"description": "file", "digest": digest, "size_bytes": size, "path": path}}
+    coded = encode(data)
+    text = coded.get("text") if isinstance(coded, dict) else None
+    described = f"{type(data).__module__}.{type(data).__qualname__}" + (f" {text}" if text else "")
+    return {name or "data": {"description": described[:1000]}}
+
+
+def _digest(path: str) -> tuple[str, int]:
+    import hashlib
+
+    hasher, size = hashlib.sha256(), 0
+    with open(path, "rb") as file:
+        for chunk in iter(lambda: file.read(1 << 20), b""):
+            hasher.update(chunk)
+            size += len(chunk)
+    return hasher.hexdigest(), size
+
+
+def artifact(put_blob: PutBlob, source: object, name: str | None) -> dict[str, object]:
+    """Put an artifact away and say what it is.
+
+    Raises:
+        UsageError: bytes without a name, a path where nothing is, something else.
+    """
+    if isinstance(source, (bytes, bytearray, memoryview)):
+        if not name:
+            raise UsageError("log_artifact(bytes) needs a name=")
+        digest, size = put_blob(bytes(source))
+        return {name: {"digest": digest, "size_bytes": size}}
+    if not isinstance(source, (str, os.PathLike)):
+        raise UsageError(f"log_artifact takes a path or bytes, not {type(source).__name__}; serialise it first")
+    path = os.fspath(source)
+    if os.path.isfile(path):
+        digest, size = put_blob(path)
+        return {name or os.path.basename(path): {"digest": digest, "size_bytes": size}}
+    if not os.path.isdir(path):
+        raise UsageError(f"log_artifact: there is no file or folder {path!r}")
+    files, total = {}, 0
+    for inside in _files_below(path):
+        digest, size = put_blob(os.path.join(path, inside))
+        files[inside.replace(os.sep, "/")] = digest
+        total += size
+    manifest = dumps(files)
+    return {name or os.path.basename(os.path.abspath(path)): {"digest": put_blob(manifest)[0], "size_bytes": total, "files": files}}
+
+
+def _files_below(folder: str) -> list[str]:
+    found = []
+    for parent, folders, names in os.walk(folder):
+        folders.sort()
+        found += [os.path.relpath(os.path.join(parent, name), folder) for name in sorted(names) if os.path.isfile(os.path.join(parent, name))]
+    return found
+
+
+def outcome(error: BaseException) -> tuple[str, dict[str, object] | None]:
+    """Status of a run that an exception ended, and what to keep of the exception."""
+    if isinstance(error, GeneratorExit) or (isinstance(error, SystemExit) and error.code in (None, 0)):
+        return "finished", None
+    import traceback
+
+    status = "interrupted" if isinstance(error, KeyboardInterrupt) else "failed"
+    trace = "".join(traceback.format_exception(type(error), error, error.__traceback__))
+    kept = {"type": type(error).__qualname__, "message": redact_text(str(error)[:10_000])[0], "traceback": redact_text(trace[-30_000:])[0]}
+    return status, kept

@@ -1,0 +1,223 @@
+"""Starting a run: fresh, resumed, or joined from another process."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING
+
+from mlsdk import config
+from mlsdk.capture import Capture, Context, chosen, facts_of
+from mlsdk.capture.process import entry_name
+from mlsdk.errors import ConfigError, UsageError
+from mlsdk.log.ids import new_id
+from mlsdk.store.target import Target, open_target
+from mlsdk.tracking import context, exits, facts
+from mlsdk.tracking.active import ActiveRun
+from mlsdk.tracking.disabled import DisabledRun
+from mlsdk.tracking.points import now_ns
+from mlsdk.tracking.writer import Writer
+
+if TYPE_CHECKING:
+    from mlsdk.records import Run
+
+Captures = str | Callable[[Context], Mapping[str, object] | None] | Sequence[str | Callable[[Context], Mapping[str, object] | None]]
+Tags = Mapping[str, object] | list[str] | tuple[str, ...] | set[str]
+StorePath = str | os.PathLike[str]
+
+_RANK_VARIABLES = ("RANK", "OMPI_COMM_WORLD_RANK", "PMI_RANK", "SLURM_PROCID")
+
+
+def run(
+    experiment: str | None = None,
+    *,
+    name: str | None = None,
+    params: Mapping[str, object] | None = None,
+    tags: Tags | None = None,
+    resume: str | Run | None = None,
+    from_step: int | None = None,
+    capture: Captures | None = None,
+    store: StorePath | None = None,
+) -> ActiveRun:
+    """Start a run at once; a context manager that ends it too.
+
+    Without `with`, the run is the current one until `finish()`, the end of the process or the next `run()` without `with`.
+
+    Args:
+        experiment: group of runs; by default the setting `experiment`, else the name of the file that runs.
+        name: by default made from the experiment and the id.
+        params: hyperparameters, typed and nested as they are.
+        tags: a mapping, or plain names.
+        resume: id (or beginning, end, name, `"latest"`) of a finished run to go on with: steps go on, facts are added.
+        from_step: with `resume`: points of earlier parts from this step on are hidden, since they are about to be repeated.
+        capture: names of captures or functions, () for none; by default all.
+        store: folder or URI; by default the setting `store`, else the nearest `.mlsdk` folder.
+
+    Raises:
+        UsageError: arguments that do not fit together.
+        StoreError: the store cannot be written.
+
+    >>> import mlsdk
+    >>> with mlsdk.run("docs", params={"lr": 0.1}) as run:
+    ...     mlsdk.log(loss=0.25)
+    """
+    before = context.bare.get()
+    if before is not None and not before.finished:
+        before.finish()
+    started = start(experiment, name=name, params=params, tags=tags, resume=resume, from_step=from_step, capture=capture, store=store)
+    context.bare.set(started)
+    return started
+
+
+def start(
+    experiment: str | None,
+    *,
+    name: str | None = None,
+    params: Mapping[str, object] | None = None,
+    tags: Tags | None = None,
+    resume: str | Run | None = None,
+    from_step: int | None = None,
+    capture: object = None,
+    store: StorePath | None = None,
+    code: Mapping[str, object] | None = None,
+    label: str | None = None,
+) -> ActiveRun:
+    """Start a run without making it anybody's current one."""
+    if config.disabled():
+        return DisabledRun(name or "disabled", experiment or "disabled")
+    if from_step is not None and resume is None:
+        raise UsageError(f"from_step={from_step!r} needs resume=: it says from where a resumed run repeats steps")
+    asked = {"params": facts.checked_mapping("params", params or {}), "tags": facts.checked_tags(tags or {})}
+    captures = chosen(capture if capture is not None else config.text("capture"))
+    uri = config.store_uri(store)
+    joined = config.text("run")
+    if joined is not None and resume is None:
+        rank = _rank()
+        if not _first(joined, rank, uri):
+            return _with_facts(join(joined, store=uri, rank=rank), asked)
+    target = open_target(uri)
+    previous = None if resume is None else _previous(resume, uri)
+    identity = previous.id if previous else joined or new_id()
+    experiment = experiment or (previous.experiment if previous else None) or config.text("experiment") or entry_name()
+    name = name or (previous.name if previous else None) or f"{label or experiment}-{identity[-4:]}"
+    writer = Writer(target, identity, "main", seen=previous.order if previous else 0, owed=new_id())
+    active = ActiveRun(writer, name=name, experiment=experiment, next_steps=_next_steps(previous, from_step))
+    _write_start(active, writer, experiment, name, previous, from_step)
+    _with_facts(active, {**asked, "code": code or {}})
+    _capture(active, writer, captures)
+    writer.announce()
+    _enlist(active, writer)
+    return active
+
+
+def _write_start(active: ActiveRun, writer: Writer, experiment: str, name: str, previous: Run | None, from_step: int | None) -> None:
+    parent = context.entered.get()
+    first: dict[str, object] = {"experiment": experiment, "name": name, "status": "running", "user": _user()}
+    if previous is None:
+        first["started_ns"] = now_ns()
+    else:
+        first.update(error=None, ended_ns=None)
+    if parent is not None and not parent.finished and not isinstance(parent, DisabledRun) and parent.id != active.id:
+        first["parent"] = parent.id
+    start_facts: dict[str, dict[str, object]] = {"run": first}
+    if from_step is not None:
+        start_facts["rewinds"] = {writer.id: from_step}
+    writer.facts(start_facts)
+
+
+def _with_facts(active: ActiveRun, kinds: Mapping[str, Mapping[str, object]]) -> ActiveRun:
+    for kind, values in kinds.items():
+        if values:
+            active._set(kind, values)
+    return active
+
+
+def _capture(active: ActiveRun, writer: Writer, captures: list[Capture]) -> None:
+    """Take the captures that belong before the body, within the time limit; ask the companion for the others."""
+    limit, begun, where = config.number("capture_limit_s"), time.monotonic(), Context(os.getcwd())
+    taken = {}
+    for capture in captures:
+        if capture.beside:
+            taken[capture.name] = "beside"
+            continue
+        if time.monotonic() - begun > limit:
+            active._problem(f"capture {capture.name}", f"not taken: the captures before it took more than {limit:g} s")
+            continue
+        since = time.monotonic()
+        try:
+            found = capture(where)
+        except Exception as error:  # a capture is a stranger's code: its failure is noted on the run
+            active._problem(f"capture {capture.name}", f"failed: {type(error).__name__}: {error}")
+            continue
+        for kind, values in facts_of(capture, found or {}).items():
+            active._set(kind, values)
+        taken[capture.name] = f"{(time.monotonic() - since) * 1e3:.1f} ms"
+    writer.facts({"captures": {**taken, "folder": where.folder}})
+
+
+def _enlist(active: ActiveRun, writer: Writer) -> None:
+    context.live[writer.id] = active
+    exits.install()
+    exits.owe(writer)
+    if config.flag("output"):
+        from mlsdk.capture import output
+
+        output.install(context.find, int(config.number("output_limit_bytes")))
+    os.environ["MLSDK_INHERITED_RUN"] = f"{active.id}@{writer.target.uri}"
+    writer.call_companion()
+
+
+def join(run_id: str, *, store: StorePath | None = None, rank: int | None = None) -> ActiveRun:
+    """Join a run from another process; what is logged goes into a log of its own, as `rank n` or `worker`.
+
+    Raises:
+        ConfigError: not an id.
+    """
+    if len(run_id) != 32 or not set(run_id) <= set("0123456789abcdef"):
+        raise ConfigError(f"MLSDK_RUN must be a run's whole id, 32 hexadecimal digits, not {run_id!r}")
+    target: Target = open_target(config.store_uri(store))
+    writer = Writer(target, run_id, "worker" if rank is None else f"rank {rank}")
+    active = ActiveRun(writer, name=f"{writer.role} of {run_id[-8:]}", experiment=config.text("experiment") or entry_name())
+    writer.announce()
+    context.live[writer.id] = active
+    exits.install()
+    return active
+
+
+def _first(run_id: str, rank: int | None, uri: str) -> bool:
+    """Whether this process is the one that makes the run it was told to join: rank 0, or the first to come where there are no ranks."""
+    if rank is not None:
+        return rank == 0
+    root = open_target(uri).root
+    return root is not None and not os.path.isdir(os.path.join(root, "runs", run_id))
+
+
+def _rank() -> int | None:
+    for variable in _RANK_VARIABLES:
+        value = os.environ.get(variable, "")
+        if value.isdigit():
+            return int(value)
+    return None
+
+
+def _previous(resume: str | Run, uri: str) -> Run:
+    from mlsdk.records import Run, RunStatus
+    from mlsdk.store import open_store
+
+    store = open_store(uri)
+    found = store.find_one(resume.id if isinstance(resume, Run) else resume)
+    if found.status is RunStatus.RUNNING:
+        raise UsageError(f"run {found.name} ({found.short_id}) is still running; join it from another process by MLSDK_RUN={found.id}")
+    return found
+
+
+def _next_steps(previous: Run | None, from_step: int | None) -> dict[str, int]:
+    if previous is None:
+        return {}
+    last = {name: summary.last_step for name, summary in previous.metrics.items() if summary.last_step is not None}
+    return {name: step + 1 if from_step is None or step < from_step else from_step for name, step in last.items()}
+
+
+def _user() -> str | None:
+    return os.environ.get("USER") or os.environ.get("USERNAME") or None
