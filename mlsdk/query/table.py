@@ -1,0 +1,201 @@
+"""What is SQLite's own in finding runs: the tables, how a value is held in them, and the conditions on such a value.
+
+A value column has no affinity, and SQLite orders numbers < text < blobs: so one index holds every type, a comparison
+of one type is a range of it, and types never coerce. Numbers and text are themselves. Blobs are `00` false, `01` true,
+`02` and eight bytes a date (microseconds since 1970 UTC plus 2**63, big-endian), `03` NaN.
+"""
+
+from __future__ import annotations
+
+import itertools
+import sqlite3
+from array import array
+from collections.abc import Collection
+from datetime import datetime, timedelta, timezone
+from typing import NamedTuple
+
+from mlsdk.query.evaluate import compiled, like_tokens
+from mlsdk.query.fields import Fields, number
+from mlsdk.query.names import STATISTICS, Path, clean_text, join_key, split_key
+from mlsdk.query.tree import Scalar, is_nan
+
+SCHEMA = """
+CREATE TABLE IF NOT EXISTS keys (key INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE);
+CREATE TABLE IF NOT EXISTS vals (key INTEGER, run INTEGER, value NOT NULL, PRIMARY KEY (key, run)) WITHOUT ROWID;
+CREATE INDEX IF NOT EXISTS vals_value ON vals (key, value);
+CREATE TABLE IF NOT EXISTS metrics (key INTEGER, run INTEGER, min, max, mean, count, min_step, max_step,
+    PRIMARY KEY (key, run)) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS run_keys (run INTEGER PRIMARY KEY, keys BLOB NOT NULL);
+"""
+"""Beside them the store has `runs (run INTEGER PRIMARY KEY, id TEXT UNIQUE, deleted INTEGER, ...)`."""
+
+SqlValue = int | float | str | bytes
+
+NAN = b"\x03"
+NAN_TEXT = "x'03'"
+_EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
+_MICROSECOND = timedelta(microseconds=1)
+
+
+def to_sqlite(value: Scalar) -> SqlValue:
+    """A scalar as it stands in a value column. What is missing has no row."""
+    if isinstance(value, bool):
+        return b"\x01" if value else b"\x00"
+    if isinstance(value, str):
+        return clean_text(value)
+    if isinstance(value, datetime):
+        return b"\x02" + ((value - _EPOCH) // _MICROSECOND + 2**63).to_bytes(8, "big")
+    return NAN if is_nan(value) else value if isinstance(value, float) else number(value)
+
+
+def register(connection: sqlite3.Connection) -> None:
+    """Give a connection the function behind `~`. Every connection that runs a filter needs it, once."""
+
+    def regexp(pattern: str, value: object) -> bool:
+        return isinstance(value, str) and compiled(pattern).search(value) is not None
+
+    connection.create_function("regexp", 2, regexp, deterministic=True)
+
+
+def write_fields(connection: sqlite3.Connection, run: int, fields: Fields) -> None:
+    """Make `fields` what is found of a run, in place of all that was; the caller commits.
+
+    Args:
+        connection: to a database with the tables of `SCHEMA`.
+        run: the run's row number in `runs`.
+        fields: as from `fields.fields`; empty to remove the run.
+    """
+    values: dict[str, SqlValue] = {}
+    statistics: dict[str, dict[str, SqlValue]] = {}
+    for key, scalar in fields.items():
+        path = split_key(key) if key.startswith("metrics.") else ()
+        if len(path) == 3:
+            statistics.setdefault(join_key(path[:2]), {})[path[2]] = to_sqlite(scalar)
+        else:
+            values[key] = to_sqlite(scalar)
+    keys = _keys(connection, {*values, *statistics})
+    _forget(connection, run, keys.values())
+    # An upsert, and only of what is different: most of a run that lives stays as it was.
+    connection.executemany(
+        "INSERT INTO vals (key, run, value) VALUES (?, ?, ?) "
+        "ON CONFLICT (key, run) DO UPDATE SET value = excluded.value WHERE value IS NOT excluded.value",
+        ((keys[key], run, value) for key, value in values.items()),
+    )
+    bound = ", ".join("?" * len(STATISTICS[1:]))
+    connection.executemany(
+        f"INSERT OR REPLACE INTO metrics (key, run, {', '.join(STATISTICS[1:])}) VALUES (?, ?, {bound})",
+        ((keys[key], run, *map(row.get, STATISTICS[1:])) for key, row in statistics.items()),
+    )
+
+
+def _keys(connection: sqlite3.Connection, names: Collection[str]) -> dict[str, int]:
+    """The number of each key, given out where it has none."""
+    connection.executemany("INSERT OR IGNORE INTO keys (name) VALUES (?)", ((name,) for name in names))
+    number_of = "SELECT key FROM keys WHERE name = ?"
+    return {name: connection.execute(number_of, (name,)).fetchone()[0] for name in names}
+
+
+def _forget(connection: sqlite3.Connection, run: int, keys: Collection[int]) -> None:
+    """Drop what the run has under other keys than these, which are noted: it saves an index by run."""
+    row = connection.execute("SELECT keys FROM run_keys WHERE run = ?", (run,)).fetchone()
+    noted = array("I", row[0] if row else b"")
+    gone = [(key, run) for key in set(noted).difference(keys)]
+    connection.executemany("DELETE FROM vals WHERE key = ? AND run = ?", gone)
+    connection.executemany("DELETE FROM metrics WHERE key = ? AND run = ?", gone)
+    if not keys:
+        connection.execute("DELETE FROM run_keys WHERE run = ?", (run,))
+    elif gone or len(noted) != len(keys):
+        packed = array("I", sorted(keys)).tobytes()
+        connection.execute("INSERT OR REPLACE INTO run_keys (run, keys) VALUES (?, ?)", (run, packed))
+
+
+class Place(NamedTuple):
+    """Where the values of a path are."""
+
+    table: str
+    column: str
+    key: str
+
+
+def place(path: Path) -> Place:
+    """The table, column and key name of a path."""
+    if path[0] == "metrics" and len(path) == 3:
+        return Place("metrics", path[2], join_key(path[:2]))
+    return Place("vals", "value", join_key(path))
+
+
+class Binder:
+    """The parameters of one statement, by name: so the text can be put together in any order."""
+
+    def __init__(self) -> None:
+        self.values: dict[str, SqlValue | None] = {}
+        self._names: dict[tuple[type, SqlValue | None], str] = {}
+
+    def __call__(self, value: SqlValue | None) -> str:
+        """The name to write where `value` is meant."""
+        name = self._names.setdefault((type(value), value), f":p{len(self._names)}")
+        self.values[name[1:]] = value
+        return name
+
+
+# The end of each type in the order of SQLite: all numbers are below '' and all text is below x''.
+_FLOORS = {0: None, 1: "''", 2: "x'00'", 3: "x'02'"}
+_CEILINGS = {0: "''", 1: "x''", 2: "x'02'", 3: "x'03'"}
+_TEXT = "{column} >= '' AND {column} < x''"
+
+
+def compares(column: str, op: str, value: Scalar, rank: int, bind: Binder) -> str:
+    """The condition that a column stands in `op` to `value`, whose type is `rank` (see `evaluate.type_rank`)."""
+    if is_nan(value):
+        return f"{column} IS NOT NULL" if op == "!=" else "0"
+    if op in ("like", "not like"):
+        like = _like(column, str(value), bind)
+        return like if op == "like" else f"{column} IS NOT NULL AND NOT ({like})"
+    if op == "~":
+        return f"{_TEXT.format(column=column)} AND {column} REGEXP {bind(str(value))}"
+    bound = bind(to_sqlite(value))
+    if op in ("=", "!="):
+        return f"{column} {op} {bound}"
+    if op in ("<", "<=") and _FLOORS[rank]:
+        return f"{column} {op} {bound} AND {column} >= {_FLOORS[rank]}"
+    if op in (">", ">="):
+        return f"{column} {op} {bound} AND {column} < {_CEILINGS[rank]}"
+    return f"{column} {op} {bound}"
+
+
+def _like(column: str, pattern: str, bind: Binder) -> str:
+    """As a GLOB, which minds case, within the range of what begins with the same plain text."""
+    tokens = list(like_tokens(pattern))
+    plain = list(itertools.takewhile(lambda token: not token[1], tokens))
+    prefix = "".join(char for char, _ in plain)
+    if len(plain) == len(tokens):
+        return f"{column} = {bind(prefix)}"
+    wildcards = {"%": "*", "_": "?"}
+    glob = "".join(wildcards[char] if wild else f"[{char}]" if char in "*?[" else char for char, wild in tokens)
+    above = f"{column} >= {bind(prefix)} AND {column} < {bind(_after_prefix(prefix))}"
+    return f"{above} AND {column} GLOB {bind(glob)}"
+
+
+def _after_prefix(prefix: str) -> SqlValue:
+    """The first value after all text that begins so; the end of all text where there is none."""
+    last = ord(prefix[-1]) if prefix else 0x10FFFF
+    if last == 0x10FFFF:
+        return b""
+    return prefix[:-1] + chr(0xE000 if last == 0xD7FF else last + 1)
+
+
+def terms(column: str, descending: bool) -> str:
+    """The terms of an ordering by a column that may be NULL: values, NaN, missing, in both directions."""
+    nan = f"{column} = x'03', " if descending else ""
+    return f"{column} IS NULL, {nan}{column} {'DESC' if descending else 'ASC'}"
+
+
+def following(column: str, descending: bool, value: SqlValue | None, bind: Binder) -> tuple[str, str]:
+    """Two conditions on such a column, to go on after a row with `value`: that it is later, and that it is the same."""
+    if value is None:
+        return "0", f"{column} IS NULL"
+    if value == NAN:
+        return f"{column} IS NULL", f"{column} = x'03'"
+    bound = bind(value)
+    later = f"{column} < {bound} OR {column} = x'03'" if descending else f"{column} > {bound}"
+    return f"{later} OR {column} IS NULL", f"{column} = {bound}"
