@@ -45,7 +45,12 @@ SETTINGS: dict[str, Setting] = {
         Setting("run", str, None, "id of a run to join from another process, as a rank or worker"),
         Setting("capture", str, None, "names of captures, by commas; `none` for none; by default all"),
         Setting("output", bool, True, "record stdout and stderr beside the run"),
-        Setting("output_limit_bytes", int, 10_000_000, "of recorded output in one process; what is beyond is counted, not kept"),
+        Setting(
+            "output_limit_bytes",
+            int,
+            10_000_000,
+            "of recorded output in one process; what is beyond is counted, not kept",
+        ),
         Setting("capture_limit_s", float, 5.0, "seconds that captures before the body may take together"),
         Setting("companion", bool, True, "start the helper process; without it its work is done at `finish()`"),
         Setting("exit_wait_s", float, 10.0, "seconds that a process waits at exit for its companion"),
@@ -121,7 +126,9 @@ def _convert(setting: Setting, value: object, origin: str) -> object:
     try:
         converted = _to_type(setting.type, value)
     except (TypeError, ValueError):
-        kind = {bool: "yes or no (1/0, true/false, on/off)", int: "a whole number", float: "a number", str: "text"}[setting.type]
+        kind = {bool: "yes or no (1/0, true/false, on/off)", int: "a whole number", float: "a number", str: "text"}[
+            setting.type
+        ]
         raise ConfigError(f"{origin}: {setting.name} must be {kind}, not {value!r}") from None
     if setting.choices and converted not in setting.choices:
         raise ConfigError(f"{origin}: {setting.name} must be one of {', '.join(setting.choices)}, not {value!r}")

@@ -209,7 +209,9 @@ class Run:
         if self._source is None:
             from mlsdk.errors import NotFoundError
 
-            raise NotFoundError(f"run {self.short_id} was made without a store; read it with mlsdk.get_run({self.id!r})")
+            raise NotFoundError(
+                f"run {self.short_id} was made without a store; read it with mlsdk.get_run({self.id!r})"
+            )
         return self._source
 
 

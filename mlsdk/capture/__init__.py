@@ -76,7 +76,9 @@ def _one(entry: object) -> Capture:
         return BUILT_IN.get(entry) or strangers(entry)[entry]
     if callable(entry):
         return Capture(getattr(entry, "__name__", type(entry).__name__), "env", False, entry)
-    raise UsageError(f"capture= takes names of captures or functions, not {entry!r}; known names: {', '.join(BUILT_IN)}")
+    raise UsageError(
+        f"capture= takes names of captures or functions, not {entry!r}; known names: {', '.join(BUILT_IN)}"
+    )
 
 
 def strangers(needed: str | None = None) -> dict[str, Capture]:
@@ -87,7 +89,9 @@ def strangers(needed: str | None = None) -> dict[str, Capture]:
     """
     from importlib.metadata import entry_points
 
-    found = {point.name: Capture(point.name, "env", True, point.value) for point in entry_points(group="mlsdk.captures")}
+    found = {
+        point.name: Capture(point.name, "env", True, point.value) for point in entry_points(group="mlsdk.captures")
+    }
     if needed is not None and needed not in found:
         raise UsageError(f"there is no capture {needed!r}; known: {', '.join([*BUILT_IN, *found])}")
     return found

@@ -16,7 +16,13 @@ if TYPE_CHECKING:
     from git.cmd import Git
 
 TIMEOUT_S = 30.0
-_HARMLESS = ("core.fsmonitor=false", "core.hooksPath=/dev/null", "diff.external=", "core.pager=cat", "submodule.recurse=false")
+_HARMLESS = (
+    "core.fsmonitor=false",
+    "core.hooksPath=/dev/null",
+    "diff.external=",
+    "core.pager=cat",
+    "submodule.recurse=false",
+)
 
 
 def capture(where: Context) -> Mapping[str, object] | None:
@@ -31,7 +37,16 @@ def capture(where: Context) -> Mapping[str, object] | None:
     git = Git(where.folder)
     try:
         options = [*_HARMLESS, *_without_filters(git)]
-        status = _run(git, options, "status", "--porcelain=v2", "--branch", "-z", "--untracked-files=all", "--ignore-submodules=dirty")
+        status = _run(
+            git,
+            options,
+            "status",
+            "--porcelain=v2",
+            "--branch",
+            "-z",
+            "--untracked-files=all",
+            "--ignore-submodules=dirty",
+        )
         root = _run(git, options, "rev-parse", "--show-toplevel").strip()
     except (GitCommandError, GitCommandNotFound, OSError):
         return None
@@ -41,7 +56,11 @@ def capture(where: Context) -> Mapping[str, object] | None:
 def _run(git: Git, options: list[str], *arguments: str) -> str:
     switches = [word for option in options for word in ("-c", option)]
     command = ["git", "--no-optional-locks", *switches, *arguments]
-    return str(git.execute(command, kill_after_timeout=TIMEOUT_S, strip_newline_in_stdout=False, env={"GIT_TERMINAL_PROMPT": "0"}))
+    return str(
+        git.execute(
+            command, kill_after_timeout=TIMEOUT_S, strip_newline_in_stdout=False, env={"GIT_TERMINAL_PROMPT": "0"}
+        )
+    )
 
 
 def _without_filters(git: Git) -> list[str]:
@@ -49,7 +68,15 @@ def _without_filters(git: Git) -> list[str]:
     from git.exc import GitCommandError
 
     try:
-        names = _run(git, list(_HARMLESS), "config", "--name-only", "-z", "--get-regexp", r"^filter\..*\.(clean|smudge|process|required)$")
+        names = _run(
+            git,
+            list(_HARMLESS),
+            "config",
+            "--name-only",
+            "-z",
+            "--get-regexp",
+            r"^filter\..*\.(clean|smudge|process|required)$",
+        )
     except GitCommandError:  # git answers 1 when nothing matches
         return []
     return [f"{name}={'false' if name.endswith('.required') else ''}" for name in names.split("\0") if name]

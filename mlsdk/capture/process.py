@@ -24,7 +24,7 @@ def entry_point() -> str:
     spec = getattr(main, "__spec__", None)
     if spec is not None and spec.name:
         return f"-m {spec.name.removesuffix('.__main__')}"
-    path = getattr(main, "__file__", None)
+    path: str | None = getattr(main, "__file__", None)
     if path:
         return os.path.abspath(path)
     return "interactive" if hasattr(sys, "ps1") or "ipykernel" in sys.modules else "-c"

@@ -96,13 +96,21 @@ class Charge:
                 for kind, values in self._found(capture).items():
                     writer.facts({kind: {key: encode(value) for key, value in values.items()}})
             except Exception as error:  # a capture may be a stranger's code; its failure is a fact of the run
-                problems[f"capture {name}"] = {"message": f"failed: {type(error).__name__}: {error}", "t": time.time_ns(), "count": 1}
+                problems[f"capture {name}"] = {
+                    "message": f"failed: {type(error).__name__}: {error}",
+                    "t": time.time_ns(),
+                    "count": 1,
+                }
         if problems:
             writer.facts({"problems": problems}, vital=True)
         self._writer = writer
 
     def _wanted(self) -> dict[str, Capture]:
-        wanted = {name: BUILT_IN[name] for name, state in self.header.captures.items() if state == "beside" and name in BUILT_IN}
+        wanted = {
+            name: BUILT_IN[name]
+            for name, state in self.header.captures.items()
+            if state == "beside" and name in BUILT_IN
+        }
         others = [name for name, state in self.header.captures.items() if state == "beside" and name not in BUILT_IN]
         if self.header.captures.get("strangers") == "beside":
             return {**wanted, **strangers()}
@@ -149,7 +157,9 @@ def serve_here(root: str, run: str, writer: str, owed: str) -> None:
     header = Header(target.layout, run, writer)
     header.owed = owed
     charge = Charge(target, header, {})
-    charge.capture(note="no companion could be started: captures were taken when the run had ended, by the process itself")
+    charge.capture(
+        note="no companion could be started: captures were taken when the run had ended, by the process itself"
+    )
     charge.end(FileLogs(target.layout), [])
 
 

@@ -1,7 +1,7 @@
 """Which file systems may be written through a memory map, and which lie on a network.
 
-A map is used only where allocated blocks are known to be there for good: on others a store into the map could end the process with
-SIGBUS, or another host could read stale pages.
+A map is used only where allocated blocks are known to be there for good: on others a store into the map could end the
+process with SIGBUS, or another host could read stale pages.
 """
 
 from __future__ import annotations
@@ -9,7 +9,24 @@ from __future__ import annotations
 import os
 
 MAPPABLE = frozenset({"ext4", "ext3", "ext2", "xfs", "tmpfs"})
-NETWORK = frozenset({"nfs", "nfs4", "lustre", "gpfs", "cifs", "smb3", "smbfs", "9p", "ceph", "glusterfs", "beegfs", "afs", "orangefs", "virtiofs"})
+NETWORK = frozenset(
+    {
+        "nfs",
+        "nfs4",
+        "lustre",
+        "gpfs",
+        "cifs",
+        "smb3",
+        "smbfs",
+        "9p",
+        "ceph",
+        "glusterfs",
+        "beegfs",
+        "afs",
+        "orangefs",
+        "virtiofs",
+    }
+)
 
 
 def mounts(text: str) -> list[tuple[str, str, str]]:

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import os
 import time
+from threading import RLock
 
 _last = 0
+_lock = RLock()
 
 
 def new_id() -> str:
     """Make an id that sorts after all ids made before it in this process.
 
-    48 bits of milliseconds, then 12 bits of a fraction of the millisecond, then 62 random bits. No lock: two threads in the same quarter of a microsecond get the
-    same leading bits and differ in the random ones. After a fork the random bits keep parent and child apart.
+    48 bits of milliseconds, then 12 bits of a fraction of the millisecond, then 62 random bits. After a fork the random
+    bits keep parent and child apart.
 
     >>> len(new_id()), new_id() < new_id()
     (32, True)
@@ -20,9 +22,8 @@ def new_id() -> str:
     global _last
     ns = time.time_ns()
     stamp = (ns // 1_000_000) << 12 | (ns % 1_000_000) * 4096 // 1_000_000
-    if stamp <= _last:
-        stamp = _last + 1
-    _last = stamp
+    with _lock:
+        stamp = _last = max(stamp, _last + 1)
     random = int.from_bytes(os.urandom(8), "big") & (1 << 62) - 1
     return f"{(stamp >> 12) << 80 | 0x7 << 76 | (stamp & 0xFFF) << 64 | 0b10 << 62 | random:032x}"
 
@@ -30,3 +31,13 @@ def new_id() -> str:
 def started_ns(run_id: str) -> int:
     """The time in an id, in nanoseconds since 1970, to the millisecond."""
     return int(run_id[:12], 16) * 1_000_000
+
+
+def _renew_lock() -> None:
+    """In a forked child: a thread of the parent may have held the lock, and is not here to let go of it."""
+    global _lock
+    _lock = RLock()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_renew_lock)

@@ -7,8 +7,7 @@ from collections.abc import Callable
 
 from mlsdk.errors import AmbiguousError, NotFoundError, StoreError
 from mlsdk.log.filesystem import filesystem_of, is_network
-from mlsdk.query.evaluate import Tree
-from mlsdk.query.tree import Order
+from mlsdk.query.tree import Order, Tree
 from mlsdk.records import Page, Run
 from mlsdk.store.blobs import FileBlobs
 from mlsdk.store.files import FileLogs
@@ -30,7 +29,15 @@ class Store:
         layout: the folder, where there is one.
     """
 
-    def __init__(self, uri: str, logs: Logs, blobs: Blobs, catalog: SQLiteCatalog, catch_up: Callable[[], None], layout: Layout | None = None) -> None:
+    def __init__(
+        self,
+        uri: str,
+        logs: Logs,
+        blobs: Blobs,
+        catalog: SQLiteCatalog,
+        catch_up: Callable[[], None],
+        layout: Layout | None = None,
+    ) -> None:
         self.uri = uri
         self.logs = logs
         self.blobs = blobs
@@ -45,7 +52,9 @@ class Store:
         """Bring the catalog up to date with the logs."""
         self._catch_up()
 
-    def find(self, query: Tree | None = None, order: Order = (), after: str | None = None, limit: int | None = None) -> Page:
+    def find(
+        self, query: Tree | None = None, order: Order = (), after: str | None = None, limit: int | None = None
+    ) -> Page:
         """Runs that fit, up to date; see `Catalog.find`."""
         self.refresh()
         return self.catalog.find(query, order, after, limit)
@@ -77,7 +86,10 @@ class Store:
             raise NotFoundError(self._nothing_called(which))
         if len(ids) > 1:
             shown = ", ".join(f"{run.name} ({run.short_id})" for run in map(self.catalog.get, ids[:5]))
-            raise AmbiguousError(f"{which!r} fits {len(ids)}{'+' if len(ids) == 20 else ''} runs: {shown}; type more of the id", tuple(ids))
+            raise AmbiguousError(
+                f"{which!r} fits {len(ids)}{'+' if len(ids) == 20 else ''} runs: {shown}; type more of the id",
+                tuple(ids),
+            )
         return self.catalog.get(ids[0])
 
     def _get(self, run: str) -> Run:
@@ -118,7 +130,9 @@ def open_file(uri: str) -> Store:
         except StoreError:
             if catalog.path == ":memory:":
                 raise
-            catalog.relocate(":memory:")  # the file cannot be written (read-only, full): a view in memory serves as well
+            catalog.relocate(
+                ":memory:"
+            )  # the file cannot be written (read-only, full): a view in memory serves as well
             seen.clear()
             refresh(layout, catalog, seen)
 

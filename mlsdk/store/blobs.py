@@ -94,7 +94,9 @@ class FileBlobs:
         """Digests that begin with `prefix`, in order."""
         for shelf in sorted(_names(self._folder)):
             if len(shelf) == 2 and (shelf.startswith(prefix[:2]) or prefix.startswith(shelf)):
-                yield from (name for name in sorted(_names(os.path.join(self._folder, shelf))) if name.startswith(prefix))
+                yield from (
+                    name for name in sorted(_names(os.path.join(self._folder, shelf))) if name.startswith(prefix)
+                )
 
     def delete(self, digest: str) -> None:
         """Remove a blob; one that is not here is no error."""
@@ -122,5 +124,7 @@ def _check(file: BinaryIO, digest: str) -> None:
         hasher.update(chunk)
     if hasher.hexdigest() != digest:
         file.close()
-        raise DigestError(f"the stored bytes of {digest} are not those that were put: they now hash to {hasher.hexdigest()}")
+        raise DigestError(
+            f"the stored bytes of {digest} are not those that were put: they now hash to {hasher.hexdigest()}"
+        )
     file.seek(0)

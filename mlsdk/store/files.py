@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from mlsdk.errors import ConflictError, NotFoundError, StoreError
@@ -49,7 +49,9 @@ class FileLogs:
         if offset < end and self.read(log, offset, len(data)) == data:
             return end
         if offset != end or not data:
-            raise ConflictError(f"{log} ends at {end:,}, not at {offset:,}: somebody appended before; read on and try again", log, end)
+            raise ConflictError(
+                f"{log} ends at {end:,}, not at {offset:,}: somebody appended before; read on and try again", log, end
+            )
         folder = self._shared(log)
         temporary = os.path.join(folder, f".{os.getpid()}-{os.urandom(6).hex()}")
         with _translated(log):
@@ -110,7 +112,9 @@ class FileLogs:
         """Names of logs below a folder, in order."""
         found: set[str] = set()
         try:
-            entries = sorted(os.scandir(os.path.join(self.layout.root, *folder.split("/"))), key=lambda entry: entry.name)
+            entries = sorted(
+                os.scandir(os.path.join(self.layout.root, *folder.split("/"))), key=lambda entry: entry.name
+            )
         except (FileNotFoundError, NotADirectoryError):
             return
         for entry in entries:
@@ -187,7 +191,7 @@ class FileLogs:
     def _shared(self, log: str) -> str:
         return os.path.join(self.layout.root, *log.split("/"))
 
-    def _entries(self, log: str) -> list[str]:  # type: ignore[valid-type]
+    def _entries(self, log: str) -> Sequence[str]:
         try:
             return sorted(name for name in os.listdir(self._shared(log)) if name.isdigit())
         except FileNotFoundError:
@@ -196,7 +200,11 @@ class FileLogs:
 
 def _check_name(log: str) -> None:
     parts = log.split("/")
-    if parts[0] not in ("runs", "shared") or len(parts) < 2 or any(part in ("", ".", "..") or part.startswith(".") for part in parts):
+    if (
+        parts[0] not in ("runs", "shared")
+        or len(parts) < 2
+        or any(part in ("", ".", "..") or part.startswith(".") for part in parts)
+    ):
         raise StoreError(f"{log!r} is no name of a log: runs/<run id>/<writer id> or shared/<noun>/<name>")
     if any("\\" in part or "\0" in part for part in parts):
         raise StoreError(f"{log!r} is no name of a log: it has a backslash or a null character")

@@ -60,7 +60,9 @@ class LogState:
             if name in dumped and name != "metrics":
                 setattr(state, name, dumped[name])
         offset, last, schemas = dumped["at"]
-        state.position = Position(offset, last, tuple(Schema(n, tuple(names), kinds, values_struct(kinds)) for n, names, kinds in schemas))
+        state.position = Position(
+            offset, last, tuple(Schema(n, tuple(names), kinds, values_struct(kinds)) for n, names, kinds in schemas)
+        )
         state.metrics = {name: MetricState.load(metric) for name, metric in dumped["metrics"].items()}
         return state
 
@@ -225,7 +227,11 @@ class RunState:
 
     def limit_for(self, log: LogState) -> int | None:
         """The step from which on the points of a log are hidden by a later restart, or None."""
-        later = [entry[3] for entry in self.facts.get("rewinds", {}).values() if entry[0] > log.order and entry[1] != log.log and entry[3] is not None]
+        later = [
+            entry[3]
+            for entry in self.facts.get("rewinds", {}).values()
+            if entry[0] > log.order and entry[1] != log.log and entry[3] is not None
+        ]
         return min(later, default=None)
 
 
@@ -238,19 +244,34 @@ def document(state: RunState, logs: list[LogState]) -> dict[str, Any]:
         for name, metric in log.metrics.items():
             if metric.count:
                 into.setdefault(name, MetricState()).merge(metric)
-    summaries = {role: {name: metric.summary() for name, metric in metrics.items()} for role, metrics in roles.items() if metrics}
+    summaries = {
+        role: {name: metric.summary() for name, metric in metrics.items()} for role, metrics in roles.items() if metrics
+    }
     metrics = summaries.pop("main", {})
     for name, final in state.values("metrics").items():
         known = metrics.get(name, [None, None, None, None, 0, None, None, None])
         metrics[name] = [final, *known[1:]]
     run = state.values("run")
     run.setdefault("started_ns", min((log.order for log in logs if log.order), default=started_ns(state.run)))
-    kinds = {kind: state.values(kind) for kind in sorted(state.facts) if kind not in ("run", "metrics", "rewinds", "problems", "captures", "signs")}
+    kinds = {
+        kind: state.values(kind)
+        for kind in sorted(state.facts)
+        if kind not in ("run", "metrics", "rewinds", "problems", "captures", "signs")
+    }
     problems = dict(state.values("problems"))
     damaged = sum(log.damaged_bytes for log in logs)
     if damaged:
-        problems["damage"] = {"message": f"{damaged:,} bytes of its logs are damaged and were skipped", "t": run["started_ns"], "count": 1}
-    changes = [[key, old[3], new[3], new[2]] for key, versions in state.param_log.items() for old, new in zip(versions, versions[1:]) if old[3] != new[3]]
+        problems["damage"] = {
+            "message": f"{damaged:,} bytes of its logs are damaged and were skipped",
+            "t": run["started_ns"],
+            "count": 1,
+        }
+    changes = [
+        [key, old[3], new[3], new[2]]
+        for key, versions in state.param_log.items()
+        for old, new in zip(versions, versions[1:])
+        if old[3] != new[3]
+    ]
     return {
         "id": state.run,
         "run": run,
@@ -261,7 +282,9 @@ def document(state: RunState, logs: list[LogState]) -> dict[str, Any]:
         "problems": problems,
         "changes": sorted(changes, key=lambda change: (change[3], change[0])),
         "writers": [
-            {"log": log.log, "writer": log.writer, "closed": log.closed, "seen_ns": log.seen_ns} for log in logs if log.role == "main"
+            {"log": log.log, "writer": log.writer, "closed": log.closed, "seen_ns": log.seen_ns}
+            for log in logs
+            if log.role == "main"
         ],
         "signs_ns": max((log.seen_ns for log in logs), default=0),
         "host": next((log.writer.get("host") for log in logs if log.role == "main"), None),

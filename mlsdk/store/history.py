@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from array import array
-from collections.abc import Sequence
 from typing import Any
 
 from mlsdk.log.decode import Batch, decode, numpy_for
 from mlsdk.records import Series
 from mlsdk.store.seams import Logs
 
-Part = tuple[Sequence[int], Sequence[Any], Sequence[int]]
+Part = tuple[Any, Any, Any]
+"""Steps, values and times, as numpy arrays or as arrays of the standard library."""
 
 
 def history(logs: Logs, metric: str, sources: list[tuple[str, int | None, int]]) -> Series:
@@ -43,21 +43,25 @@ def _limited(part: Part, limit: int | None) -> Part:
         return part
     steps, values, times = part
     if hasattr(steps, "dtype"):
-        kept = steps < limit  # type: ignore[operator]
+        kept: Any = steps < limit
         return steps[kept], values[kept], times[kept]
-    rows = [row for row in zip(steps, values, times) if row[0] < limit]
-    return tuple(array(column.typecode, items) for column, items in zip(part, zip(*rows))) if rows else (array("q"), array("d"), array("q"))  # type: ignore[return-value, attr-defined]
+    rows = [index for index, step in enumerate(steps) if step < limit]
+    return _picked(steps, rows), _picked(values, rows), _picked(times, rows)
 
 
-def _joined(columns: list[Sequence[Any]]) -> Sequence[Any]:
+def _picked(column: Any, rows: list[int]) -> Any:
+    return array(column.typecode, [column[row] for row in rows])
+
+
+def _joined(columns: list[Any]) -> Any:
     """One column: of numpy where it is installed, else an array; of Python numbers where integers and floats do not mix without loss."""
     columns = [column for column in columns if len(column)]
     if len(columns) == 1 and hasattr(columns[0], "dtype"):
         return columns[0]
-    codes = {column.dtype.char if hasattr(column, "dtype") else column.typecode for column in columns}  # type: ignore[attr-defined]
+    codes = {column.dtype.char if hasattr(column, "dtype") else column.typecode for column in columns}
     np = numpy_for(1 << 62)
     if len({_kind(code) for code in codes}) > 1:
-        mixed = [item for column in columns for item in (column.tolist())]  # type: ignore[attr-defined]
+        mixed = [item for column in columns for item in column.tolist()]
         if any(int(float(item)) != item for item in mixed if isinstance(item, int)):
             return mixed
         return array("d", mixed) if np is None else np.array(mixed, dtype=np.float64)

@@ -54,7 +54,9 @@ class Layout:
             _write_once(os.path.join(self.root, ".gitignore"), _IGNORE)
             _write_once(os.path.join(self.root, _VERSION_FILE), f"mlsdk store {LAYOUT_VERSION}\n")
         except (PermissionError, NotADirectoryError, FileExistsError) as error:
-            raise ReadOnlyError(f"no store can be made at {self.root} ({error.strerror}); choose another by MLSDK_STORE or store=") from error
+            raise ReadOnlyError(
+                f"no store can be made at {self.root} ({error.strerror}); choose another by MLSDK_STORE or store="
+            ) from error
         except OSError as error:
             raise StoreError(f"no store can be made at {self.root}: {error}") from error
 
@@ -70,7 +72,9 @@ class Layout:
         except OSError:
             return False
         if len(word) == 3 and word[2].isdigit() and int(word[2]) > LAYOUT_VERSION:
-            raise NewerFormatError(f"the store {self.root} has layout {word[2]}, this mlsdk reads up to {LAYOUT_VERSION}: pip install -U mlsdk")
+            raise NewerFormatError(
+                f"the store {self.root} has layout {word[2]}, this mlsdk reads up to {LAYOUT_VERSION}: pip install -U mlsdk"
+            )
         return True
 
     def log_path(self, log: str) -> str:

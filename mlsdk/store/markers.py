@@ -76,7 +76,11 @@ def _everything(layout: Layout, catalog: SQLiteCatalog, opened: list[str]) -> No
     """Take in every log that is there, whatever the markers say: a new catalog, or one that is older than the oldest day."""
     still_open = set(opened)
     for run in sorted(_names(layout.runs)):
-        names = {name.rpartition(".")[0] for name in _names(os.path.join(layout.runs, run)) if name.endswith((".log", ".seal"))}
+        names = {
+            name.rpartition(".")[0]
+            for name in _names(os.path.join(layout.runs, run))
+            if name.endswith((".log", ".seal"))
+        }
         logs = [f"runs/{run}/{name}" for name in sorted(names)]
         with catalog.transaction():
             catalog.catch_up([log for log in logs if log not in still_open], final=True)

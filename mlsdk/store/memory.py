@@ -32,7 +32,9 @@ class MemoryLogs:
             if offset > end or late or overlap != data[: len(overlap)]:
                 if not known:
                     del self._logs[log]
-                raise ConflictError(f"{log} ends at {end:,}; {len(data):,} bytes do not continue it at {offset:,}", log, end)
+                raise ConflictError(
+                    f"{log} ends at {end:,}; {len(data):,} bytes do not continue it at {offset:,}", log, end
+                )
             known += data[len(overlap) :]
             return len(known)
 

@@ -33,8 +33,12 @@ def record(document: Mapping[str, Any], status: str, ended_ns: int | None, sourc
         params=_decoded(kinds.get("params")),
         metrics=_summaries(document["metrics"]),
         tags=_decoded(kinds.get("tags")),
-        datasets={name: Dataset(name=name, **_known(value, Dataset)) for name, value in kinds.get("datasets", {}).items()},
-        artifacts={name: Artifact(name=name, **_known(value, Artifact)) for name, value in kinds.get("artifacts", {}).items()},
+        datasets={
+            name: Dataset(name=name, **_known(value, Dataset)) for name, value in kinds.get("datasets", {}).items()
+        },
+        artifacts={
+            name: Artifact(name=name, **_known(value, Artifact)) for name, value in kinds.get("artifacts", {}).items()
+        },
         code=code,
         environment=environment,
         hardware=hardware,

@@ -102,7 +102,9 @@ class Catalog(Protocol):
             NotFoundError: unknown.
         """
 
-    def find(self, query: Tree | None = None, order: Order = (), after: str | None = None, limit: int | None = None) -> Page:
+    def find(
+        self, query: Tree | None = None, order: Order = (), after: str | None = None, limit: int | None = None
+    ) -> Page:
         """Runs that fit, in order (newest first by default), a page at a time. Deleted runs only if the query speaks of `deleted`."""
 
     def series(self, run: str, metric: str, rank: int | str | None = None) -> Series:

@@ -13,7 +13,7 @@ from threading import RLock
 from typing import Any, BinaryIO, TypeVar
 
 from mlsdk.errors import NotFoundError, StoreError
-from mlsdk.log.decode import decode
+from mlsdk.log.decode import Facts, decode
 from mlsdk.query import sql, table
 from mlsdk.query.fields import fields
 from mlsdk.query.names import suggest
@@ -87,7 +87,9 @@ class SQLiteCatalog:
             try:
                 return work(self._connect())
             except sqlite3.OperationalError as error:
-                raise StoreError(f"the catalog {self.path} cannot be used: {error}; it is a cache: delete it, or see `mlsdk doctor`") from error
+                raise StoreError(
+                    f"the catalog {self.path} cannot be used: {error}; it is a cache: delete it, or see `mlsdk doctor`"
+                ) from error
             except sqlite3.DatabaseError:
                 self.discard()
                 self.rebuild()
@@ -191,13 +193,17 @@ class SQLiteCatalog:
 
     def is_done(self, log: str) -> bool:
         """Whether a log was read to its final end."""
-        return self._do(lambda db: db.execute("SELECT 1 FROM logs WHERE log = ? AND done", (log,)).fetchone()) is not None
+        return (
+            self._do(lambda db: db.execute("SELECT 1 FROM logs WHERE log = ? AND done", (log,)).fetchone()) is not None
+        )
 
-    def _take_in(self, db: sqlite3.Connection, run: RunState, state: LogState, data: memoryview, *, final: bool = False) -> None:
+    def _take_in(
+        self, db: sqlite3.Connection, run: RunState, state: LogState, data: memoryview, *, final: bool = False
+    ) -> None:
         rewinds = len(run.facts.get("rewinds", {}))
         for entry, position in decode(data, state.position, live=not final):
             state.add(entry, position)
-            if hasattr(entry, "kinds"):
+            if isinstance(entry, Facts):
                 run.add(entry, state)
         self._save_log(db, state)
         if len(run.facts.get("rewinds", {})) != rewinds or state.limit != run.limit_for(state):
@@ -250,12 +256,16 @@ class SQLiteCatalog:
 
         def work(db: sqlite3.Connection) -> None:
             now = time.time_ns()
-            for run, status, text in db.execute("SELECT run, status, document FROM runs WHERE live = 1 AND document IS NOT NULL").fetchall():
+            for run, status, text in db.execute(
+                "SELECT run, status, document FROM runs WHERE live = 1 AND document IS NOT NULL"
+            ).fetchall():
                 doc = json.loads(text)
                 new, ended, live = derive(doc, now)
                 if new != status:
                     with self.transaction():
-                        db.execute("UPDATE runs SET live = ?, status = ?, ended_ns = ? WHERE run = ?", (live, new, ended, run))
+                        db.execute(
+                            "UPDATE runs SET live = ?, status = ?, ended_ns = ? WHERE run = ?", (live, new, ended, run)
+                        )
                         table.write_fields(db, run, fields(record(doc, new, ended)))
 
         self._do(work)
@@ -273,7 +283,9 @@ class SQLiteCatalog:
 
     def get(self, run: str) -> Run:
         """See `Catalog.get`."""
-        row = self._do(lambda db: db.execute("SELECT document, status, ended_ns FROM runs WHERE id = ?", (run,)).fetchone())
+        row = self._do(
+            lambda db: db.execute("SELECT document, status, ended_ns FROM runs WHERE id = ?", (run,)).fetchone()
+        )
         if row is None or row[0] is None:
             raise NotFoundError(f"no run {run}")
         return self._run(row)
@@ -281,7 +293,9 @@ class SQLiteCatalog:
     def _run(self, row: tuple[Any, ...]) -> Run:
         return record(json.loads(row[0]), row[1], row[2], self)
 
-    def find(self, query: Tree | None = None, order: Order = (), after: str | None = None, limit: int | None = None) -> Page:
+    def find(
+        self, query: Tree | None = None, order: Order = (), after: str | None = None, limit: int | None = None
+    ) -> Page:
         """See `Catalog.find`."""
 
         def work(db: sqlite3.Connection) -> Page:
@@ -322,6 +336,11 @@ class SQLiteCatalog:
             raise NotFoundError(f"run {run[-8:]} has no metric {metric!r} of {role}{hint}")
         return history(self._logs, metric, [(log.log, log.limit, log.position.offset) for log in wanted])
 
+    def has_key(self, key: str) -> bool:
+        """Whether any run has a field."""
+        statement = "SELECT 1 FROM keys WHERE name = ? AND EXISTS (SELECT 1 FROM vals WHERE vals.key = keys.key)"
+        return self._do(lambda db: db.execute(statement, (key,)).fetchone()) is not None
+
     def keys(self, kind: str = "", prefix: str = "") -> list[str]:
         """See `Catalog.keys`."""
         begin = f"{kind}.{prefix}" if kind else prefix
@@ -340,7 +359,11 @@ class SQLiteCatalog:
 
     def children(self, run: str) -> tuple[str, ...]:
         """Ids of the runs started inside a run, oldest first."""
-        return self._do(lambda db: tuple(row[0] for row in db.execute("SELECT id FROM runs WHERE parent = ? AND deleted = 0 ORDER BY id", (run,))))
+        return self._do(
+            lambda db: tuple(
+                row[0] for row in db.execute("SELECT id FROM runs WHERE parent = ? AND deleted = 0 ORDER BY id", (run,))
+            )
+        )
 
 
 def _compact(document: dict[str, Any]) -> str:

@@ -68,5 +68,12 @@ class LogWriter:
 
 def opening(run: str, writer: str, role: str, order: int, now: int, owed: str | None = None) -> dict[str, object]:
     """The payload of an open frame."""
-    opened = {"format": frames.FORMAT_VERSION, "log": f"runs/{run}/{writer}", "role": role, "source": SOURCE, "order": order, "t": now}
+    opened = {
+        "format": frames.FORMAT_VERSION,
+        "log": f"runs/{run}/{writer}",
+        "role": role,
+        "source": SOURCE,
+        "order": order,
+        "t": now,
+    }
     return {**opened, "writer": writer_identity(), **({"owed": owed} if owed else {})}

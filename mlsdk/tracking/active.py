@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from mlsdk.capture.output import flush_lines
 from mlsdk.errors import UsageError
 from mlsdk.log import frames
+from mlsdk.log.facts import Tags, checked_mapping, checked_tags
 from mlsdk.tracking import context, facts
 from mlsdk.tracking.points import PointWriter, now_ns
 from mlsdk.tracking.writer import Writer
@@ -36,7 +37,9 @@ class ActiveRun:
     ...     run.log(loss=0.5)
     """
 
-    def __init__(self, writer: Writer, *, name: str, experiment: str, next_steps: Mapping[str, int] | None = None) -> None:
+    def __init__(
+        self, writer: Writer, *, name: str, experiment: str, next_steps: Mapping[str, int] | None = None
+    ) -> None:
         self.id = writer.run
         self.name = name
         self.experiment = experiment
@@ -55,7 +58,13 @@ class ActiveRun:
     # recording
 
     def log(
-        self, values: Mapping[str, object] | None = None, /, *, step: int | None = None, at: datetime | float | None = None, **named: object
+        self,
+        values: Mapping[str, object] | None = None,
+        /,
+        *,
+        step: int | None = None,
+        at: datetime | float | None = None,
+        **named: object,
     ) -> None:
         """Record metrics: numbers by name, as keywords or as a mapping (nested ones are joined by `/`).
 
@@ -94,15 +103,15 @@ class ActiveRun:
         Raises:
             UsageError: not a mapping with text keys, or the run is finished.
         """
-        self._set("params", facts.checked_mapping("log_params", params))
+        self._set("params", checked_mapping("log_params", params))
 
-    def set_tags(self, tags: Mapping[str, object] | list[str] | tuple[str, ...] | set[str]) -> None:
+    def set_tags(self, tags: Tags) -> None:
         """Set tags: a mapping, or plain names (whose value is true). A value of None removes a tag.
 
         Raises:
             UsageError: something else, or the run is finished.
         """
-        self._set("tags", facts.checked_tags(tags))
+        self._set("tags", checked_tags(tags))
 
     def note(self, text: str) -> None:
         """Set the run's note: free text for people, shown by `mlsdk show`. The last one counts."""
@@ -158,7 +167,8 @@ class ActiveRun:
         from mlsdk.records import Problem
 
         return tuple(
-            Problem(kind, message, datetime.fromtimestamp(at / 1e9, timezone.utc), count) for kind, (message, at, count) in self._problems.items()
+            Problem(kind, message, datetime.fromtimestamp(at / 1e9, timezone.utc), count)
+            for kind, (message, at, count) in self._problems.items()
         )
 
     @property
@@ -208,7 +218,9 @@ class ActiveRun:
 
     def _writable(self) -> None:
         if self.finished:
-            raise UsageError(f"run {self.name} ({self.id[-8:]}) is finished; go on with it by mlsdk.run(resume={self.id!r}), or use mlsdk.edit(run)")
+            raise UsageError(
+                f"run {self.name} ({self.id[-8:]}) is finished; go on with it by mlsdk.run(resume={self.id!r}), or use mlsdk.edit(run)"
+            )
         if self._points is None:
             self._reopened()
 
@@ -266,7 +278,9 @@ class ActiveRun:
         self._token = context.entered.set(self)
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         if self._token is not None:
             try:
                 context.entered.reset(self._token)
@@ -285,7 +299,9 @@ class ActiveRun:
             return
         try:
             with self._writer.segment.lock:
-                self._writer.segment.write(frames.OUTPUT, frames.OUTPUT_HEAD.pack(stream, now_ns()) + text.encode("utf-8", "replace"))
+                self._writer.segment.write(
+                    frames.OUTPUT, frames.OUTPUT_HEAD.pack(stream, now_ns()) + text.encode("utf-8", "replace")
+                )
         except OSError as error:
             self._problem("write-failed", f"output could not be written: {error}")
 

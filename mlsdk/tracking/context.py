@@ -40,7 +40,9 @@ def current_run() -> ActiveRun:
             return run
         raise NoRunError("no run is live here; start one by `with mlsdk.run(...):` or `@mlsdk.track`")
     names = ", ".join(run.name for run in live.values())
-    raise NoRunError(f"{len(live)} runs are live ({names}) and none belongs to this thread or task; say which one: run.log(...)")
+    raise NoRunError(
+        f"{len(live)} runs are live ({names}) and none belongs to this thread or task; say which one: run.log(...)"
+    )
 
 
 def find() -> ActiveRun | None:

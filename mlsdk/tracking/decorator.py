@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, ParamSpec, TypeVar, cast, overload
 
 from mlsdk import config
 from mlsdk.capture.arguments import Binder, bind
+from mlsdk.log.facts import Tags
 from mlsdk.tracking import context
-from mlsdk.tracking.start import Captures, StorePath, Tags, start
+from mlsdk.tracking.start import Captures, StorePath, start
 
 if TYPE_CHECKING:
     from typing import Any
@@ -79,7 +80,9 @@ def track(
 
     def decorate(inner: Callable[P, R]) -> Callable[P, R]:
         names = (data,) if isinstance(data, str) else tuple(data or ())
-        return _wrap(inner, lambda plain, method: _Starter(plain, method, experiment, name, tags, names, capture, store))
+        return _wrap(
+            inner, lambda plain, method: _Starter(plain, method, experiment, name, tags, names, capture, store)
+        )
 
     return decorate if function is None else decorate(function)
 
@@ -100,7 +103,9 @@ class _Starter:
     ) -> None:
         self._binder: Binder = bind(function)
         self._method = method
-        self._function = f"{getattr(function, '__module__', '?')}:{getattr(function, '__qualname__', type(function).__name__)}"
+        self._function = (
+            f"{getattr(function, '__module__', '?')}:{getattr(function, '__qualname__', type(function).__name__)}"
+        )
         self._label = name or getattr(function, "__name__", type(function).__name__)
         self._named = name is not None
         self._experiment, self._tags, self._capture, self._store = experiment, tags, capture, store
@@ -112,10 +117,14 @@ class _Starter:
 
         code = getattr(function, "__code__", None)
         if isinstance(code, CodeType):
-            known = code.co_varnames[: code.co_argcount + code.co_kwonlyargcount + bool(code.co_flags & 4) + bool(code.co_flags & 8)]
+            known = code.co_varnames[
+                : code.co_argcount + code.co_kwonlyargcount + bool(code.co_flags & 4) + bool(code.co_flags & 8)
+            ]
             for name in self._data:
                 if name not in known:
-                    raise UsageError(f"data={name!r}: {function.__qualname__}() has no such parameter; it has: {', '.join(known)}")
+                    raise UsageError(
+                        f"data={name!r}: {function.__qualname__}() has no such parameter; it has: {', '.join(known)}"
+                    )
 
     def __call__(self, args: tuple[object, ...], kwargs: dict[str, object]) -> ActiveRun | None:
         """The started run; None if the arguments do not fit, so that the call itself can say so."""
@@ -142,7 +151,9 @@ def _wrap(function: Callable[P, R], starter_for: Callable[[Callable[..., object]
     if isinstance(function, classmethod):
         return cast("Callable[P, R]", classmethod(_wrap_plain(function.__func__, starter_for(function.__func__, True))))
     if isinstance(function, staticmethod):
-        return cast("Callable[P, R]", staticmethod(_wrap_plain(function.__func__, starter_for(function.__func__, False))))
+        return cast(
+            "Callable[P, R]", staticmethod(_wrap_plain(function.__func__, starter_for(function.__func__, False)))
+        )
     return cast("Callable[P, R]", _wrap_plain(function, starter_for(function, _looks_like_method(function))))
 
 

@@ -54,7 +54,9 @@ class DisabledRun(ActiveRun):
         if context.bare.get() is self:
             context.bare.set(None)
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         if self._token is not None:
             context.entered.reset(self._token)
             self._token = None

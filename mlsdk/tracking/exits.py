@@ -126,7 +126,9 @@ def _write_interrupted(root: str, run: str, seen: int, name: str) -> None:
     ended = {"t": now, "o": order + 1, "set": {"run": {"status": "interrupted", "ended_ns": now, "error": error}}}
     payloads = (opening(run, log, "main", order, now), ended, {"t": now})
     kinds = (frames.OPEN, frames.FACTS, frames.CLOSE)
-    whole = b"".join(frames.encode(kind, number, dumps(payload)) for number, (kind, payload) in enumerate(zip(kinds, payloads)))
+    whole = b"".join(
+        frames.encode(kind, number, dumps(payload)) for number, (kind, payload) in enumerate(zip(kinds, payloads))
+    )
     try:
         descriptor = os.open(os.path.join(root, "runs", run, f"{log}.log"), os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o644)
         os.write(descriptor, whole)

@@ -32,33 +32,6 @@ def nanoseconds(at: object) -> int:
     return round(at * 1e9)
 
 
-def checked_mapping(call: str, values: object) -> Mapping[str, object]:
-    """The mapping itself, if its keys are text.
-
-    Raises:
-        UsageError: anything else.
-    """
-    if not isinstance(values, Mapping):
-        raise UsageError(f"{call} takes a mapping of names to values, not {type(values).__name__}")
-    for key in values:
-        if not isinstance(key, str) or not key:
-            raise UsageError(f"{call}: a name must be text, not {key!r}")
-    return values
-
-
-def checked_tags(tags: object) -> Mapping[str, object]:
-    """Tags as a mapping; plain names become true.
-
-    Raises:
-        UsageError: neither a mapping nor a collection of names.
-    """
-    if isinstance(tags, str):
-        raise UsageError(f"tags must be a mapping or a list of names, not the text {tags!r}; write [{tags!r}]")
-    if isinstance(tags, (list, tuple, set, frozenset)):
-        tags = dict.fromkeys(tags, True)
-    return checked_mapping("tags", tags)
-
-
 def encode_values(kind: str, values: Mapping[str, object], put_blob: PutBlob) -> tuple[dict[str, object], list[str]]:
     """Values by name as tagged JSON; secrets are left out and long values put away as blobs, with a note for each."""
     encoded: dict[str, object] = {}
@@ -96,7 +69,9 @@ def dataset(data: object, name: str | None) -> dict[str, object]:
     if isinstance(data, (str, os.PathLike)) and os.path.isfile(data):
         path = os.path.abspath(os.fspath(data))
         digest, size = _digest(path)
-        return {name or os.path.basename(path): {"description": "file", "digest": digest, "size_bytes": size, "path": path}}
+        return {
+            name or os.path.basename(path): {"description": "file", "digest": digest, "size_bytes": size, "path": path}
+        }
     coded = encode(data)
     text = coded.get("text") if isinstance(coded, dict) else None
     described = f"{type(data).__module__}.{type(data).__qualname__}" + (f" {text}" if text else "")
@@ -139,14 +114,24 @@ def artifact(put_blob: PutBlob, source: object, name: str | None) -> dict[str, o
         files[inside.replace(os.sep, "/")] = digest
         total += size
     manifest = dumps(files)
-    return {name or os.path.basename(os.path.abspath(path)): {"digest": put_blob(manifest)[0], "size_bytes": total, "files": files}}
+    return {
+        name or os.path.basename(os.path.abspath(path)): {
+            "digest": put_blob(manifest)[0],
+            "size_bytes": total,
+            "files": files,
+        }
+    }
 
 
 def _files_below(folder: str) -> list[str]:
     found = []
     for parent, folders, names in os.walk(folder):
         folders.sort()
-        found += [os.path.relpath(os.path.join(parent, name), folder) for name in sorted(names) if os.path.isfile(os.path.join(parent, name))]
+        found += [
+            os.path.relpath(os.path.join(parent, name), folder)
+            for name in sorted(names)
+            if os.path.isfile(os.path.join(parent, name))
+        ]
     return found
 
 
@@ -158,5 +143,9 @@ def outcome(error: BaseException) -> tuple[str, dict[str, object] | None]:
 
     status = "interrupted" if isinstance(error, KeyboardInterrupt) else "failed"
     trace = "".join(traceback.format_exception(type(error), error, error.__traceback__))
-    kept = {"type": type(error).__qualname__, "message": redact_text(str(error)[:10_000])[0], "traceback": redact_text(trace[-30_000:])[0]}
+    kept: dict[str, object] = {
+        "type": type(error).__qualname__,
+        "message": redact_text(str(error)[:10_000])[0],
+        "traceback": redact_text(trace[-30_000:])[0],
+    }
     return status, kept

@@ -22,7 +22,9 @@ def number(name: str, value: object) -> Number:
     if isinstance(value, int):
         whole = int(value)
         if whole not in _SIGNED and whole not in _UNSIGNED:
-            raise MetricError(f"metric {name!r}: {_short(value)} does not fit 64 bits; log float(...) of it if rounding is meant")
+            raise MetricError(
+                f"metric {name!r}: {_short(value)} does not fit 64 bits; log float(...) of it if rounding is meant"
+            )
         return whole
     if isinstance(value, (complex, str, bytes)) or value is None:
         raise MetricError(f"metric {name!r}: {_short(value)} is not a number; {_advice(value)}")
@@ -39,7 +41,9 @@ def kind_of(value: Number) -> str:
 def _from_scalar(name: str, value: object) -> Number:
     size = _size(value)
     if size is not None and size != 1:
-        raise MetricError(f"metric {name!r}: {type(value).__name__} of {size} elements is not one number; log a mean, or each by its own name")
+        raise MetricError(
+            f"metric {name!r}: {type(value).__name__} of {size} elements is not one number; log a mean, or each by its own name"
+        )
     item = getattr(value, "item", None)
     if size is not None and callable(item):
         inner = item()
@@ -50,7 +54,9 @@ def _from_scalar(name: str, value: object) -> Number:
     except (TypeError, ValueError, OverflowError):
         raise MetricError(f"metric {name!r}: {_short(value)} is not a number; {_advice(value)}") from None
     if rounded != value and rounded == rounded:
-        raise MetricError(f"metric {name!r}: {_short(value)} would lose precision as a 64-bit float; log float(...) of it if that is meant")
+        raise MetricError(
+            f"metric {name!r}: {_short(value)} would lose precision as a 64-bit float; log float(...) of it if that is meant"
+        )
     return rounded
 
 
@@ -109,7 +115,9 @@ def integer_step(step: object) -> int:
     try:
         whole = step.__index__()  # type: ignore[attr-defined]
     except AttributeError:
-        raise MetricError(f"step must be a whole number, not {_short(step)}; log an epoch as a metric of its own") from None
+        raise MetricError(
+            f"step must be a whole number, not {_short(step)}; log an epoch as a metric of its own"
+        ) from None
     if not isinstance(whole, int) or whole not in _SIGNED:
         raise MetricError(f"step must fit 64 bits, not {_short(step)}")
     return whole

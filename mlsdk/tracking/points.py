@@ -172,7 +172,11 @@ def _leaves(named: dict[str, object], mistakes: list[MetricError]) -> list[tuple
 def _packs_exactly(value: object) -> bool:
     """Whether `struct` itself takes the number out of every value of this type, so that the next call need not convert."""
     kind = type(value)
-    return kind is int or isinstance(value, float) or (kind.__module__ == "numpy" and kind.__name__ in ("float32", "float16"))
+    return (
+        kind is int
+        or isinstance(value, float)
+        or (kind.__module__ == "numpy" and kind.__name__ in ("float32", "float16"))
+    )
 
 
 def now_ns() -> int:

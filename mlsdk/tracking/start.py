@@ -11,9 +11,10 @@ from mlsdk import config
 from mlsdk.capture import Capture, Context, chosen, facts_of
 from mlsdk.capture.process import entry_name
 from mlsdk.errors import ConfigError, UsageError
+from mlsdk.log.facts import Tags, checked_mapping, checked_tags
 from mlsdk.log.ids import new_id
 from mlsdk.store.target import Target, open_target
-from mlsdk.tracking import context, exits, facts
+from mlsdk.tracking import context, exits
 from mlsdk.tracking.active import ActiveRun
 from mlsdk.tracking.disabled import DisabledRun
 from mlsdk.tracking.points import now_ns
@@ -22,8 +23,11 @@ from mlsdk.tracking.writer import Writer
 if TYPE_CHECKING:
     from mlsdk.records import Run
 
-Captures = str | Callable[[Context], Mapping[str, object] | None] | Sequence[str | Callable[[Context], Mapping[str, object] | None]]
-Tags = Mapping[str, object] | list[str] | tuple[str, ...] | set[str]
+Captures = (
+    str
+    | Callable[[Context], Mapping[str, object] | None]
+    | Sequence[str | Callable[[Context], Mapping[str, object] | None]]
+)
 StorePath = str | os.PathLike[str]
 
 _RANK_VARIABLES = ("RANK", "OMPI_COMM_WORLD_RANK", "PMI_RANK", "SLURM_PROCID")
@@ -65,7 +69,16 @@ def run(
     before = context.bare.get()
     if before is not None and not before.finished:
         before.finish()
-    started = start(experiment, name=name, params=params, tags=tags, resume=resume, from_step=from_step, capture=capture, store=store)
+    started = start(
+        experiment,
+        name=name,
+        params=params,
+        tags=tags,
+        resume=resume,
+        from_step=from_step,
+        capture=capture,
+        store=store,
+    )
     context.bare.set(started)
     return started
 
@@ -88,7 +101,7 @@ def start(
         return DisabledRun(name or "disabled", experiment or "disabled")
     if from_step is not None and resume is None:
         raise UsageError(f"from_step={from_step!r} needs resume=: it says from where a resumed run repeats steps")
-    asked = {"params": facts.checked_mapping("params", params or {}), "tags": facts.checked_tags(tags or {})}
+    asked = {"params": checked_mapping("params", params or {}), "tags": checked_tags(tags or {})}
     captures = chosen(capture if capture is not None else config.text("capture"))
     uri = config.store_uri(store)
     joined = config.text("run")
@@ -111,7 +124,9 @@ def start(
     return active
 
 
-def _write_start(active: ActiveRun, writer: Writer, experiment: str, name: str, previous: Run | None, from_step: int | None) -> None:
+def _write_start(
+    active: ActiveRun, writer: Writer, experiment: str, name: str, previous: Run | None, from_step: int | None
+) -> None:
     parent = context.entered.get()
     first: dict[str, object] = {"experiment": experiment, "name": name, "status": "running", "user": _user()}
     if previous is None:
@@ -178,7 +193,9 @@ def join(run_id: str, *, store: StorePath | None = None, rank: int | None = None
         raise ConfigError(f"MLSDK_RUN must be a run's whole id, 32 hexadecimal digits, not {run_id!r}")
     target: Target = open_target(config.store_uri(store))
     writer = Writer(target, run_id, "worker" if rank is None else f"rank {rank}")
-    active = ActiveRun(writer, name=f"{writer.role} of {run_id[-8:]}", experiment=config.text("experiment") or entry_name())
+    active = ActiveRun(
+        writer, name=f"{writer.role} of {run_id[-8:]}", experiment=config.text("experiment") or entry_name()
+    )
     writer.announce()
     context.live[writer.id] = active
     exits.install()
@@ -208,7 +225,9 @@ def _previous(resume: str | Run, uri: str) -> Run:
     store = open_store(uri)
     found = store.find_one(resume.id if isinstance(resume, Run) else resume)
     if found.status is RunStatus.RUNNING:
-        raise UsageError(f"run {found.name} ({found.short_id}) is still running; join it from another process by MLSDK_RUN={found.id}")
+        raise UsageError(
+            f"run {found.name} ({found.short_id}) is still running; join it from another process by MLSDK_RUN={found.id}"
+        )
     return found
 
 

@@ -1,0 +1,50 @@
+"""Saying more about a run after it has ended, or while it lives: each edit is a log of its own."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from mlsdk.errors import UsageError
+from mlsdk.log.facts import Tags, checked_tags
+from mlsdk.log.values import encode
+from mlsdk.records import Run
+from mlsdk.store.base import Store
+from mlsdk.store.target import open_target
+from mlsdk.store.writer import LogWriter
+
+
+class Edit:
+    """Edits of one run. Each call is written at once, as a log of role `edit`; nothing that was recorded is changed."""
+
+    def __init__(self, store: Store, run: Run) -> None:
+        self._store = store
+        self.run = run
+
+    def set_tags(self, tags: Tags) -> None:
+        """Set tags: a mapping, or plain names (whose value is true). A value of None removes a tag."""
+        self._write({"tags": {name: encode(value) for name, value in checked_tags(tags).items()}})
+
+    def note(self, text: str) -> None:
+        """Set the note; the last one counts."""
+        self._write({"run": {"note": str(text)}})
+
+    def rename(self, name: str) -> None:
+        """Give the run another name."""
+        if not name:
+            raise UsageError(f"a name must be text, not {name!r}")
+        self._write({"run": {"name": name}})
+
+    def delete(self) -> None:
+        """Hide the run; `mlsdk gc` erases it later, until then `restore` brings it back."""
+        self._write({"run": {"deleted": True}})
+
+    def restore(self) -> None:
+        """Bring a deleted run back."""
+        self._write({"run": {"deleted": None}})
+
+    def _write(self, facts: Mapping[str, Mapping[str, object]]) -> None:
+        target = open_target(self._store.uri)
+        writer = LogWriter(target, self.run.id, "edit", seen=self.run.order)
+        writer.announce()
+        writer.facts(facts)
+        writer.close()
