@@ -11,7 +11,7 @@ from pathlib import Path as FilePath
 from hypothesis import strategies as st
 
 from mlsdk.query.fields import scalar
-from mlsdk.query.names import ATTRIBUTES, DATES, STATISTICS
+from mlsdk.query.names import ATTRIBUTES, DATES, STATISTICS, join_key
 from mlsdk.query.tree import Compare, In, IsNull, Not, Order, Tree, all_of, any_of
 from mlsdk.records import Dataset, MetricSummary, Run, RunStatus
 
@@ -139,15 +139,38 @@ def _leaves(path: tuple[str, ...]) -> st.SearchStrategy[Tree]:
     return found
 
 
-trees: st.SearchStrategy[Tree] = st.recursive(
-    paths.flatmap(_leaves),
-    lambda inner: (
-        inner.map(Not)
-        | st.lists(inner, min_size=2, max_size=4).map(lambda parts: all_of(*parts))
-        | st.lists(inner, min_size=2, max_size=4).map(lambda parts: any_of(*parts))
-    ),
-    max_leaves=6,
-)
-"""Any filter that can be written."""
+def trees_over(paths: st.SearchStrategy[tuple[str, ...]]) -> st.SearchStrategy[Tree]:
+    return st.recursive(
+        paths.flatmap(_leaves),
+        lambda inner: (
+            inner.map(Not)
+            | st.lists(inner, min_size=2, max_size=4).map(lambda parts: all_of(*parts))
+            | st.lists(inner, min_size=2, max_size=4).map(lambda parts: any_of(*parts))
+        ),
+        max_leaves=6,
+    )
 
-orders: st.SearchStrategy[Order] = st.lists(st.tuples(paths, st.booleans()), max_size=3).map(tuple)
+
+def orders_over(paths: st.SearchStrategy[tuple[str, ...]]) -> st.SearchStrategy[Order]:
+    return st.lists(st.tuples(paths, st.booleans()), max_size=3).map(tuple)
+
+
+trees = trees_over(paths)
+"""Any filter that can be written."""
+orders = orders_over(paths)
+
+# The same few values at the same few paths: what is rare above, ties and NaN and pages that end there, is common here.
+DENSE = (("params", "a"), ("params", "b"), ("metrics", "acc"), ("metrics", "acc", "mean"))
+_missing = st.none()
+_dense_values = st.sampled_from((*NUMBERS, *TEXTS, *MOMENTS, True, False)) | st.sampled_from(
+    (1, 2.0, math.nan, "a", True)
+)
+dense_fields = st.tuples(*(st.booleans() for _ in range(2)), *(_missing | _dense_values for _ in DENSE)).map(
+    lambda row: {
+        "deleted": row[0] and row[1],
+        **{join_key(path): scalar(value) for path, value in zip(DENSE, row[2:], strict=True) if value is not None},
+    }
+)
+"""Fields of a run without an id."""
+dense_trees = trees_over(st.sampled_from(DENSE))
+dense_orders = orders_over(st.sampled_from(DENSE))

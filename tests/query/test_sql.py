@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Iterable
+from datetime import datetime
+from random import Random
 from unittest import mock
 
 import pytest
@@ -13,13 +15,26 @@ from hypothesis import strategies as st
 from mlsdk.errors import QueryError
 from mlsdk.query import sql
 from mlsdk.query.evaluate import matches, ordered
-from mlsdk.query.fields import Fields, fields
+from mlsdk.query.fields import Fields, fields, scalar
+from mlsdk.query.names import Path, join_key
 from mlsdk.query.parse import parse, parse_order
 from mlsdk.query.sql import count, find
 from mlsdk.query.table import SCHEMA, register, write_fields
-from mlsdk.query.tree import Order, Tree, hides_deleted
+from mlsdk.query.tree import Compare, In, IsNull, Not, Order, Tree, hides_deleted, text
 from mlsdk.records import Run
-from tests.strategies import orders, runs, trees
+from tests.strategies import (
+    EXPRESSIONS,
+    MOMENTS,
+    NUMBERS,
+    PATTERNS,
+    TEXTS,
+    dense_fields,
+    dense_orders,
+    dense_trees,
+    orders,
+    runs,
+    trees,
+)
 
 
 def catalog(records: Iterable[Fields]) -> sqlite3.Connection:
@@ -38,38 +53,75 @@ def expected(records: list[Fields], tree: Tree | None, order: Order) -> list[int
     return [row for row, _ in ordered(rows, order, lambda item: item[1])]
 
 
-several = st.lists(runs, max_size=6, unique_by=lambda run: run.id)
-ways = st.sampled_from([(2_000, 60_000), (0, 60_000), (0, 1), (2, 40)])
+def answers_like_records(records: list[Fields], tree: Tree | None, order: Order, limit: int | None) -> None:
+    connection = catalog(records)
+    right = expected(records, tree, order)
+    for few, patience in ((2_000, 60_000), (0, 60_000), (0, 1)):
+        found: list[int] = []
+        after = None
+        with mock.patch.object(sql, "FEW", few), mock.patch.object(sql, "PATIENCE", patience):
+            while True:
+                page = find(connection, tree, order, limit, after)
+                found += page.runs
+                after = page.after
+                if after is None:
+                    break
 
-
-@settings(suppress_health_check=[HealthCheck.too_slow], deadline=None)
-@given(several, st.none() | trees, orders, st.none() | st.integers(1, 3), ways)
-def test_sql_equals_evaluation(
-    records: list[Run], tree: Tree | None, order: Order, limit: int | None, way: tuple[int, int]
-) -> None:
-    """Any filter and ordering over any runs: the SQL answers like the record, whichever way it takes, page by page."""
-    flat = [fields(record) for record in records]
-    connection = catalog(flat)
-    few, patience = way
-    found: list[int] = []
-    after = None
-    with mock.patch.object(sql, "FEW", few), mock.patch.object(sql, "PATIENCE", patience):
-        while True:
-            page = find(connection, tree, order, limit, after)
-            found += page.runs
-            after = page.after
-            if after is None:
-                break
-    number = count(connection, tree)
+        assert found == right
+        assert count(connection, tree) == len(right)
     connection.close()
 
-    assert found == expected(flat, tree, order)
-    assert number == len(found)
+
+several = st.lists(runs, max_size=6, unique_by=lambda run: run.id)
+limits = st.none() | st.integers(1, 3)
 
 
-@settings(suppress_health_check=[HealthCheck.too_slow], deadline=None)
-@given(several, several, st.randoms())
-def test_fields_replace_what_was(before: list[Run], after: list[Run], random: object) -> None:
+@settings(suppress_health_check=[HealthCheck.too_slow])
+@given(several, st.none() | trees, orders, limits)
+def test_sql_equals_evaluation(records: list[Run], tree: Tree | None, order: Order, limit: int | None) -> None:
+    """Any filter and ordering over any runs: the SQL answers like the record, whichever way it takes, page by page."""
+    answers_like_records([fields(record) for record in records], tree, order, limit)
+
+
+@settings(suppress_health_check=[HealthCheck.too_slow], max_examples=max(300, settings().max_examples))
+@given(st.lists(dense_fields, max_size=12), st.none() | dense_trees, dense_orders, limits, st.randoms())
+def test_sql_equals_evaluation_among_alike(
+    records: list[Fields], tree: Tree | None, order: Order, limit: int | None, random: Random
+) -> None:
+    """The same over many runs that share few values, where orderings have ties and pages end on NaN and on nothing."""
+    ids = [f"{i:02}" for i in range(len(records))]
+    random.shuffle(ids)
+    answers_like_records([{**record, "id": id} for id, record in zip(ids, records, strict=True)], tree, order, limit)
+
+
+@pytest.mark.parametrize("path", [("params", "x"), ("metrics", "x"), ("metrics", "x", "mean")])
+def test_every_value_by_every_literal(path: Path) -> None:
+    """Each kind of value against each operator and literal, in order both ways: the SQL answers like the record."""
+    values = [scalar(value) for value in (*NUMBERS, *TEXTS, *MOMENTS, True, False)]
+    records: list[Fields] = [
+        {"id": f"{i:03}", "deleted": False, join_key(path): value} for i, value in enumerate(values)
+    ]
+    records.append({"id": "999", "deleted": False})
+    literals = [value for value in values if not isinstance(value, datetime)]
+    leaves: list[Tree] = [Compare(path, op, value) for op in ("=", "!=", "<", "<=", ">", ">=") for value in literals]
+    leaves += [In(path, (value, 2), negated) for value in literals for negated in (False, True)]
+    leaves += [Compare(path, op, pattern) for op in ("like", "not like") for pattern in PATTERNS]
+    leaves += [Compare(path, "~", expression) for expression in EXPRESSIONS]
+    leaves += [IsNull(path), IsNull(path, negated=True)]
+    connection = catalog(records)
+    for leaf in leaves:
+        for tree in (leaf, Not(leaf)):
+            for descending in (False, True):
+                order: Order = ((path, descending),)
+                walked = sql._walk(connection, tree, order, 100, None)
+
+                assert [row[0] for row in walked] == expected(records, tree, order), text(tree)
+    connection.close()
+
+
+@settings(suppress_health_check=[HealthCheck.too_slow])
+@given(several, several)
+def test_fields_replace_what_was(before: list[Run], after: list[Run]) -> None:
     """Writing the fields of a run leaves what a new catalog would have, whatever was there."""
     old = [fields(record) for record in before]
     new = [fields(record) for record in after]
