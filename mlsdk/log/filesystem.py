@@ -68,7 +68,7 @@ def filesystem_of(path: str) -> str:
 
 
 def _holding(path: str, known: list[tuple[str, str, str]]) -> tuple[str, str]:
-    """Type and options of the mount with the longest point above `path`; of equal ones the latest, which covers the others."""
+    """Type and options of the mount with the longest point above `path`; of equal ones the last, which covers them."""
     best = ("", "")
     length = -1
     for point, kind, options in known:
@@ -84,5 +84,5 @@ def may_map(kind: str) -> bool:
 
 
 def is_network(kind: str) -> bool:
-    """Whether a file system of this type may be shared between hosts (FUSE ones may, and are taken to be)."""
+    """Whether a file system of this type may be shared between hosts; those of FUSE are taken to be."""
     return kind in NETWORK or kind.startswith("fuse")
