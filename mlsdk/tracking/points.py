@@ -19,11 +19,12 @@ class _Plan:
     `PointWriter`'s table.
     """
 
-    __slots__ = ("alone", "length", "names", "next_step", "number", "pack")
+    __slots__ = ("alone", "kinds", "length", "names", "next_step", "number", "pack")
 
     def __init__(self, number: int, names: tuple[str, ...], kinds: str) -> None:
         self.number = number
         self.names = names
+        self.kinds = kinds
         layout = struct.Struct(HEADER.format + POINTS_HEAD.format[1:] + "".join(KINDS[kind] for kind in kinds))
         self.pack = layout.pack
         self.length = layout.size - HEADER.size
@@ -43,6 +44,8 @@ class PointWriter:
         self._segment = segment
         self._lock = segment.lock
         self._plans: dict[tuple[tuple[str, ...], tuple[type, ...]], _Plan] = {}
+        self._single: dict[str, _Plan] = {}
+        """Plans of one float that nobody shares: the shortest way, for the commonest call."""
         self._numbers: dict[tuple[tuple[str, ...], str], _Plan] = {}
         self._steps: dict[str, int] = dict(next_steps or {})
         self._owner: dict[str, _Plan | None] = dict.fromkeys(self._steps)
@@ -66,24 +69,33 @@ class PointWriter:
                 return True
             self._busy = True
             try:
+                if len(named) == 1 and step is None:
+                    for name, value in named.items():
+                        plan = self._single.get(name)
+                        if plan is not None and type(value) is float:
+                            reached, segment = plan.next_step, self._segment
+                            plan.next_step = reached + 1
+                            return segment.put(
+                                plan.pack(plan.length, POINTS, segment.at[1], plan.number, reached, at_ns, value)
+                            )
                 plan = self._plans.get((tuple(named), tuple(map(type, named.values()))))
                 if plan is None or not plan.alone:
                     return self._log_any(named, step, at_ns)
-                if step is None:
-                    step = plan.next_step
-                elif type(step) is not int:
-                    step = integer_step(step)
-                segment = self._segment
+                reached = plan.next_step if step is None else integer_step(step)
                 try:
-                    body = plan.pack(plan.length, POINTS, segment.at[1], plan.number, step, at_ns, *named.values())
+                    return self._put(plan, reached, at_ns, *named.values())
                 except struct.error:
                     return self._log_any(named, step, at_ns)
-                plan.next_step = step + 1
-                return segment.put(body)
             finally:
                 self._busy = False
                 if self._deferred:
                     self.log(*self._deferred.pop(0))
+
+    def _put(self, plan: _Plan, step: int, at_ns: int, *values: object) -> bool:
+        segment = self._segment
+        body = plan.pack(plan.length, POINTS, segment.at[1], plan.number, step, at_ns, *values)
+        plan.next_step = step + 1
+        return segment.put(body)
 
     def next_steps(self) -> dict[str, int]:
         """By metric, the step that a call without one would get."""
@@ -110,11 +122,10 @@ class PointWriter:
                 continue
             if group.keys() == named.keys() and all(map(_packs_exactly, named.values())):
                 self._plans[plan.names, tuple(map(type, named.values()))] = plan
-            body = plan.pack(plan.length, POINTS, self._segment.at[1], plan.number, group_step, at_ns, *group.values())
-            written = self._segment.put(body) and written
-            if plan.alone:
-                plan.next_step = group_step + 1
-            else:
+                if plan.alone and plan.kinds == "f":
+                    self._single[plan.names[0]] = plan
+            written = self._put(plan, group_step, at_ns, *group.values()) and written
+            if not plan.alone:
                 self._steps.update(dict.fromkeys(group, group_step + 1))
         if mistakes:
             rest = f" (and {len(mistakes) - 1} more)" if len(mistakes) > 1 else ""
@@ -153,6 +164,7 @@ class PointWriter:
             other = self._owner[name]
             if other is not None:
                 other.alone = False
+                self._single.pop(name, None)
                 self._steps.update(dict.fromkeys(other.names, other.next_step))
                 self._owner.update(dict.fromkeys(other.names))
         self._owner.update(dict.fromkeys(plan.names, plan if plan.alone else None))
