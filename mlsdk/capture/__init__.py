@@ -7,6 +7,7 @@ change under a later look), the others beside, in the companion. Strangers join 
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
@@ -56,6 +57,10 @@ BUILT_IN = {
 }
 
 
+STRANGERS = "others"
+"""Stands in a request for the captures of other packages, whatever they are called."""
+
+
 def chosen(capture: object) -> list[Capture]:
     """The captures meant by a `capture=` argument or setting: None for all built in, names, functions, () for none.
 
@@ -81,17 +86,22 @@ def _one(entry: object) -> Capture:
     )
 
 
+@functools.cache
+def _offered() -> dict[str, Capture]:
+    from importlib.metadata import entry_points
+
+    return {
+        point.name: Capture(point.name, "env", True, point.value) for point in entry_points(group="mlsdk.captures")
+    }
+
+
 def strangers(needed: str | None = None) -> dict[str, Capture]:
-    """Captures that other packages offer by entry point.
+    """Captures that other packages offer by entry point, by name; looked for once in a process.
 
     Raises:
         UsageError: `needed` is not among them.
     """
-    from importlib.metadata import entry_points
-
-    found = {
-        point.name: Capture(point.name, "env", True, point.value) for point in entry_points(group="mlsdk.captures")
-    }
+    found = _offered()
     if needed is not None and needed not in found:
         raise UsageError(f"there is no capture {needed!r}; known: {', '.join([*BUILT_IN, *found])}")
     return found

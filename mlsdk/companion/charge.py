@@ -6,7 +6,7 @@ import os
 import time
 from collections.abc import Mapping
 
-from mlsdk.capture import BUILT_IN, Capture, Context, facts_of, strangers
+from mlsdk.capture import BUILT_IN, STRANGERS, Capture, Context, facts_of, strangers
 from mlsdk.log.decode import Facts, Opened, decode
 from mlsdk.log.identity import is_alive
 from mlsdk.log.ids import new_id
@@ -112,7 +112,7 @@ class Charge:
             if state == "beside" and name in BUILT_IN
         }
         others = [name for name, state in self.header.captures.items() if state == "beside" and name not in BUILT_IN]
-        if self.header.captures.get("strangers") == "beside":
+        if STRANGERS in others:
             return {**wanted, **strangers()}
         return {**wanted, **{name: strangers(name)[name] for name in others}}
 

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from mlsdk import config
-from mlsdk.capture import Capture, Context, chosen, facts_of
+from mlsdk.capture import STRANGERS, Capture, Context, chosen, facts_of
 from mlsdk.capture.process import entry_name
 from mlsdk.errors import ConfigError, UsageError
 from mlsdk.log.facts import Tags, checked_mapping, checked_tags
@@ -102,7 +102,7 @@ def start(
     if from_step is not None and resume is None:
         raise UsageError(f"from_step={from_step!r} needs resume=: it says from where a resumed run repeats steps")
     asked = {"params": checked_mapping("params", params or {}), "tags": checked_tags(tags or {})}
-    captures = chosen(capture if capture is not None else config.text("capture"))
+    asked_for = capture if capture is not None else config.text("capture")
     uri = config.store_uri(store)
     joined = config.text("run")
     if joined is not None and resume is None:
@@ -118,7 +118,7 @@ def start(
     active = ActiveRun(writer, name=name, experiment=experiment, next_steps=_next_steps(previous, from_step))
     _write_start(active, writer, experiment, name, previous, from_step)
     _with_facts(active, {**asked, "code": code or {}})
-    _capture(active, writer, captures)
+    _capture(active, writer, chosen(asked_for), everything=asked_for is None)
     writer.announce()
     _enlist(active, writer)
     return active
@@ -148,10 +148,13 @@ def _with_facts(active: ActiveRun, kinds: Mapping[str, Mapping[str, object]]) ->
     return active
 
 
-def _capture(active: ActiveRun, writer: Writer, captures: list[Capture]) -> None:
-    """Take the captures that belong before the body, within the time limit; ask the companion for the others."""
+def _capture(active: ActiveRun, writer: Writer, captures: list[Capture], *, everything: bool) -> None:
+    """Take the captures that belong before the body, within the time limit; ask the companion for the others.
+
+    Those of other packages are looked for by the companion: reading all entry points takes too long here.
+    """
     limit, begun, where = config.number("capture_limit_s"), time.monotonic(), Context(os.getcwd())
-    taken = {}
+    taken = {STRANGERS: "beside"} if everything else {}
     for capture in captures:
         if capture.beside:
             taken[capture.name] = "beside"
