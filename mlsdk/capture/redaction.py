@@ -103,27 +103,27 @@ def redact_text(text: str, *, code: bool = False) -> tuple[str, Hits]:
         ('connecting to postgresql://[redacted]@db/x', ('URL password',))
     """
     hits: list[str] = []
-    patterns = _patterns()
+    patterns = _patterns
     longest = max(map(len, text.split()), default=0)
     for needle, kind in _NEEDLES if longest >= _SHORTEST else _NEEDLES_OF_SHORT:
         if needle in text:
             text, count = patterns[kind].subn(rf"\g<keep>{REDACTED}", text)
             hits += [kind] * count
-    if _may_name(text, patterns["assigned"]):
+    if _may_name(text):
         text = _redact_by_name(text, hits, patterns, code=code)
     if longest >= 24 and not code and patterns["random"].search(text) is not None:
         text = _redact_random(text, hits, patterns["random"])
     return text, tuple(hits)
 
 
-def _may_name(text: str, assigned: re.Pattern[str]) -> bool:
+def _may_name(text: str) -> bool:
     """Could a secret be named here? Most lines are done after this look, which costs a tenth of the full one."""
     lower = text.lower()
     for stem in _STEMS:
         if stem in lower:
             at = lower.find(stem)
             while at >= 0:
-                if assigned.match(lower, at) is not None or "--" in lower:
+                if _patterns["assigned"].match(lower, at) is not None or "--" in lower:
                     return True
                 at = lower.find(stem, at + 1)
     return False
@@ -152,42 +152,49 @@ _NEEDLES = (
 )
 
 
-@lru_cache(maxsize=1)
-def _patterns() -> dict[str, re.Pattern[str]]:
-    """The regular expressions, compiled when the first text comes; each is linear in the length of the text."""
-    import re
+_KEY_LINES = r"(?:(?:\s|\\[nr])*[A-Za-z0-9+/=]{16,})*"
+_KEY_END = r"[\w+/=\s\\:,.-]{0,20000}?-----END [A-Z0-9 ]{0,40}PRIVATE KEY(?: BLOCK)?-----"
+_FORMS = {
+    "URL password": r"(?P<keep>://)[^\s/:@\"'<>]*:(?!\$?\{|<|%\(|\[redacted)[^\s/\"'<>]+(?=@)",
+    "URL signature": r"(?P<keep>[?&](?:sig|[\w-]*[Ss]ignature)=)(?!\[redacted)[^&\s\"']+",
+    "bearer token": r"(?P<keep>\b[Bb]earer[ \t]+)(?=\S*\d)[A-Za-z0-9._~+/=-]{16,}",
+    "OpenAI or Anthropic key": r"(?P<keep>\b)sk-(?=[A-Za-z_-]{0,80}\d)[A-Za-z0-9_-]{20,}",
+    "Stripe key": r"(?P<keep>\b)[rs]k_(?:live|test)_[A-Za-z0-9]{16,}",
+    "Hugging Face token": r"(?P<keep>\b)hf_[A-Za-z0-9]{20,}",
+    "GitHub token": r"(?P<keep>\b)(?:gh[pousr]_[A-Za-z0-9]{30,}|github_pat_[A-Za-z0-9_]{22,})",
+    "GitLab token": r"(?P<keep>\b)glpat-[\w-]{20,}",
+    "Slack token": r"(?P<keep>\b)xox[abeoprs]-[\w-]{10,}",
+    "Google key": r"(?P<keep>\b)AIza[\w-]{35,}",
+    "Google token": r"(?P<keep>\b)ya29\.[\w-]{20,}",
+    "AWS key": r"(?P<keep>\b)(?:AKIA|ASIA)[A-Z0-9]{16}\b",
+    "JWT": r"(?P<keep>\b)eyJ[\w-]{8,}\.[\w-]{8,}(?:\.[\w-]*)?",
+    "private key": rf"(?P<keep>)-----BEGIN [A-Z0-9 ]{{0,40}}PRIVATE KEY(?: BLOCK)?-----(?:{_KEY_END}|{_KEY_LINES})",
+    # an option and a space, or a name and a sign of assignment
+    "name": r"(?<![\w.-])(?:--?([A-Za-z][\w.-]{0,200})[ \t]+(?=[^\s=:-])"
+    r"|([A-Za-z_-][\w.-]{0,200})(?:\\?[\"'])?\]?[ \t]*(?::=|=>|={1,3}|:)[ \t]*)",
+    "assigned": r"[\w.-]{0,200}(?:\\?[\"'])?\]?[ \t]*[:=]",
+    "literal": r"(?:[\w.\[\], |]{1,100}=[ \t]*)?[rRbBuU]{0,2}(?:\"((?:[^\"\\\n]|\\.)+)\"|'((?:[^'\\\n]|\\.)+)')",
+    "value": r"(?:(?:[Bb]earer|[Bb]asic|[Tt]oken|[Dd]igest)[ \t]+)?(?:[bBrRuU]{1,2}(?=[\"']))?"
+    r"(?:\"((?:[^\"\\\n]|\\.)+)\"|'((?:[^'\\\n]|\\.)+)'"
+    r"|[\\\"'\[({]*([^\s\"'\\&,;)}\]]+(?:[,;)}\]]+[^\s\"'\\&,;)}\]]+)*))",
+    "number": r"[-+]?[\d_]*\.?\d+(?:[eE][-+]?\d+)?%?",
+    "nothing": r"(?i:none|null|nan|true|false|yes|no|on|off|[*•]*|x{3,}|[.]{3}|-+"
+    r"|<[^<>]*>|\$\w+|\$?\{[^{}]*\}|%\(\w+\)s)",
+    "random": r"[A-Za-z0-9+/_-]{24,}={0,2}",
+}
 
-    key_lines = r"(?:(?:\s|\\[nr])*[A-Za-z0-9+/=]{16,})*"
-    key_end = r"[\w+/=\s\\:,.-]{0,20000}?-----END [A-Z0-9 ]{0,40}PRIVATE KEY(?: BLOCK)?-----"
-    forms = {
-        "URL password": r"(?P<keep>://)[^\s/:@\"'<>]*:(?!\$?\{|<|%\(|\[redacted)[^\s/\"'<>]+(?=@)",
-        "URL signature": r"(?P<keep>[?&](?:sig|[\w-]*[Ss]ignature)=)(?!\[redacted)[^&\s\"']+",
-        "bearer token": r"(?P<keep>\b[Bb]earer[ \t]+)(?=\S*\d)[A-Za-z0-9._~+/=-]{16,}",
-        "OpenAI or Anthropic key": r"(?P<keep>\b)sk-(?=[A-Za-z_-]{0,80}\d)[A-Za-z0-9_-]{20,}",
-        "Stripe key": r"(?P<keep>\b)[rs]k_(?:live|test)_[A-Za-z0-9]{16,}",
-        "Hugging Face token": r"(?P<keep>\b)hf_[A-Za-z0-9]{20,}",
-        "GitHub token": r"(?P<keep>\b)(?:gh[pousr]_[A-Za-z0-9]{30,}|github_pat_[A-Za-z0-9_]{22,})",
-        "GitLab token": r"(?P<keep>\b)glpat-[\w-]{20,}",
-        "Slack token": r"(?P<keep>\b)xox[abeoprs]-[\w-]{10,}",
-        "Google key": r"(?P<keep>\b)AIza[\w-]{35,}",
-        "Google token": r"(?P<keep>\b)ya29\.[\w-]{20,}",
-        "AWS key": r"(?P<keep>\b)(?:AKIA|ASIA)[A-Z0-9]{16}\b",
-        "JWT": r"(?P<keep>\b)eyJ[\w-]{8,}\.[\w-]{8,}(?:\.[\w-]*)?",
-        "private key": rf"(?P<keep>)-----BEGIN [A-Z0-9 ]{{0,40}}PRIVATE KEY(?: BLOCK)?-----(?:{key_end}|{key_lines})",
-        # an option and a space, or a name and a sign of assignment
-        "name": r"(?<![\w.-])(?:--?([A-Za-z][\w.-]{0,200})[ \t]+(?=[^\s=:-])"
-        r"|([A-Za-z_-][\w.-]{0,200})(?:\\?[\"'])?\]?[ \t]*(?::=|=>|={1,3}|:)[ \t]*)",
-        "assigned": r"[\w.-]{0,200}(?:\\?[\"'])?\]?[ \t]*[:=]",
-        "literal": r"(?:[\w.\[\], |]{1,100}=[ \t]*)?[rRbBuU]{0,2}(?:\"((?:[^\"\\\n]|\\.)+)\"|'((?:[^'\\\n]|\\.)+)')",
-        "value": r"(?:(?:[Bb]earer|[Bb]asic|[Tt]oken|[Dd]igest)[ \t]+)?(?:[bBrRuU]{1,2}(?=[\"']))?"
-        r"(?:\"((?:[^\"\\\n]|\\.)+)\"|'((?:[^'\\\n]|\\.)+)'"
-        r"|[\\\"'\[({]*([^\s\"'\\&,;)}\]]+(?:[,;)}\]]+[^\s\"'\\&,;)}\]]+)*))",
-        "number": r"[-+]?[\d_]*\.?\d+(?:[eE][-+]?\d+)?%?",
-        "nothing": r"(?i:none|null|nan|true|false|yes|no|on|off|[*•]*|x{3,}|[.]{3}|-+"
-        r"|<[^<>]*>|\$\w+|\$?\{[^{}]*\}|%\(\w+\)s)",
-        "random": r"[A-Za-z0-9+/_-]{24,}={0,2}",
-    }
-    return {kind: re.compile(form) for kind, form in forms.items()}
+
+class _Patterns(dict[str, "re.Pattern[str]"]):
+    """The regular expressions by kind, each compiled when a text first needs it; linear in the length of the text."""
+
+    def __missing__(self, kind: str) -> re.Pattern[str]:
+        import re
+
+        compiled = self[kind] = re.compile(_FORMS[kind])
+        return compiled
+
+
+_patterns = _Patterns()
 
 
 def _redact_by_name(text: str, hits: list[str], patterns: dict[str, re.Pattern[str]], *, code: bool) -> str:
@@ -213,7 +220,7 @@ def _redact_by_name(text: str, hits: list[str], patterns: dict[str, re.Pattern[s
 
 def _is_no_secret(name: str, value: str, *, code: bool = False, running: bool = False) -> bool:
     """Is the text under the name of a secret plainly none: a number, a variable, a word about secrets?"""
-    patterns = _patterns()
+    patterns = _patterns
     if REDACTED in value or patterns["nothing"].fullmatch(value):
         return True
     words = _words(name)

@@ -23,15 +23,13 @@ def writer_identity() -> dict[str, object]:
 
 
 def _host_identity() -> dict[str, object]:
-    import socket
-
     boot = _read("/proc/sys/kernel/random/boot_id").strip()
     try:
         pidns = os.readlink("/proc/self/ns/pid")
     except OSError:
         pidns = ""
     user = os.getuid() if hasattr(os, "getuid") else os.environ.get("USERNAME", "")
-    host = socket.gethostname()
+    host = os.uname().nodename if hasattr(os, "uname") else os.environ.get("COMPUTERNAME", "")
     job = f"{user}|{host}|{boot}|{pidns}|{_read('/proc/self/cgroup')}"
     return {"host": host, "boot": boot, "pidns": pidns, "place": f"{user}-{crc32(job.encode()):08x}"}
 
