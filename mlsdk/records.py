@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import enum
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from typing import BinaryIO, Protocol
 
@@ -56,7 +56,12 @@ class Series:
     name: str
     steps: Sequence[int]
     values: Sequence[Number]
-    times: Sequence[int]
+    _read_times: Callable[[], Sequence[int]] = attrs.field(repr=False, alias="times")
+
+    @property
+    def times(self) -> Sequence[int]:
+        """When each point was measured; read when it is first asked for, since a chart by step needs none."""
+        return self._read_times()
 
     def __len__(self) -> int:
         return len(self.steps)

@@ -19,7 +19,9 @@ def writer_identity() -> dict[str, object]:
     if not _host:
         _host.update(_host_identity())
     pid = os.getpid()
-    return {**_host, "pid": pid, "start": start_ticks(pid)}
+    if _host.get("pid") != pid:  # the first time, and in a forked child
+        _host.update(pid=pid, start=start_ticks(pid))
+    return dict(_host)
 
 
 def _host_identity() -> dict[str, object]:

@@ -6,6 +6,8 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from mlsdk.store.base import Store
 
 SCHEMES = MappingProxyType(
@@ -41,17 +43,20 @@ def open_store(uri: str | None = None) -> Store:
     return store
 
 
-def _opener(scheme: str):  # type: ignore[no-untyped-def]  # noqa: ANN202 - a callable by name
+def _opener(scheme: str) -> Callable[[str], Store]:
     from importlib import import_module
-    from importlib.metadata import entry_points
 
     from mlsdk.errors import StoreError
 
     if scheme in SCHEMES:
         module, _, name = SCHEMES[scheme].partition(":")
-        return getattr(import_module(module), name)
-    for point in entry_points(group="mlsdk.stores"):
-        if point.name == scheme:
-            return point.load()
-    known = [*SCHEMES, *(point.name for point in entry_points(group="mlsdk.stores"))]
-    raise StoreError(f"there is no store for {scheme!r} URIs; known: {', '.join(sorted(known))}")
+        opener: Callable[[str], Store] = getattr(import_module(module), name)
+        return opener
+    from importlib.metadata import entry_points
+
+    offered = {point.name: point for point in entry_points(group="mlsdk.stores")}
+    if scheme not in offered:
+        known = ", ".join(sorted([*SCHEMES, *offered]))
+        raise StoreError(f"there is no store for {scheme!r} URIs; known: {known}")
+    loaded: Callable[[str], Store] = offered[scheme].load()
+    return loaded

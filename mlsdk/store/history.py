@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
+import functools
 from array import array
 from typing import Any
 
+from mlsdk.log.columns import Part
 from mlsdk.log.decode import Batch, decode, numpy_for
 from mlsdk.records import Series
 from mlsdk.store.seams import Logs
-
-Part = tuple[Any, Any, Any]
-"""Steps, values and times, as numpy arrays or as arrays of the standard library."""
 
 
 def history(logs: Logs, metric: str, sources: list[tuple[str, int | None, int]]) -> Series:
@@ -19,13 +18,15 @@ def history(logs: Logs, metric: str, sources: list[tuple[str, int | None, int]])
     Args:
         logs: where to read.
         metric: its name.
-        sources: for each log, in order: name, the step from which on points are hidden (None: none), and how far it is read.
+        sources: for each log, in order: name, the step from which on points are hidden (None: none), and how far it
+            is read.
     """
     parts: list[Part] = []
     for log, limit, end in sources:
-        parts.extend(_limited(part, limit) for part in _parts(logs, log, metric, end))
-    steps, values, times = (_joined([part[i] for part in parts]) for i in range(3))
-    return Series(metric, steps, values, times)
+        found = _parts(logs, log, metric, end)
+        parts.extend(found if limit is None else [_below(part, limit) for part in found])
+    steps, values = _joined([part.steps for part in parts]), _joined([part.values for part in parts])
+    return Series(metric, steps, values, functools.cache(lambda: _joined([part.times for part in parts])))
 
 
 def _parts(logs: Logs, log: str, metric: str, end: int) -> list[Part]:
@@ -34,19 +35,23 @@ def _parts(logs: Logs, log: str, metric: str, end: int) -> list[Part]:
     found: list[Part] = []
     for entry, _ in decode(logs.read(log, 0, end)):
         if isinstance(entry, Batch) and metric in entry.schema.names:
-            found.append((entry.steps, entry.values[entry.schema.names.index(metric)], entry.times))
+            values = entry.values[entry.schema.names.index(metric)]
+            found.append(Part(entry.steps, values, functools.partial(_same, entry.times)))
     return found
 
 
-def _limited(part: Part, limit: int | None) -> Part:
-    if limit is None:
-        return part
-    steps, values, times = part
+def _same(column: Any) -> Any:
+    return column
+
+
+def _below(part: Part, limit: int) -> Part:
+    """The points of a part before a step."""
+    steps: Any = part.steps
     if hasattr(steps, "dtype"):
-        kept: Any = steps < limit
-        return steps[kept], values[kept], times[kept]
-    rows = [index for index, step in enumerate(steps) if step < limit]
-    return _picked(steps, rows), _picked(values, rows), _picked(times, rows)
+        kept = steps < limit
+        return Part(steps[kept], part.values[kept], lambda: part.times[kept])
+    rows = [row for row, step in enumerate(part.steps) if step < limit]
+    return Part(_picked(part.steps, rows), _picked(part.values, rows), lambda: _picked(part.times, rows))
 
 
 def _picked(column: Any, rows: list[int]) -> Any:
