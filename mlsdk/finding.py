@@ -333,4 +333,4 @@ def _warn_of_unknown(store: Store, tree: Tree | None, order: Order) -> None:
         hint = f"; did you mean {near[0]!r}?" if near else ""
         import warnings
 
-        warnings.warn(f"no run has {base!r}{hint}", UnknownFieldWarning, stacklevel=4)
+        warnings.warn(f"no run has {base!r}{hint}", UnknownFieldWarning, stacklevel=3)

@@ -218,8 +218,9 @@ class RunState:
                     versions.sort(key=lambda version: version[:2])
 
     def values(self, kind: str) -> dict[str, Any]:
-        """Present values of a kind; removed ones are absent."""
-        return {key: entry[3] for key, entry in self.facts.get(kind, {}).items() if entry[3] is not None}
+        """Present values of a kind; removed ones are absent. Nothing removes a param: None is a value of it."""
+        entries = self.facts.get(kind, {}).items()
+        return {key: entry[3] for key, entry in entries if entry[3] is not None or kind == "params"}
 
     def order(self) -> int:
         """The highest order key of a fact."""

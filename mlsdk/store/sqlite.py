@@ -321,7 +321,7 @@ class SQLiteCatalog:
 
     def series(self, run: str, metric: str, rank: int | str | None = None) -> Series:
         """See `Catalog.series`."""
-        role = "main" if rank is None else f"rank {rank}" if isinstance(rank, int) else rank
+        role = "main" if rank in (None, 0) else f"rank {rank}" if isinstance(rank, int) else str(rank)
         logs = self._do(lambda db: self._logs_of(db, run))
         if not logs:
             raise NotFoundError(f"no run {run}")
