@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import math
+import sys
 from collections.abc import Iterable, Mapping
 from datetime import date, datetime, timezone
-from decimal import Decimal
 from typing import TYPE_CHECKING
 
 from mlsdk.query.names import ATTRIBUTES, STATISTICS, clean_text, escape_segment
 from mlsdk.query.tree import Scalar
 
 if TYPE_CHECKING:
+    from decimal import Decimal
+
     from mlsdk.records import Run
 
 Fields = Mapping[str, Scalar]
@@ -91,7 +93,8 @@ def scalar(value: object) -> Scalar:
         return number(value)
     if isinstance(value, float):
         return float(value)
-    if isinstance(value, Decimal):
+    decimal = sys.modules.get("decimal")  # whoever has a Decimal has loaded it
+    if decimal is not None and isinstance(value, decimal.Decimal):
         return _decimal(value)
     return clean_text(str(value))
 
@@ -122,4 +125,4 @@ def _decimal(value: Decimal) -> float | str:
     if value.is_nan():
         return math.nan
     as_float = float(value)
-    return as_float if value == Decimal(as_float) else str(value)
+    return as_float if value == as_float else str(value)

@@ -11,6 +11,7 @@ import json
 import os
 import time
 from collections.abc import Iterable
+from datetime import date, timedelta
 
 from mlsdk.store.layout import Layout, split_marker, utc_day
 from mlsdk.store.sqlite import SQLiteCatalog
@@ -18,7 +19,6 @@ from mlsdk.store.sqlite import SQLiteCatalog
 _RACY_NS = 2_000_000_000
 """A folder changed less than this ago may change again without a new time."""
 
-_DAY_S = 86_400
 
 
 def refresh(layout: Layout, catalog: SQLiteCatalog, seen: dict[str, set[str]]) -> None:
@@ -39,7 +39,7 @@ def refresh(layout: Layout, catalog: SQLiteCatalog, seen: dict[str, set[str]]) -
         days = []
     else:
         _read(catalog, opened, final=False)
-    since = utc_day(time.mktime(time.strptime(looked["day"], "%Y-%m-%d")) - _DAY_S)
+    since = str(date.fromisoformat(looked["day"]) - timedelta(days=1))
     mtimes = dict(looked["mtimes"])
     for day in days:
         if day >= since:
