@@ -7,6 +7,7 @@ import sys
 import time
 
 from mlsdk import config
+from mlsdk.errors import MlsdkError
 from mlsdk.log.identity import writer_identity
 
 _START = """
@@ -102,8 +103,15 @@ def _import_path() -> list[str]:
     return [*installed, here]
 
 
-def work_here(root: str, run: str, writer: str, owed: str) -> None:
-    """Do a companion's work for one log in this process, because there is none."""
+def work_here(root: str, run: str, writer: str, owed: str) -> bool:
+    """Do a companion's work for one log in this process, because there is none; False if the disk does not allow it.
+
+    The markers stay then, and the next companion of this store does the work.
+    """
     from mlsdk.companion.charge import serve_here
 
-    serve_here(root, run, writer, owed)
+    try:
+        serve_here(root, run, writer, owed)
+    except (OSError, MlsdkError):
+        return False
+    return True

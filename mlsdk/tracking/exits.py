@@ -20,8 +20,10 @@ from mlsdk.tracking import context
 
 _installed = False
 _exit_code: object = None
-_owed: dict[str, LogWriter] = {}
-"""By marker, the logs of this process whose companion's work may still be going on."""
+_owed: dict[str, tuple[str, str, str, str]] = {}
+"""By marker, the companion's work that this process has asked for and that may still be going on: store, run, log, its own log."""
+
+_MANY = 1000
 
 
 def install() -> None:
@@ -41,7 +43,15 @@ def install() -> None:
 def owe(writer: LogWriter) -> None:
     """Remember that a companion's work was asked for, so that the end of the process waits for it."""
     if writer.owed and writer.target.root:
-        _owed[os.path.join(writer.target.root, "open", f"{writer.run}.{writer.owed}")] = writer
+        marker = os.path.join(writer.target.root, "open", f"{writer.run}.{writer.owed}")
+        _owed[marker] = (writer.target.root, writer.run, writer.id, writer.owed)
+        if len(_owed) % _MANY == 0:
+            _drop_done()
+
+
+def _drop_done() -> None:
+    for marker in [marker for marker in _owed if not os.path.exists(marker)]:
+        del _owed[marker]
 
 
 def _in_child() -> None:
@@ -89,17 +99,16 @@ def wait(seconds: float) -> bool:
     """
     deadline, pause = time.monotonic() + seconds, 0.002
     while True:
-        for marker in [marker for marker in _owed if not os.path.exists(marker)]:
-            del _owed[marker]
+        _drop_done()
         if not _owed:
             return True
         if time.monotonic() > deadline:
             return False
         time.sleep(pause)
         pause = min(pause * 1.5, 0.05)
-        for writer in tuple(_owed.values()):
-            if writer.target.root and is_missing(writer.target.root):
-                work_here(writer.target.root, writer.run, writer.id, str(writer.owed))
+        for marker, (root, *names) in tuple(_owed.items()):
+            if is_missing(root) and not work_here(root, *names):
+                del _owed[marker]
 
 
 def _install_signals() -> None:
