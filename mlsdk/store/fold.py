@@ -32,6 +32,7 @@ class LogState:
         self.output_lines = 0
         self.damaged_bytes = 0
         self.limit: int | None = None
+        self.newer: str | None = None
         self.position = Position()
         self.metrics: dict[str, MetricState] = {}
 
@@ -39,6 +40,11 @@ class LogState:
     def run(self) -> str:
         """Id of the run."""
         return self.log.split("/")[1]
+
+    @property
+    def id(self) -> str:
+        """Id of the writer, which with the run's makes the name of the log."""
+        return self.log.rpartition("/")[2]
 
     @property
     def is_main(self) -> bool:
@@ -75,8 +81,8 @@ class LogState:
             self.seen_ns = max(self.seen_ns, int(entry.times[-1]))
         elif isinstance(entry, Opened):
             header = entry.header
-            self.role, self.order = str(header.get("role", "?")), int(header.get("order", 0))  # type: ignore[call-overload]
-            writer, owed = header.get("writer"), header.get("owed")
+            writer, owed, order = header.get("writer"), header.get("owed"), header.get("order")
+            self.role, self.order = str(header.get("role", "?")), order if type(order) is int else 0
             self.writer = dict(writer) if isinstance(writer, dict) else {}
             self.owed = str(owed) if owed else None
             self.seen_ns = self.order
@@ -185,12 +191,15 @@ class MetricState:
 
 
 class RunState:
-    """The facts of one run: for each kind and key the winner, and of params every value that they had."""
+    """The facts of one run: for each kind and key the winner, and every value of a param that was set more than once.
+
+    A fact is a list [order, writer id, clock in ns, tagged JSON].
+    """
 
     def __init__(self, run: str) -> None:
         self.run = run
         self.facts: dict[str, dict[str, list[Any]]] = {}
-        self.param_log: dict[str, list[list[Any]]] = {}
+        self.versions: dict[str, list[list[Any]]] = {}
 
     def dump(self) -> dict[str, Any]:
         """As JSON can hold it."""
@@ -200,7 +209,7 @@ class RunState:
     def load(cls, dumped: Mapping[str, Any]) -> RunState:
         """Back from `dump`."""
         state = cls(dumped["run"])
-        state.facts, state.param_log = dumped["facts"], dumped["param_log"]
+        state.facts, state.versions = dumped["facts"], dumped["versions"]
         return state
 
     def add(self, found: Facts, log: LogState) -> None:
@@ -210,12 +219,15 @@ class RunState:
             for key, value in values.items():
                 if kind == "run" and key in MAIN_ONLY and log.role != "main":
                     continue
-                entry = [found.order, log.log, found.t, value]
-                if key not in known or entry[:2] >= known[key][:2]:
-                    known[key] = entry
-                if kind == "params" and entry not in (versions := self.param_log.setdefault(key, [])):
-                    versions.append(entry)
-                    versions.sort(key=lambda version: version[:2])
+                fact = [found.order, log.id, found.t, value]
+                before = known.get(key)
+                if before is not None and kind == "params" and before != fact:
+                    versions = self.versions.setdefault(key, [before])
+                    if fact not in versions:
+                        versions.append(fact)
+                        versions.sort(key=_rank)
+                if before is None or _rank(fact) >= _rank(before):
+                    known[key] = fact
 
     def values(self, kind: str) -> dict[str, Any]:
         """Present values of a kind; removed ones are absent. Nothing removes a param: None is a value of it."""
@@ -227,17 +239,57 @@ class RunState:
         return max((entry[0] for kind in self.facts.values() for entry in kind.values()), default=0)
 
     def limit_for(self, log: LogState) -> int | None:
-        """The step from which on the points of a log are hidden by a later restart, or None."""
+        """The step from which on the points of a log are hidden by a later restart, or None.
+
+        A restart repeats steps of the training; what the companion samples has steps of its own.
+        """
+        if log.role == "companion":
+            return None
         later = [
             entry[3]
             for entry in self.facts.get("rewinds", {}).values()
-            if entry[0] > log.order and entry[1] != log.log and entry[3] is not None
+            if entry[0] > log.order and entry[1] != log.id and type(entry[3]) is int
         ]
         return min(later, default=None)
 
 
+def _rank(fact: list[Any]) -> list[Any]:
+    return fact[:2]
+
+
+_TYPES = {"started_ns": int, "ended_ns": int, "error": dict, "deleted": bool, "erased": dict}
+"""What facts of kind `run` must be to be understood; the others are text."""
+
+
+def _of_run(state: RunState) -> dict[str, Any]:
+    """The facts of kind `run` that can be understood; whoever wrote others, they must not hide the run."""
+    return {
+        key: value
+        for key, value in state.values("run").items()
+        if type(value) is _TYPES.get(key, str) and (type(value) is not int or -(2**63) <= value < 2**63)
+    }
+
+
+def _tombstone(state: RunState) -> RunState:
+    """What is left of an erased run: what the fact of its erasing says, whatever else is known of it."""
+    order, writer, t, erased = state.facts["run"]["erased"]
+    kept = RunState(state.run)
+    values = {**erased, "erased": erased, "deleted": True}
+    kept.facts["run"] = {key: [order, writer, t, value] for key, value in values.items()}
+    return kept
+
+
+def _has_points(log: LogState, metric: str) -> bool:
+    return metric in log.metrics and log.metrics[metric].count > 0
+
+
 def document(state: RunState, logs: list[LogState]) -> dict[str, Any]:
-    """The run as one document, from which a `Run` is made: values as tagged JSON, summaries as lists, who is writing."""
+    """The run as one document, from which a `Run` is made: values as tagged JSON, summaries as lists, who is writing.
+
+    Of a run that `gc` has erased, what its tombstone says counts and nothing else, whichever logs come back from elsewhere.
+    """
+    if _of_run(state).get("erased"):
+        state, logs = _tombstone(state), []
     logs = sorted(logs, key=lambda log: (log.order, log.log))
     roles: dict[str, dict[str, MetricState]] = {}
     for log in logs:
@@ -251,15 +303,17 @@ def document(state: RunState, logs: list[LogState]) -> dict[str, Any]:
     metrics = summaries.pop("main", {})
     for name, final in state.values("metrics").items():
         known = metrics.get(name, [None, None, None, None, 0, None, None, None])
-        metrics[name] = [final, *known[1:]]
-    run = state.values("run")
+        returned = state.facts["metrics"][name][0]
+        if not any(log.is_main and log.order > returned and _has_points(log, name) for log in logs):
+            metrics[name] = [final, *known[1:]]
+    run = _of_run(state)
     run.setdefault("started_ns", min((log.order for log in logs if log.order), default=started_ns(state.run)))
     kinds = {
         kind: state.values(kind)
         for kind in sorted(state.facts)
         if kind not in ("run", "metrics", "rewinds", "problems", "captures", "signs")
     }
-    problems = dict(state.values("problems"))
+    problems = {kind: found for kind, found in state.values("problems").items() if isinstance(found, dict)}
     damaged = sum(log.damaged_bytes for log in logs)
     if damaged:
         problems["damage"] = {
@@ -269,7 +323,7 @@ def document(state: RunState, logs: list[LogState]) -> dict[str, Any]:
         }
     changes = [
         [key, old[3], new[3], new[2]]
-        for key, versions in state.param_log.items()
+        for key, versions in state.versions.items()
         for old, new in zip(versions, versions[1:])
         if old[3] != new[3]
     ]
@@ -287,6 +341,6 @@ def document(state: RunState, logs: list[LogState]) -> dict[str, Any]:
             for log in logs
             if log.role == "main"
         ],
-        "signs_ns": max((log.seen_ns for log in logs), default=0),
+        "signs_ns": max((log.seen_ns for log in logs if log.role != "edit"), default=0),
         "host": next((log.writer.get("host") for log in logs if log.role == "main"), None),
     }
