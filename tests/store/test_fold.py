@@ -13,7 +13,6 @@ def test_none_is_a_value_of_a_param() -> None:
 
     assert found.params == {"limit": None, "depth": None}
     assert [(change.param, change.old, change.new) for change in found.changes] == [("depth", 3, None)]
-    assert not mlsdk.runs("params.depth = 3")
 
 
 def test_last_is_what_came_last() -> None:
