@@ -6,8 +6,6 @@ import os
 import sys
 import time
 
-from mlsdk import config
-from mlsdk.errors import MlsdkError
 from mlsdk.log.identity import writer_identity
 
 _START = """
@@ -35,12 +33,13 @@ def is_present(root: str, place: str) -> bool:
     try:
         import fcntl
 
-        descriptor = os.open(lock_path(root, place), os.O_RDWR | os.O_CLOEXEC)
+        descriptor = os.open(lock_path(root, place), os.O_RDONLY | os.O_CLOEXEC)
     except (ImportError, OSError):
         return False
     try:
-        # POSIX locks are not handed on by fork, so that a child made in this very moment cannot hold it
-        fcntl.lockf(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        # Shared, so that two who look at once do not take each other for the companion. A POSIX lock: those are not handed on
+        # by fork, so that a child made in this very moment cannot keep it.
+        fcntl.lockf(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
     except OSError:
         return True
     finally:
@@ -50,8 +49,6 @@ def is_present(root: str, place: str) -> bool:
 
 def ensure(root: str) -> bool:
     """See that a companion is there or on its way; False if there can be none."""
-    if not config.flag("companion"):
-        return False
     place = str(writer_identity()["place"])
     if is_present(root, place):
         return True
@@ -104,7 +101,7 @@ def _import_path() -> list[str]:
 
 
 def work_here(root: str, run: str, writer: str, owed: str) -> bool:
-    """Do a companion's work for one log in this process, because there is none; False if the disk does not allow it.
+    """Do a companion's work for one log in this process, because there is none; False if that was not possible.
 
     The markers stay then, and the next companion of this store does the work.
     """
@@ -112,6 +109,6 @@ def work_here(root: str, run: str, writer: str, owed: str) -> bool:
 
     try:
         serve_here(root, run, writer, owed)
-    except (OSError, MlsdkError):
+    except Exception:  # captures are anybody's code, and the disk may be full
         return False
     return True

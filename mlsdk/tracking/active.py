@@ -2,26 +2,29 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
-import warnings
 from collections.abc import Mapping
 from contextvars import Token
 from datetime import datetime
+from threading import RLock
 from types import TracebackType
 from typing import TYPE_CHECKING
 
+from mlsdk.capture.facts import encode_facts
 from mlsdk.capture.output import flush_lines
 from mlsdk.errors import UsageError
 from mlsdk.log import frames
 from mlsdk.log.facts import Tags, checked_mapping, checked_tags
 from mlsdk.tracking import context, facts
 from mlsdk.tracking.points import PointWriter, now_ns
-from mlsdk.tracking.writer import Writer
+from mlsdk.tracking.writer import Writer, tell
 
 if TYPE_CHECKING:
     from mlsdk.records import Problem
 
 _CHECK_EVERY_NS = 5_000_000_000
+_SAY_AGAIN_NS = 1_000_000_000
 
 
 class ActiveRun:
@@ -49,6 +52,7 @@ class ActiveRun:
         self._points: PointWriter | None = PointWriter(writer.segment, next_steps)
         self._check_at = now_ns() + _CHECK_EVERY_NS
         self._problems: dict[str, tuple[str, int, int]] = {}
+        self._unsaid: set[str] = set()
         self._token: Token[ActiveRun | None] | None = None
         self._warned_full = False
 
@@ -83,14 +87,12 @@ class ActiveRun:
         self._log({**values, **named} if values else named, step, at)
 
     def _log(self, named: dict[str, object], step: int | None, at: datetime | float | None) -> None:
-        points = self._points
-        if points is None:
-            points = self._reopened()
         now = now_ns()
         try:
+            points = self._points or self._reopened()
             written = points.log(named, step, now if at is None else facts.nanoseconds(at))
         except OSError as error:
-            self._problem("write-failed", f"points could not be written: {error}")
+            self._failed("points", error)
             return
         if not written or now >= self._check_at:
             self._look_around(now)
@@ -126,7 +128,10 @@ class ActiveRun:
             data: a path, or an object.
             name: under which it is found as `data.<name>`; by default the file's name or `data`.
         """
-        self._set("datasets", facts.dataset(data, name))
+        try:
+            self._set("datasets", facts.dataset(data, name))
+        except OSError as error:
+            self._failed(f"data set {name or data!r}", error)
 
     def log_artifact(self, artifact: str | os.PathLike[str] | bytes, *, name: str | None = None) -> None:
         """Keep a file, a folder or bytes with the run, by content; `Run.open(name)` gives it back, its digest checked.
@@ -141,23 +146,27 @@ class ActiveRun:
             UsageError: bytes without a name, or a path where nothing is.
         """
         self._writable()
-        self._set("artifacts", facts.artifact(self._writer.target.put_blob, artifact, name))
+        try:
+            self._set("artifacts", facts.artifact(self._writer.target.put_blob, artifact, name))
+        except OSError as error:
+            self._failed(f"artifact {name or artifact!r}", error)
 
     def _set(self, kind: str, values: Mapping[str, object]) -> None:
         """Record facts of one kind; values too long for a fact are put away as blobs, with a note."""
         self._writable()
         try:
-            encoded, put_away = facts.encode_values(kind, values, self._writer.target.put_blob)
-            written = not encoded or self._writer.facts({kind: encoded})
+            encoded, notes = encode_facts(kind, values, self._writer.target.put_blob)
+            points = self._points or self._reopened()
+            written = not encoded or points.alone(lambda: self._writer.facts({kind: encoded}))
         except OSError as error:
-            self._problem("write-failed", f"{kind} could not be written: {error}")
+            self._failed(kind, error)
             return
-        for note in put_away:
-            self._problem(f"long-value {note.split()[0]}", note, warn=False)
+        for about, note in notes.items():
+            self._problem(about, note, warn=False)
         if not written:
             self._look_around(now_ns())
 
-    # -- health ------------------------------------------------------------------------------------------------------
+    # health
 
     @property
     def problems(self) -> tuple[Problem, ...]:
@@ -172,6 +181,11 @@ class ActiveRun:
         )
 
     @property
+    def store_uri(self) -> str:
+        """Where this run is written to."""
+        return self._writer.target.uri
+
+    @property
     def path(self) -> str | None:
         """The folder that holds this run; None where the store is not a folder."""
         root = self._writer.target.root
@@ -180,23 +194,41 @@ class ActiveRun:
     @property
     def url(self) -> str:
         """Where this run is found: the store's URI and the id."""
-        return f"{self._writer.target.uri}#{self.id}"
+        return f"{self.store_uri}#{self.id}"
 
-    def _problem(self, kind: str, message: str, count: int = 1, *, warn: bool = True) -> None:
-        """Note that something could not be done: on the run, and once as a warning."""
-        known = kind in self._problems
-        self._problems[kind] = (message, now_ns(), count)
-        if warn and not known:
-            warnings.warn(f"mlsdk: {message} (run {self.name})", RuntimeWarning, stacklevel=4)
-        with self._writer.segment.lock:
-            self._write_problem(kind)
+    def _problem(self, kind: str, message: str, count: int | None = None, *, warn: bool = True) -> None:
+        """Note that something could not be done: on the run, and once as a warning.
 
-    def _write_problem(self, kind: str) -> None:
-        message, at, count = self._problems[kind]
-        try:
-            self._writer.facts({"problems": {kind: {"message": message, "t": at, "count": count}}}, vital=True)
-        except OSError:  # already known to be failing, and warned about
-            self._problems[kind] = (message, at, count)
+        Args:
+            kind: under which it is known; met again, it is counted.
+            message: what could not be done.
+            count: how often in all; by default once more than before.
+            warn: whether the user is to be told.
+        """
+        now, before = now_ns(), self._problems.get(kind)
+        self._problems[kind] = (message, now, count or (before[2] + 1 if before else 1))
+        self._unsaid.add(kind)
+        if before is None or now - before[1] > _SAY_AGAIN_NS:
+            self._say_problems()
+        if warn and before is None:
+            tell(f"mlsdk: {message} (run {self.name})")
+
+    def _say_problems(self) -> None:
+        """Write down the problems that the log does not hold yet."""
+        found = {}
+        while self._unsaid:
+            kind = self._unsaid.pop()
+            message, at, count = self._problems[kind]
+            found[kind] = {"message": message, "t": at, "count": count}
+        if found and self._points is not None:
+            with contextlib.suppress(OSError):  # what is failing is known already, and warned about
+                self._points.alone(lambda: self._writer.facts({"problems": found}, vital=True))
+
+    def _failed(self, what: str, error: OSError) -> None:
+        """Something could not be written: training goes on. A run that has ended meanwhile says so instead."""
+        if self.finished:
+            self._writable()
+        self._problem("write-failed", f"{what} could not be written: {error}")
 
     def _look_around(self, now: int) -> None:
         """Now and then, from `log`: is the disk full, or has it recovered; is the companion still there."""
@@ -213,7 +245,7 @@ class ActiveRun:
 
     def _say_dropped(self) -> None:
         dropped = self._writer.segment.dropped
-        if dropped and "disk-full" in self._problems:
+        if dropped:
             self._problem("disk-full", f"the disk was full: {dropped:,} frames were dropped", dropped, warn=False)
 
     def _writable(self) -> None:
@@ -221,23 +253,23 @@ class ActiveRun:
             raise UsageError(
                 f"run {self.name} ({self.id[-8:]}) is finished; go on with it by mlsdk.run(resume={self.id!r}), or use mlsdk.edit(run)"
             )
-        if self._points is None:
-            self._reopened()
 
     def _reopened(self) -> PointWriter:
         """The writer of points where there is none: the run is over, or this is a forked child, which gets a log of its own."""
-        if self.finished:
-            self._writable()
-        self._writer = self._writer.for_child()
-        self._points = PointWriter(self._writer.segment)
-        return self._points
+        self._writable()
+        with self._writer.segment.lock:
+            if self._points is None:
+                self._writer = self._writer.for_child()
+                self._points = PointWriter(self._writer.segment)
+            return self._points
 
     def forget_parent(self) -> None:
         """In a forked child: let go of the parent's log. The child's own is opened when it first logs."""
         self._writer.segment.abandon()
+        self._writer.segment.lock = RLock()  # a thread of the parent may hold the old one, and is not here to let go
         self._points = None
 
-    # -- ending ------------------------------------------------------------------------------------------------------
+    # ending
 
     def finish(self, status: str = "finished") -> None:
         """End the run. A second call changes nothing.
@@ -263,12 +295,19 @@ class ActiveRun:
             if self.finished:
                 return
             self._say_dropped()
+            self._say_problems()
             self.finished = True
         context.live.pop(self._writer.id, None)
+        context.hand_down()
         if context.bare.get() is self:
             context.bare.set(None)
         self._writer.end(status, error)
         self._points = None
+
+    @property
+    def entered(self) -> bool:
+        """Whether a `with` block or a call stands for it, which will end it."""
+        return self._token is not None
 
     def __enter__(self) -> ActiveRun:
         if self._token is not None:
@@ -282,10 +321,7 @@ class ActiveRun:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         if self._token is not None:
-            try:
-                context.entered.reset(self._token)
-            except ValueError:  # left in another context than entered: an async framework moved us
-                context.entered.set(None)
+            context.leave(self._token)
             self._token = None
         self.end(error)
 
@@ -295,17 +331,18 @@ class ActiveRun:
 
     def output(self, stream: int, text: str) -> None:
         """Record a line of stdout (1) or stderr (2). Never raises."""
-        if self._points is None:
+        points, segment = self._points, self._writer.segment
+        if points is None:
             return
+        payload = frames.OUTPUT_HEAD.pack(stream, now_ns()) + text.encode("utf-8", "replace")
         try:
-            with self._writer.segment.lock:
-                self._writer.segment.write(
-                    frames.OUTPUT, frames.OUTPUT_HEAD.pack(stream, now_ns()) + text.encode("utf-8", "replace")
-                )
+            if not points.alone(lambda: segment.write(frames.OUTPUT, payload)):
+                self._look_around(now_ns())
         except OSError as error:
-            self._problem("write-failed", f"output could not be written: {error}")
+            if not self.finished:
+                self._failed("output", error)
 
-    def final_metrics(self, values: Mapping[str, object]) -> None:
+    def final_metrics(self, values: Mapping[object, object]) -> None:
         """Record what a tracked function returned: each metric's last value, without a point of history."""
         numbers = facts.final_numbers(values)
         if numbers:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from contextvars import ContextVar
+import os
+import sys
+from contextvars import ContextVar, Token
 from typing import TYPE_CHECKING
 
 from mlsdk.errors import NoRunError
@@ -19,12 +21,14 @@ bare: ContextVar[ActiveRun | None] = ContextVar("mlsdk_bare_run", default=None)
 live: dict[str, ActiveRun] = {}
 """All live runs of this process by writer id."""
 
+_WORD = "MLSDK_INHERITED_RUN"
+
 
 def current_run() -> ActiveRun:
     """The run that `mlsdk.log` would write to.
 
     Raises:
-        NoRunError: there is none, or several live ones and none belongs to this context.
+        NoRunError: there is none, several live ones and none belongs to this context, or this context's has ended.
 
     >>> import mlsdk
     >>> with mlsdk.run("docs") as run:
@@ -34,8 +38,14 @@ def current_run() -> ActiveRun:
     run = find()
     if run is not None:
         return run
+    ended = entered.get()
+    if ended is not None:
+        raise NoRunError(
+            f"run {ended.name} ({ended.id[-8:]}), which this code belongs to, is finished;"
+            f" go on with it by mlsdk.run(resume={ended.id!r}), or name another: run.log(...)"
+        )
     if not live:
-        run = _inherited()
+        run = _disabled() or _inherited()
         if run is not None:
             return run
         raise NoRunError("no run is live here; start one by `with mlsdk.run(...):` or `@mlsdk.track`")
@@ -46,30 +56,48 @@ def current_run() -> ActiveRun:
 
 
 def find() -> ActiveRun | None:
-    """The run meant in this context, or None."""
+    """The live run meant in this context, or None. What belongs to a run that has ended is never given to another."""
     run = entered.get()
-    if run is not None and not run.finished:
-        return run
-    return _without_context()
-
-
-def _without_context() -> ActiveRun | None:
+    if run is not None:
+        return None if run.finished else run
     run = bare.get()
     if run is not None and not run.finished:
         return run
-    if len(live) == 1:
-        for only in tuple(live.values()):
-            return only
-    return None
+    alive = tuple(live.values())
+    return alive[0] if len(alive) == 1 else None
+
+
+def leave(token: Token[ActiveRun | None]) -> None:
+    """Take back what `entered.set` gave the token for."""
+    try:
+        entered.reset(token)
+    except ValueError:  # left in another context than entered: an async framework moved us
+        entered.set(None)
+
+
+def hand_down() -> None:
+    """Leave word of the newest live run for processes that multiprocessing spawns."""
+    newest = next(reversed(tuple(live.values())), None)
+    word = "" if newest is None else f"{newest.id}@{newest.store_uri}"
+    if os.environ.get(_WORD, "") != word:
+        os.environ[_WORD] = word
+
+
+def _disabled() -> ActiveRun | None:
+    """While nothing is to be recorded: the run that records nothing."""
+    from mlsdk import config
+
+    if not config.disabled():
+        return None
+    from mlsdk.tracking.disabled import DisabledRun
+
+    return DisabledRun("disabled", "disabled")
 
 
 def _inherited() -> ActiveRun | None:
     """In a process that multiprocessing spawned: the run of the process that spawned it, joined as a worker."""
-    import os
-    import sys
-
     processes = sys.modules.get("multiprocessing.process")
-    inherited = os.environ.get("MLSDK_INHERITED_RUN")
+    inherited = os.environ.get(_WORD)
     if not inherited or processes is None or processes.parent_process() is None:
         return None
     from mlsdk.tracking.start import join

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import functools
 from collections.abc import AsyncGenerator, Callable, Generator, Iterable, Mapping
-from types import CodeType
+from types import CodeType, FunctionType
 from typing import TYPE_CHECKING, ParamSpec, TypeVar, cast, overload
 
 from mlsdk import config
 from mlsdk.capture.arguments import Binder, bind
+from mlsdk.errors import UsageError
+from mlsdk.errors import UsageError
 from mlsdk.log.facts import Tags
 from mlsdk.tracking import context
 from mlsdk.tracking.start import Captures, StorePath, start
 
 if TYPE_CHECKING:
+    from contextvars import Token
     from typing import Any
 
     from mlsdk.tracking.active import ActiveRun
@@ -103,18 +106,14 @@ class _Starter:
     ) -> None:
         self._binder: Binder = bind(function)
         self._method = method
-        self._function = (
-            f"{getattr(function, '__module__', '?')}:{getattr(function, '__qualname__', type(function).__name__)}"
-        )
-        self._label = name or getattr(function, "__name__", type(function).__name__)
+        self._function = f"{getattr(function, '__module__', '?')}:{_name(function, '__qualname__')}"
+        self._label = name or _name(function)
         self._named = name is not None
         self._experiment, self._tags, self._capture, self._store = experiment, tags, capture, store
         self._data = data
         self._check_data(function)
 
     def _check_data(self, function: Callable[..., object]) -> None:
-        from mlsdk.errors import UsageError
-
         code = getattr(function, "__code__", None)
         if isinstance(code, CodeType):
             known = code.co_varnames[
@@ -165,8 +164,23 @@ def _looks_like_method(function: Callable[..., object]) -> bool:
     return bool(outer) and not outer.endswith("<locals>") and first in (("self",), ("cls",))
 
 
+def _name(function: object, attribute: str = "__name__") -> str:
+    """Name of a function, of the one in a partial, or of a callable object's class."""
+    while isinstance(function, functools.partial):
+        function = function.func
+    return str(getattr(function, attribute, type(function).__name__))
+
+
+def _flags(function: object) -> int:
+    """What kind of function it is: the flags of its code, also where that lies within a partial or a callable object."""
+    while isinstance(function, functools.partial):
+        function = function.func
+    code = getattr(function, "__code__", None) or getattr(getattr(type(function), "__call__", None), "__code__", None)
+    return code.co_flags if isinstance(code, CodeType) else 0
+
+
 def _wrap_plain(function: Callable[..., Any], starter: _Starter) -> Callable[..., Any]:
-    flags = getattr(getattr(function, "__code__", None), "co_flags", 0)
+    flags = _flags(function)
     if flags & _ASYNC_GENERATOR:
         wrapper = _async_generator(function, starter)
     elif flags & _COROUTINE:
@@ -175,7 +189,8 @@ def _wrap_plain(function: Callable[..., Any], starter: _Starter) -> Callable[...
         wrapper = _generator(function, starter)
     else:
         wrapper = _call(function, starter)
-    return functools.wraps(function)(wrapper)
+    updated = functools.WRAPPER_UPDATES if isinstance(function, FunctionType) else ()  # not an object's attributes
+    return functools.update_wrapper(wrapper, function, updated=updated)
 
 
 def _call(function: Callable[..., Any], starter: _Starter) -> Callable[..., Any]:
@@ -206,25 +221,24 @@ def _coroutine(function: Callable[..., Any], starter: _Starter) -> Callable[...,
 
 def _generator(function: Callable[..., Any], starter: _Starter) -> Callable[..., Any]:
     def wrapper(*args: object, **kwargs: object) -> Generator[object, object, object]:
-        run = starter(args, kwargs)
+        run = None if config.disabled() else starter(args, kwargs)
         if run is None:
             return (yield from function(*args, **kwargs))
-        with _Ending(run):
+        with _Ending(run) as inside:
             body = function(*args, **kwargs)
             resume, value = body.send, None
             while True:
-                token = context.entered.set(run)
                 try:
-                    item = resume(value)
+                    with inside:
+                        item = resume(value)
                 except StopIteration as end:
                     _record(run, end.value)
                     return end.value
-                finally:
-                    context.entered.reset(token)
                 try:
                     resume, value = body.send, (yield item)
                 except GeneratorExit:
-                    body.close()
+                    with inside:
+                        body.close()
                     raise
                 except BaseException as error:
                     resume, value = body.throw, error
@@ -234,25 +248,21 @@ def _generator(function: Callable[..., Any], starter: _Starter) -> Callable[...,
 
 def _async_generator(function: Callable[..., Any], starter: _Starter) -> Callable[..., Any]:
     async def wrapper(*args: object, **kwargs: object) -> AsyncGenerator[object, object]:
-        run = starter(args, kwargs)
-        if run is None:
-            function(*args, **kwargs)  # raises the TypeError that its caller has earned
-            return
-        with _Ending(run):
+        run = None if config.disabled() else starter(args, kwargs)
+        with _Ending(run) as inside:
             body = function(*args, **kwargs)
             resume, value = body.asend, None
             while True:
-                token = context.entered.set(run)
                 try:
-                    item = await resume(value)
+                    with inside:
+                        item = await resume(value)
                 except StopAsyncIteration:
                     return
-                finally:
-                    context.entered.reset(token)
                 try:
                     resume, value = body.asend, (yield item)
                 except GeneratorExit:
-                    await body.aclose()
+                    with inside:
+                        await body.aclose()
                     raise
                 except BaseException as error:
                     resume, value = body.athrow, error
@@ -260,19 +270,38 @@ def _async_generator(function: Callable[..., Any], starter: _Starter) -> Callabl
     return wrapper
 
 
-class _Ending:
-    """Ends a run with its generator, without being its context: that is set around each resumption alone."""
+class _Inside:
+    """The context of a generator's body: set around each resumption alone, and as the body left it the last time."""
 
-    def __init__(self, run: ActiveRun) -> None:
-        self._run = run
+    def __init__(self, run: ActiveRun | None) -> None:
+        self._current = run
+        self._token: Token[ActiveRun | None] | None = None
 
     def __enter__(self) -> None:
-        return None
+        if self._current is not None:
+            self._token = context.entered.set(self._current)
+
+    def __exit__(self, *ignored: object) -> None:
+        if self._token is not None:
+            self._current = context.entered.get()
+            context.leave(self._token)
+            self._token = None
+
+
+class _Ending:
+    """Ends a run with its generator, without being the context of those who resume it."""
+
+    def __init__(self, run: ActiveRun | None) -> None:
+        self._run = run
+
+    def __enter__(self) -> _Inside:
+        return _Inside(self._run)
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
-        self._run.end(error)
+        if self._run is not None:
+            self._run.end(error)
 
 
 def _record(run: ActiveRun, result: object) -> None:
     if isinstance(result, Mapping) and not run.finished:
-        run.final_metrics({key: value for key, value in result.items() if isinstance(key, str)})
+        run.final_metrics(result)

@@ -21,6 +21,10 @@ class DisabledRun(ActiveRun):
         self._problems = {}
 
     @property
+    def store_uri(self) -> str:
+        return ""
+
+    @property
     def path(self) -> str | None:
         return None
 
@@ -46,6 +50,13 @@ class DisabledRun(ActiveRun):
     def log_artifact(self, artifact: object, *, name: str | None = None) -> None:
         """Record nothing."""
 
+    def final_metrics(self, values: Mapping[object, object]) -> None:
+        """Record nothing."""
+
+    def end(self, error: BaseException | None) -> None:
+        """Only be over."""
+        self._finish("finished", None)
+
     def output(self, stream: int, text: str) -> None:
         """Record nothing."""
 
@@ -58,6 +69,6 @@ class DisabledRun(ActiveRun):
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         if self._token is not None:
-            context.entered.reset(self._token)
+            context.leave(self._token)
             self._token = None
-        self.finished = True
+        self._finish("finished", None)

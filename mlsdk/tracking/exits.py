@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import atexit
+import contextlib
 import os
 import signal
 import sys
@@ -19,7 +20,9 @@ from mlsdk.store.writer import LogWriter, opening
 from mlsdk.tracking import context
 
 _installed = False
+_signals_installed = False
 _exit_code: object = None
+_wait_s = 0.0
 _owed: dict[str, tuple[str, str, str, str]] = {}
 """By marker, the companion's work that this process has asked for and that may still be going on: store, run, log, its own log."""
 
@@ -28,7 +31,13 @@ _MANY = 1000
 
 def install() -> None:
     """Be there when the process forks, is told to stop, or ends."""
-    global _installed
+    global _installed, _signals_installed, _exit_code, _wait_s
+    _exit_code = None  # of a `sys.exit` before: somebody caught it, the process goes on
+    _wait_s = config.number("exit_wait_s")
+    in_main = threading.current_thread() is threading.main_thread()
+    if in_main and not _signals_installed:
+        _signals_installed = True
+        _install_signals()
     if _installed:
         return
     _installed = True
@@ -36,8 +45,6 @@ def install() -> None:
     if hasattr(os, "register_at_fork"):
         os.register_at_fork(after_in_child=_in_child)
     _wrap_exit()
-    if threading.current_thread() is threading.main_thread():
-        _install_signals()
 
 
 def owe(writer: LogWriter) -> None:
@@ -67,7 +74,8 @@ def _wrap_exit() -> None:
 
     def exit_(code: object = None, /) -> None:
         global _exit_code
-        _exit_code = code
+        if threading.current_thread() is threading.main_thread():  # elsewhere it ends a thread
+            _exit_code = code
         original(code)  # type: ignore[arg-type]
 
     exit_.__doc__ = original.__doc__
@@ -77,7 +85,8 @@ def _wrap_exit() -> None:
 def _at_exit() -> None:
     for run in tuple(context.live.values()):
         run._finish(*_ending())
-    wait(config.number("exit_wait_s"))
+    with contextlib.suppress(KeyboardInterrupt):  # who is in a hurry need not wait; the companion goes on by itself
+        wait(_wait_s)
 
 
 def _ending() -> tuple[str, dict[str, object] | None]:

@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping
+import sys
+from collections.abc import Mapping
 from datetime import datetime
 
-from mlsdk.capture.redaction import redact_text, redact_value
-from mlsdk.errors import MetricError, UsageError
-from mlsdk.log.values import LongValue, dumps, encode
-from mlsdk.tracking.numbers import flatten, number
+from mlsdk.capture.facts import PutBlob
+from mlsdk.capture.redaction import redact_text
+from mlsdk.errors import UsageError
+from mlsdk.log.values import dumps, encode
+from mlsdk.tracking.numbers import check_name, number
 
-LONG_VALUE_BYTES = 32_768
-"""A value whose JSON is longer is put away as a blob."""
-
-PutBlob = Callable[[bytes | str], tuple[str, int]]
+_DEEPEST = 20
+"""Mappings in mappings, in what a function returns."""
 
 
 def nanoseconds(at: object) -> int:
@@ -32,36 +32,23 @@ def nanoseconds(at: object) -> int:
     return round(at * 1e9)
 
 
-def encode_values(kind: str, values: Mapping[str, object], put_blob: PutBlob) -> tuple[dict[str, object], list[str]]:
-    """Values by name as tagged JSON; secrets are left out and long values put away as blobs, with a note for each."""
-    encoded: dict[str, object] = {}
-    notes = []
-    for name, value in values.items():
-        plain = encode(value)
-        coded = redact_value(name, plain)
-        if coded is not plain:
-            notes.append(f"{kind}.{name} held what looks like a secret; it was left out")
-        if not isinstance(coded, (int, float)) and len(coded_bytes := dumps(coded)) > LONG_VALUE_BYTES:
-            digest, size = put_blob(coded_bytes)
-            coded = encode(LongValue(digest, size, coded_bytes[:200].decode("utf-8", "replace")))
-            notes.append(f"{kind}.{name} is {size:,} bytes long and was put away as blob {digest[:12]}…")
-        encoded[name] = coded
-    return encoded, notes
-
-
-def final_numbers(values: Mapping[str, object]) -> dict[str, object]:
+def final_numbers(values: Mapping[object, object]) -> dict[str, object]:
     """The numbers in a returned mapping by metric name; what is no number is left out, as a function may return more than metrics."""
     found: dict[str, object] = {}
-    try:
-        leaves = list(flatten(values))
-    except MetricError:
-        return found
-    for name, value in leaves:
-        try:
-            found[name] = number(name, value)
-        except MetricError:
-            continue
+    _collect(values, "", 0, found)
     return found
+
+
+def _collect(values: Mapping[object, object], prefix: str, depth: int, found: dict[str, object]) -> None:
+    for key, value in values.items():
+        name = f"{prefix}{key}"
+        if isinstance(value, Mapping) and depth < _DEEPEST:
+            _collect(value, f"{name}/", depth + 1, found)
+            continue
+        try:
+            found[check_name(name)] = number(name, value)
+        except Exception:  # noqa: S112 - whatever a function returns must not make it fail
+            continue
 
 
 def dataset(data: object, name: str | None) -> dict[str, object]:
@@ -72,6 +59,9 @@ def dataset(data: object, name: str | None) -> dict[str, object]:
         return {
             name or os.path.basename(path): {"description": "file", "digest": digest, "size_bytes": size, "path": path}
         }
+    if isinstance(data, (str, os.PathLike)) and os.path.isdir(data):
+        path = os.path.abspath(os.fspath(data))
+        return {name or os.path.basename(path): {"description": "folder", "path": path}}
     coded = encode(data)
     text = coded.get("text") if isinstance(coded, dict) else None
     described = f"{type(data).__module__}.{type(data).__qualname__}" + (f" {text}" if text else "")
@@ -141,11 +131,16 @@ def outcome(error: BaseException) -> tuple[str, dict[str, object] | None]:
         return "finished", None
     import traceback
 
-    status = "interrupted" if isinstance(error, KeyboardInterrupt) else "failed"
+    cancelled = getattr(sys.modules.get("asyncio"), "CancelledError", KeyboardInterrupt)
+    status = "interrupted" if isinstance(error, (KeyboardInterrupt, cancelled)) else "failed"
     trace = "".join(traceback.format_exception(type(error), error, error.__traceback__))
+    try:
+        message = str(error)
+    except Exception:  # a broken __str__ must not take the place of the error
+        message = f"<{type(error).__qualname__}>"
     kept: dict[str, object] = {
         "type": type(error).__qualname__,
-        "message": redact_text(str(error)[:10_000])[0],
+        "message": redact_text(message[:10_000])[0],
         "traceback": redact_text(trace[-30_000:])[0],
     }
     return status, kept

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import struct
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import partial
 
 from mlsdk.errors import MetricError
 from mlsdk.log.frames import HEADER, KINDS, POINTS, POINTS_HEAD, SCHEMA, schema_payload
@@ -50,7 +51,7 @@ class PointWriter:
         self._steps: dict[str, int] = dict(next_steps or {})
         self._owner: dict[str, _Plan | None] = dict.fromkeys(self._steps)
         self._busy = False
-        self._deferred: list[tuple[dict[str, object], int | None, int]] = []
+        self._deferred: list[Callable[[], bool]] = []
 
     def log(self, named: dict[str, object], step: int | None, at_ns: int) -> bool:
         """Write one point for each name.
@@ -65,7 +66,7 @@ class PointWriter:
         """
         with self._lock:
             if self._busy:
-                self._deferred.append((dict(named), step, at_ns))
+                self._deferred.append(partial(self.log, dict(named), step, at_ns))
                 return True
             self._busy = True
             try:
@@ -89,7 +90,21 @@ class PointWriter:
             finally:
                 self._busy = False
                 if self._deferred:
-                    self.log(*self._deferred.pop(0))
+                    self._deferred.pop(0)()
+
+    def alone(self, write: Callable[[], bool]) -> bool:
+        """Write something else into the segment; right after the call of this thread that it interrupts, if it does."""
+        with self._lock:
+            if self._busy:
+                self._deferred.append(partial(self.alone, write))
+                return True
+            self._busy = True
+            try:
+                return write()
+            finally:
+                self._busy = False
+                if self._deferred:
+                    self._deferred.pop(0)()
 
     def _put(self, plan: _Plan, step: int, at_ns: int, *values: object) -> bool:
         segment = self._segment

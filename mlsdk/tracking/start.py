@@ -17,6 +17,7 @@ from mlsdk.store.target import Target, open_target
 from mlsdk.tracking import context, exits
 from mlsdk.tracking.active import ActiveRun
 from mlsdk.tracking.disabled import DisabledRun
+from mlsdk.tracking.numbers import integer_step
 from mlsdk.tracking.points import now_ns
 from mlsdk.tracking.writer import Writer
 
@@ -67,8 +68,11 @@ def run(
     ...     mlsdk.log(loss=0.25)
     """
     before = context.bare.get()
-    if before is not None and not before.finished:
+    if before is not None and not before.finished and not before.entered:
         before.finish()
+    belongs_to = context.entered.get()
+    if belongs_to is not None and belongs_to.finished:
+        context.entered.set(None)
     started = start(
         experiment,
         name=name,
@@ -99,13 +103,16 @@ def start(
     """Start a run without making it anybody's current one."""
     if config.disabled():
         return DisabledRun(name or "disabled", experiment or "disabled")
-    if from_step is not None and resume is None:
-        raise UsageError(f"from_step={from_step!r} needs resume=: it says from where a resumed run repeats steps")
+    if from_step is not None:
+        from_step = integer_step(from_step)
+        if resume is None:
+            raise UsageError(f"from_step={from_step!r} needs resume=: it says from where a resumed run repeats steps")
     asked = {"params": checked_mapping("params", params or {}), "tags": checked_tags(tags or {})}
     asked_for = capture if capture is not None else config.text("capture")
+    captures = chosen(asked_for)
     uri = config.store_uri(store)
-    joined = config.text("run")
-    if joined is not None and resume is None:
+    joined = _joined() if resume is None else None
+    if joined is not None:
         rank = _rank()
         if not _first(joined, rank, uri):
             return _with_facts(join(joined, store=uri, rank=rank), asked)
@@ -118,7 +125,7 @@ def start(
     active = ActiveRun(writer, name=name, experiment=experiment, next_steps=_next_steps(previous, from_step))
     _write_start(active, writer, experiment, name, previous, from_step)
     _with_facts(active, {**asked, "code": code or {}})
-    _capture(active, writer, chosen(asked_for), everything=asked_for is None)
+    _capture(active, writer, captures, everything=asked_for is None)
     writer.announce()
     _enlist(active, writer)
     return active
@@ -164,11 +171,11 @@ def _capture(active: ActiveRun, writer: Writer, captures: list[Capture], *, ever
             continue
         since = time.monotonic()
         try:
-            found = capture(where)
+            found = facts_of(capture, capture(where) or {})
         except Exception as error:  # a capture is a stranger's code: its failure is noted on the run
             active._problem(f"capture {capture.name}", f"failed: {type(error).__name__}: {error}")
             continue
-        for kind, values in facts_of(capture, found or {}).items():
+        for kind, values in found.items():
             active._set(kind, values)
         taken[capture.name] = f"{(time.monotonic() - since) * 1e3:.1f} ms"
     writer.facts({"captures": {**taken, "folder": where.folder}})
@@ -182,7 +189,7 @@ def _enlist(active: ActiveRun, writer: Writer) -> None:
         from mlsdk.capture import output
 
         output.install(context.find, int(config.number("output_limit_bytes")))
-    os.environ["MLSDK_INHERITED_RUN"] = f"{active.id}@{writer.target.uri}"
+    context.hand_down()
     writer.call_companion()
 
 
@@ -192,8 +199,7 @@ def join(run_id: str, *, store: StorePath | None = None, rank: int | None = None
     Raises:
         ConfigError: not an id.
     """
-    if len(run_id) != 32 or not set(run_id) <= set("0123456789abcdef"):
-        raise ConfigError(f"MLSDK_RUN must be a run's whole id, 32 hexadecimal digits, not {run_id!r}")
+    _check_id(run_id)
     target: Target = open_target(config.store_uri(store))
     writer = Writer(target, run_id, "worker" if rank is None else f"rank {rank}")
     active = ActiveRun(
@@ -203,6 +209,20 @@ def join(run_id: str, *, store: StorePath | None = None, rank: int | None = None
     context.live[writer.id] = active
     exits.install()
     return active
+
+
+def _joined() -> str | None:
+    """The run that this process was told to join; None within a run: what starts there is a run of its own."""
+    run_id = config.text("run")
+    if run_id is None or context.find() is not None:
+        return None
+    _check_id(run_id)
+    return run_id
+
+
+def _check_id(run_id: str) -> None:
+    if len(run_id) != 32 or not set(run_id) <= set("0123456789abcdef"):
+        raise ConfigError(f"MLSDK_RUN must be a run's whole id, 32 hexadecimal digits, not {run_id!r}")
 
 
 def _first(run_id: str, rank: int | None, uri: str) -> bool:

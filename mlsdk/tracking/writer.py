@@ -2,15 +2,23 @@
 
 from __future__ import annotations
 
+import sys
 import time
+import warnings
 from collections.abc import Mapping
 
+from mlsdk import config
 from mlsdk.companion.spawn import ensure, work_here
+from mlsdk.store.target import Target
 from mlsdk.store.writer import LogWriter
 
 
 class Writer(LogWriter):
     """A log of role `main`, `rank n` or `worker`, beside which a companion works."""
+
+    def __init__(self, target: Target, run: str, role: str, *, seen: int = 0, owed: str | None = None) -> None:
+        self._companion = config.flag("companion")
+        super().__init__(target, run, role, seen=seen, owed=owed)
 
     def for_child(self) -> Writer:
         """A log of the same run for a forked child of this process."""
@@ -23,13 +31,27 @@ class Writer(LogWriter):
         if self.role == "main":
             ending: dict[str, object] = {"status": status, "ended_ns": time.time_ns()}
             try:
-                self.facts({"run": {**ending, "error": error} if error else ending}, vital=True)
+                if not self._say({**ending, "error": error} if error else ending) and error:
+                    self._say({**ending, "error": {**error, "message": str(error["message"])[:500], "traceback": ""}})
             except OSError:  # `close` meets the same fault and lets go of the log
                 pass
         self.close()
         if not self.call_companion() and self.owed and self.target.root:
             work_here(self.target.root, self.run, self.id, self.owed)
 
+    def _say(self, ending: Mapping[str, object]) -> bool:
+        return self.facts({"run": ending}, vital=True)
+
     def call_companion(self) -> bool:
         """See that a companion is there for this log; False if there can be none."""
-        return self.owed is None or self.target.root is None or ensure(self.target.root)
+        if self.owed is None or self.target.root is None:
+            return True
+        return self._companion and ensure(self.target.root)
+
+
+def tell(message: str) -> None:
+    """Warn the user; where warnings are errors, only in words: tracking must not end the training."""
+    try:
+        warnings.warn(message, RuntimeWarning, stacklevel=5)
+    except RuntimeWarning:
+        print(message, file=sys.stderr)

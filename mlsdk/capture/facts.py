@@ -1,0 +1,37 @@
+"""Values as facts: encoded, secrets left out, what is too long put away."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+from mlsdk.capture.redaction import redact_value
+from mlsdk.log.values import LongValue, dumps, encode
+
+LONG_VALUE_BYTES = 32_768
+"""A value whose JSON is longer is put away as a blob."""
+
+PutBlob = Callable[[bytes | str], tuple[str, int]]
+
+
+def encode_facts(
+    kind: str, values: Mapping[str, object], put_blob: PutBlob
+) -> tuple[dict[str, object], dict[str, str]]:
+    """Values by name as tagged JSON, and notes on those that are not kept as they are, by kind of problem.
+
+    Secrets are left out. A long value is put away as a blob; what is said of the run itself (its note) stays.
+    """
+    encoded: dict[str, object] = {}
+    notes = {}
+    for name, value in values.items():
+        plain = encode(value)
+        coded = redact_value(name, plain)
+        if coded is not plain:
+            notes[f"secret {kind}.{name}"] = f"{kind}.{name} held what looks like a secret; it was left out"
+        if kind != "run" and not isinstance(coded, (int, float)) and len(data := dumps(coded)) > LONG_VALUE_BYTES:
+            digest, size = put_blob(data)
+            coded = encode(LongValue(digest, size, data[:200].decode("utf-8", "replace")))
+            notes[f"long-value {kind}.{name}"] = (
+                f"{kind}.{name} is {size:,} bytes long and was put away as blob {digest[:12]}…"
+            )
+        encoded[name] = coded
+    return encoded, notes
