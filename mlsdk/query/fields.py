@@ -55,10 +55,15 @@ def fields(run: Run) -> dict[str, Scalar]:
     return found
 
 
+_PLAIN = frozenset({bool, int, float, str})
+
+
 def _put(found: dict[str, Scalar], key: str, value: object, depth: int) -> None:
     if value is None:
         return
-    if isinstance(value, Mapping):
+    if type(value) in _PLAIN:
+        found[key] = scalar(value)
+    elif isinstance(value, Mapping):
         _put_all(found, key, value.items(), depth)
     elif isinstance(value, list | tuple):
         _put_all(found, key, enumerate(value[:MAX_ITEMS]), depth)
@@ -82,11 +87,11 @@ def scalar(value: object) -> Scalar:
     member counts as its value where that is a scalar and as its name otherwise; a Decimal as its float where that is
     exact; everything else as `str(value)`.
     """
-    if isinstance(value, bool):
+    if isinstance(value, bool) or type(value) is float:
         return value
     if isinstance(value, datetime | date):
         return utc(value)
-    if hasattr(value, "value") and hasattr(value, "name"):
+    if type(value) not in _PLAIN and hasattr(value, "value") and hasattr(value, "name"):
         inner = value.value
         return scalar(inner if isinstance(inner, bool | int | float | str | datetime | date) else value.name)
     if isinstance(value, int):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import re
 from collections.abc import Iterable
 
@@ -36,7 +37,7 @@ _NOT_STORABLE = re.compile("[\0\ud800-\udfff]")
 
 def clean_text(text: str) -> str:
     """`text` as every engine can hold it: NUL and lone surrogates become U+FFFD."""
-    return _NOT_STORABLE.sub("\ufffd", text)
+    return text if text.isascii() and "\0" not in text else _NOT_STORABLE.sub("\ufffd", text)
 
 
 def join_key(path: Iterable[str]) -> str:
@@ -47,6 +48,7 @@ def join_key(path: Iterable[str]) -> str:
     return ".".join(map(escape_segment, path))
 
 
+@functools.lru_cache(maxsize=4096)
 def escape_segment(segment: str) -> str:
     """One segment as it stands inside a key."""
     if "\\" in segment or "." in segment:

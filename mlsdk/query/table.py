@@ -39,6 +39,8 @@ _MICROSECOND = timedelta(microseconds=1)
 
 def to_sqlite(value: Scalar) -> SqlValue:
     """A scalar as it stands in a value column. What is missing has no row."""
+    if type(value) is float:
+        return value if value == value else NAN
     if isinstance(value, bool):
         return b"\x01" if value else b"\x00"
     if isinstance(value, str):
@@ -57,13 +59,14 @@ def register(connection: sqlite3.Connection) -> None:
     connection.create_function("regexp", 2, regexp, deterministic=True)
 
 
-def write_fields(connection: sqlite3.Connection, run: int, fields: Fields) -> None:
+def write_fields(connection: sqlite3.Connection, run: int, fields: Fields, known: dict[str, int] | None = None) -> None:
     """Make `fields` what is found of a run, in place of all that was; the caller commits.
 
     Args:
         connection: to a database with the tables of `SCHEMA`.
         run: the run's row number in `runs`.
         fields: as from `fields.fields`; empty to remove the run.
+        known: numbers of keys that the caller keeps from one call to the next, until it rolls back.
     """
     values: dict[str, SqlValue] = {}
     statistics: dict[str, dict[str, SqlValue]] = {}
@@ -73,7 +76,7 @@ def write_fields(connection: sqlite3.Connection, run: int, fields: Fields) -> No
             statistics.setdefault(join_key(path[:2]), {})[path[2]] = to_sqlite(scalar)
         else:
             values[key] = to_sqlite(scalar)
-    keys = _keys(connection, {*values, *statistics})
+    keys = _keys(connection, {*values, *statistics}, {} if known is None else known)
     _forget(connection, run, keys.values())
     # An upsert, and only of what is different: most of a run that lives stays as it was.
     connection.executemany(
@@ -88,11 +91,13 @@ def write_fields(connection: sqlite3.Connection, run: int, fields: Fields) -> No
     )
 
 
-def _keys(connection: sqlite3.Connection, names: Collection[str]) -> dict[str, int]:
+def _keys(connection: sqlite3.Connection, names: Collection[str], known: dict[str, int]) -> dict[str, int]:
     """The number of each key, given out where it has none."""
-    connection.executemany("INSERT OR IGNORE INTO keys (name) VALUES (?)", ((name,) for name in names))
+    new = [name for name in names if name not in known]
+    connection.executemany("INSERT OR IGNORE INTO keys (name) VALUES (?)", ((name,) for name in new))
     number_of = "SELECT key FROM keys WHERE name = ?"
-    return {name: connection.execute(number_of, (name,)).fetchone()[0] for name in names}
+    known.update((name, connection.execute(number_of, (name,)).fetchone()[0]) for name in new)
+    return {name: known[name] for name in names}
 
 
 def _forget(connection: sqlite3.Connection, run: int, keys: Collection[int]) -> None:

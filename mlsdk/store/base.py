@@ -16,6 +16,7 @@ from mlsdk.store.markers import refresh
 from mlsdk.store.memory import shelf
 from mlsdk.store.seams import Blobs, Logs
 from mlsdk.store.sqlite import SQLiteCatalog
+from mlsdk.store.target import file_root
 
 
 class Store:
@@ -107,36 +108,40 @@ class Store:
         return f"no run has the id or name {which!r} in {self.uri}{hint}"
 
 
-def open_file(uri: str) -> Store:
+def open_file(uri: str, catalog: str | None = None) -> Store:
     """The store in a folder. Nothing is made: a folder that is not there has no runs.
+
+    Args:
+        uri: `file:` and the folder.
+        catalog: the file of the catalog, or `:memory:`; by default as `catalog_path` says.
 
     Raises:
         NewerFormatError: made by a newer mlsdk.
     """
-    from mlsdk.store.target import file_root
-
     layout = Layout(file_root(uri.partition(":")[2]))
-    there = layout.check()
     logs, blobs = FileLogs(layout), FileBlobs(layout.blobs)
-    path = catalog_path(layout) if there else ":memory:"
-    catalog = SQLiteCatalog(path, logs, blobs)
-    seen: dict[str, set[str]] = {}
+    there = layout.check()
+    view = SQLiteCatalog((catalog or catalog_path(layout)) if there else ":memory:", logs, blobs)
+
+    def take_in() -> None:
+        view.database.do(lambda _: refresh(layout, view))
 
     def catch_up() -> None:
-        if catalog.path == ":memory:" and layout.check():
-            catalog.relocate(catalog_path(layout))
+        nonlocal there
+        if not there and layout.check():
+            there = True
+            view.database.relocate(catalog or catalog_path(layout))
         try:
-            refresh(layout, catalog, seen)
+            take_in()
         except StoreError:
-            if catalog.path == ":memory:":
+            if view.database.in_memory:
                 raise
-            catalog.relocate(
-                ":memory:"
-            )  # the file cannot be written (read-only, full): a view in memory serves as well
-            seen.clear()
-            refresh(layout, catalog, seen)
+            # The file cannot be written (read-only, full): a view in memory serves as well.
+            view.database.relocate(":memory:")
+            take_in()
 
-    return Store(uri, logs, blobs, catalog, catch_up, layout)
+    view.database.refill = take_in
+    return Store(uri, logs, blobs, view, catch_up, layout)
 
 
 def catalog_path(layout: Layout) -> str:
@@ -161,7 +166,7 @@ def open_memory(uri: str) -> Store:
     catalog = SQLiteCatalog(":memory:", logs, blobs)
 
     def catch_up() -> None:
-        catalog.rebuild()
+        catalog.take_in_all()
         catalog.look_at_living()
 
     return Store(uri, logs, blobs, catalog, catch_up)

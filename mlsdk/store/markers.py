@@ -1,7 +1,8 @@
 """Finding what is new by the markers: the logs in `open/`, and those that closed since the last look.
 
 A marker moves from `open/` to a day's folder when its log closes. Looking at `open/` first and at the days after it, no log is missed: one that
-moves in between is met in one of the two.
+moves in between is met in one of the two. Days are told apart by when their folders changed, never by their names: the clocks of writers may
+be wrong by days.
 """
 
 from __future__ import annotations
@@ -11,90 +12,94 @@ import json
 import os
 import time
 from collections.abc import Iterable
-from datetime import date, timedelta
+from typing import Any
 
 from mlsdk.store.layout import Layout, split_marker, utc_day
 from mlsdk.store.sqlite import SQLiteCatalog
 
-_RACY_NS = 2_000_000_000
-"""A folder changed less than this ago may change again without a new time."""
+_RACY_S = 2.0
+"""A folder that changed less than this ago may change again without a new time."""
+
+_LATE_S = 120.0
+"""So long after its marker a log may come into sight: another host's, on a network file system."""
+
+_SAVE_S = 3_600.0
+"""At least so often it is written down when the last look was."""
+
+_PART_RUNS = 500
+
+Day = list[Any]
+"""What is remembered of a day: when its folder changed (its file system's clock, ns), when that was first met (ours, s), and whether all
+that is in it is known."""
 
 
-
-def refresh(layout: Layout, catalog: SQLiteCatalog, seen: dict[str, set[str]]) -> None:
+def refresh(layout: Layout, catalog: SQLiteCatalog) -> None:
     """Take in what the markers say is new, then look whether processes of open runs are still there.
 
     Args:
         layout: the store's folder.
         catalog: what to bring up to date.
-        seen: by day, markers that this process has dealt with; kept by the caller.
     """
-    looked = json.loads(catalog.memo("looked") or "{}")
-    opened = _markers(layout.open)
-    days = sorted(name for name in _names(layout.closed))
-    if not looked or (days and looked["day"] < days[0] and utc_day(looked["at"]) < days[0]):
-        _everything(layout, catalog, opened)
-        looked = {"day": days[-1] if days else utc_day(time.time()), "at": time.time(), "mtimes": {}}
-        catalog.memo("looked", json.dumps(looked))
-        days = []
-    else:
-        _read(catalog, opened, final=False)
-    since = str(date.fromisoformat(looked["day"]) - timedelta(days=1))
-    mtimes = dict(looked["mtimes"])
-    for day in days:
-        if day >= since:
-            _look_at_day(layout, catalog, day, mtimes, seen.setdefault(day, set()))
-    new = {"day": max([looked["day"], *days]), "mtimes": {day: mtime for day, mtime in mtimes.items() if day >= since}}
-    if new["mtimes"] != looked["mtimes"] or new["day"] != looked["day"]:
-        catalog.memo("looked", json.dumps({**new, "at": time.time()}))
+    memo = json.loads(catalog.memo("looked") or '{"at": 0, "days": {}}')
+    opened = _logs(_names(layout.open))
+    days = sorted(_names(layout.closed))
+    now = time.time()
+    if not (days and utc_day(memo["at"]) < days[0]) and 0 < memo["at"] < now + 86_400:
+        _read(catalog, opened, live=True)
+    else:  # a new catalog, or one whose last look was before the oldest day that is kept
+        _read_all(layout, catalog, set(opened))
+    looked = {day: _look_at_day(layout, catalog, day, memo["days"].get(day)) for day in days}
+    if looked != memo["days"] or now - memo["at"] > _SAVE_S:
+        catalog.memo("looked", json.dumps({"at": now, "days": looked}))
     catalog.look_at_living()
 
 
-def _look_at_day(layout: Layout, catalog: SQLiteCatalog, day: str, mtimes: dict[str, int], seen: set[str]) -> None:
-    folder = os.path.join(layout.closed, day)
+def _look_at_day(layout: Layout, catalog: SQLiteCatalog, day: str, before: Day | None) -> Day:
+    """Take in the logs that closed on a day, if its folder changed since; returns what to remember of it."""
+    folder, now = os.path.join(layout.closed, day), time.time()
     changed = os.stat(folder).st_mtime_ns
-    if mtimes.get(day) == changed:
-        return
-    new = [marker for marker in _names(folder) if marker not in seen]
-    logs = [(marker, _log(marker)) for marker in sorted(new)]
-    _read(catalog, [log for _, log in logs if log is not None and not catalog.is_done(log)], final=True)
-    seen.update(marker for marker, log in logs if log is None or catalog.is_done(log))
-    settled = time.time_ns() - changed > _RACY_NS and seen.issuperset(new)
-    mtimes[day] = changed if settled else 0
+    if before and before[0] == changed and before[2]:
+        return before
+    since = before[1] if before and before[0] == changed else now
+    known: set[str] = catalog.database.notes.setdefault("closed", {}).setdefault(day, set())
+    new = set(_names(folder)) - known
+    _read(catalog, catalog.unread(_logs(new)), final=True)
+    late = catalog.unread(_logs(new))
+    known.update(new.difference(map(_marker, late)))
+    patience = _LATE_S if late else _RACY_S
+    return [changed, since, now - since > patience]
 
 
-def _read(catalog: SQLiteCatalog, logs: Iterable[str], *, final: bool) -> None:
+def _read(catalog: SQLiteCatalog, logs: Iterable[str], *, live: bool = False, final: bool = False) -> None:
     """Take in logs, run by run, a few hundred runs in one transaction."""
     runs = [list(names) for _, names in itertools.groupby(sorted(logs), key=lambda log: log.split("/")[1])]
-    for start in range(0, len(runs), 500):
+    for start in range(0, len(runs), _PART_RUNS):
         with catalog.transaction():
-            for names in runs[start : start + 500]:
-                catalog.catch_up(names, final=final)
+            for names in runs[start : start + _PART_RUNS]:
+                catalog.catch_up(names, live=live, final=final)
 
 
-def _everything(layout: Layout, catalog: SQLiteCatalog, opened: list[str]) -> None:
-    """Take in every log that is there, whatever the markers say: a new catalog, or one that is older than the oldest day."""
-    still_open = set(opened)
-    for run in sorted(_names(layout.runs)):
-        names = {
-            name.rpartition(".")[0]
-            for name in _names(os.path.join(layout.runs, run))
-            if name.endswith((".log", ".seal"))
-        }
-        logs = [f"runs/{run}/{name}" for name in sorted(names)]
+def _read_all(layout: Layout, catalog: SQLiteCatalog, opened: set[str]) -> None:
+    """Take in every log that is there, whatever the markers say."""
+    runs = sorted(_names(layout.runs))
+    for start in range(0, len(runs), _PART_RUNS):
         with catalog.transaction():
-            catalog.catch_up([log for log in logs if log not in still_open], final=True)
-            catalog.catch_up([log for log in logs if log in still_open])
+            for run in runs[start : start + _PART_RUNS]:
+                names = {name.rpartition(".") for name in _names(os.path.join(layout.runs, run))}
+                logs = sorted({f"runs/{run}/{writer}" for writer, _, kind in names if kind in ("log", "seal")})
+                catalog.catch_up(log for log in logs if log not in opened)
+                catalog.catch_up((log for log in logs if log in opened), live=True)
 
 
-def _markers(folder: str) -> list[str]:
-    """Names of the logs that the markers in a folder speak of."""
-    return [log for log in map(_log, _names(folder)) if log is not None]
+def _logs(markers: Iterable[str]) -> list[str]:
+    """Names of the logs that markers speak of."""
+    parts = (split_marker(marker) for marker in markers)
+    return [f"runs/{found[0]}/{found[1]}" for found in parts if found is not None]
 
 
-def _log(marker: str) -> str | None:
-    parts = split_marker(marker)
-    return None if parts is None else f"runs/{parts[0]}/{parts[1]}"
+def _marker(log: str) -> str:
+    _, run, writer = log.split("/")
+    return f"{run}.{writer}"
 
 
 def _names(folder: str) -> list[str]:
