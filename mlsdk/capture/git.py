@@ -16,19 +16,25 @@ if TYPE_CHECKING:
     from git.cmd import Git
 
 TIMEOUT_S = 30.0
-_HARMLESS = (
-    "core.fsmonitor=false",
-    "core.hooksPath=/dev/null",
-    "diff.external=",
-    "core.pager=cat",
-    "submodule.recurse=false",
-)
+_HARMLESS = {
+    "core.fsmonitor": "false",
+    "core.hooksPath": os.devnull,
+    "core.pager": "cat",
+    "diff.external": "",
+    "submodule.recurse": "false",
+    "protocol.allow": "never",
+}
+_STATUS = ["status", "--porcelain=v2", "--branch", "-z", "--untracked-files=all", "--ignore-submodules=dirty"]
+_PROGRAMS = r"^filter\..*\.(clean|smudge|process|required)$"
 
 
 def capture(where: Context) -> Mapping[str, object] | None:
     """Facts `commit`, `branch`, `dirty`, `changed` and `untracked` (numbers of files), `root`; None outside a repository.
 
     `commit` is absent before the first commit, `branch` where the head is detached.
+
+    Raises:
+        GitCommandError: git refuses the repository, or takes too long.
     """
     os.environ.setdefault("GIT_PYTHON_REFRESH", "quiet")
     from git.cmd import Git
@@ -36,50 +42,39 @@ def capture(where: Context) -> Mapping[str, object] | None:
 
     git = Git(where.folder)
     try:
-        options = [*_HARMLESS, *_without_filters(git)]
-        status = _run(
-            git,
-            options,
-            "status",
-            "--porcelain=v2",
-            "--branch",
-            "-z",
-            "--untracked-files=all",
-            "--ignore-submodules=dirty",
-        )
-        root = _run(git, options, "rev-parse", "--show-toplevel").strip()
-    except (GitCommandError, GitCommandNotFound, OSError):
+        options = {**_HARMLESS, **_without_filters(git)}
+        root = _run(git, options, "rev-parse", "--show-toplevel").removesuffix("\n")
+        return {**parse_status(_run(git, options, *_STATUS)), "root": root}
+    except GitCommandNotFound:
         return None
-    return {**parse_status(status), "root": root}
+    except GitCommandError as error:
+        if "not a git repository" in str(error.stderr) or "must be run in a work tree" in str(error.stderr):
+            return None
+        raise
 
 
-def _run(git: Git, options: list[str], *arguments: str) -> str:
-    switches = [word for option in options for word in ("-c", option)]
-    command = ["git", "--no-optional-locks", *switches, *arguments]
-    return str(
-        git.execute(
-            command, kill_after_timeout=TIMEOUT_S, strip_newline_in_stdout=False, env={"GIT_TERMINAL_PROMPT": "0"}
-        )
-    )
+def _run(git: Git, options: Mapping[str, str], *arguments: str) -> str:
+    """Run git with settings above those of the repository.
+
+    They go by the environment: a name with `=` in it, as a hostile filter may have, cannot be said by `-c`.
+    """
+    settings = {"GIT_CONFIG_COUNT": str(len(options))}
+    for number, (name, value) in enumerate(options.items()):
+        settings |= {f"GIT_CONFIG_KEY_{number}": name, f"GIT_CONFIG_VALUE_{number}": value}
+    settings |= {"GIT_TERMINAL_PROMPT": "0", "GIT_NO_LAZY_FETCH": "1", "GIT_ALLOW_PROTOCOL": "none"}
+    command = ["git", "--no-optional-locks", *arguments]
+    return str(git.execute(command, kill_after_timeout=TIMEOUT_S, strip_newline_in_stdout=False, env=settings))
 
 
-def _without_filters(git: Git) -> list[str]:
-    """Options that switch off every filter program that the configuration names."""
+def _without_filters(git: Git) -> dict[str, str]:
+    """Settings that switch off every filter program that the configuration names."""
     from git.exc import GitCommandError
 
     try:
-        names = _run(
-            git,
-            list(_HARMLESS),
-            "config",
-            "--name-only",
-            "-z",
-            "--get-regexp",
-            r"^filter\..*\.(clean|smudge|process|required)$",
-        )
+        names = _run(git, _HARMLESS, "config", "--name-only", "-z", "--get-regexp", _PROGRAMS)
     except GitCommandError:  # git answers 1 when nothing matches
-        return []
-    return [f"{name}={'false' if name.endswith('.required') else ''}" for name in names.split("\0") if name]
+        return {}
+    return {name: "false" if name.endswith(".required") else "" for name in names.split("\0") if name}
 
 
 def parse_status(status: str) -> dict[str, object]:

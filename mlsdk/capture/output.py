@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Callable, Iterable
+from threading import get_ident
 from typing import TYPE_CHECKING, Protocol, TextIO
 
 from mlsdk.capture.redaction import redact_text
@@ -27,23 +28,35 @@ class Receiver(Protocol):
 
 Find = Callable[[], Receiver | None]
 
+LONGEST_LINE = 10_000
+"""Characters that are kept of a line that has not ended."""
+
+
+_writing: set[tuple[int, int]] = set()
+"""Streams (1 or 2) and threads that are inside of a `write`: of wrappers over wrappers the outermost keeps the line."""
+
 
 class Tee:
     """A text stream that passes everything on and keeps whole lines for the current run.
 
-    A line that was drawn over by carriage returns, as progress bars do, is kept in its last state.
+    Each thread has a line of its own, so that what threads print at once is not mixed up. A line that was drawn over by
+    carriage returns, as progress bars do, is kept in its last state. There is no lock here: `print` may be called where
+    the run's lock is held, and the run's lock is taken from here.
     """
 
-    def __init__(self, stream: TextIO, number: int, find: Find, limit_bytes: int) -> None:
+    def __init__(self, stream: TextIO, number: int, find: Find, limit: int) -> None:
         self._stream = stream
         self._number = number
         self._find = find
-        self._left = limit_bytes
-        self._begun = ""
+        self._left = limit
+        self._beyond = 0
+        self._begun: dict[int, tuple[Receiver, str]] = {}
+        """By thread, the line that has not ended yet, and whose it is."""
         self._pid = os.getpid()
-        self._busy = False
 
     def __getattr__(self, name: str) -> Any:
+        if name == "_stream":  # a copy that is being made has none yet
+            raise AttributeError(name)
         return getattr(self._stream, name)
 
     def __iter__(self) -> Any:
@@ -57,50 +70,83 @@ class Tee:
 
     def write(self, text: str) -> int:
         """Write to the stream below, and to the run."""
-        written = self._stream.write(text)
-        self._keep(text)
-        return written
+        inside = (self._number, get_ident())
+        if inside in _writing:
+            return self._stream.write(text)
+        _writing.add(inside)
+        try:
+            written = self._stream.write(text)
+            if self._pid == os.getpid() and isinstance(text, str):
+                self._keep(text, inside[1])
+            return written
+        finally:
+            _writing.discard(inside)
 
     def writelines(self, lines: Iterable[str]) -> None:
         """Write each."""
         for line in lines:
             self.write(line)
 
-    def _keep(self, text: str) -> None:
-        if self._busy or self._pid != os.getpid() or self._left < 0 or not isinstance(text, str):
+    def _keep(self, text: str, thread: int) -> None:
+        run = self._find()
+        owner, begun = self._begun.pop(thread, (run, ""))
+        if run is None or run.finished:
             return
-        self._busy = True
-        try:
-            run = self._find()
-            if run is None or run.finished:
-                self._begun = ""
-                return
-            lines = (self._begun + text).split("\n")
-            self._begun = lines.pop().rpartition("\r")[2][-10_000:]
-            for line in lines:
-                self._hand(run, line.rstrip("\r").rpartition("\r")[2])
-        finally:
-            self._busy = False
+        *lines, rest = ((begun if owner is run else "") + text).split("\n")
+        for line in lines:
+            self._hand(run, _last_state(line))
+        if rest:
+            shown = _last_state(rest)[-LONGEST_LINE:]
+            self._begun[thread] = (run, shown + "\r" if rest.endswith("\r") else shown)
 
     def _hand(self, run: Receiver, line: str) -> None:
-        self._left -= len(line) + 1
-        if self._left < 0:
-            line = "[mlsdk: the limit of recorded output is reached; the rest is not kept]"
+        size = len(line) + 1
+        if size > self._left:
+            if not self._beyond:
+                run.output(self._number, "[mlsdk: the limit of recorded output is reached; the rest is not kept]\n")
+            self._beyond += size
+            self._left = 0
+            return
+        self._left -= size
         run.output(self._number, redact_text(line)[0] + "\n")
 
-    def flush_line(self, run: Receiver) -> None:
-        """Hand over a line that has not ended yet, because the run ends."""
-        begun, self._begun = self._begun, ""
-        if begun and self._left >= 0 and self._pid == os.getpid():
-            self._hand(run, begun)
+    def flush_lines(self, run: Receiver) -> None:
+        """The run ends: hand over its lines that have not ended yet, and say how much was not kept."""
+        if self._pid != os.getpid():
+            return
+        for thread, (owner, begun) in tuple(self._begun.items()):
+            if owner is run:
+                self._begun.pop(thread, (run, ""))
+                self._hand(run, _last_state(begun))
+        if self._beyond:
+            run.output(self._number, f"[mlsdk: {self._beyond:,} characters were not kept]\n")
+
+    def adopt(self) -> None:
+        """In a forked child that starts a run of its own: keep its lines, not its parent's."""
+        if self._pid != os.getpid():
+            self._pid = os.getpid()
+            self._begun.clear()
+            _writing.clear()
 
 
-def install(find: Find, limit_bytes: int = 10_000_000) -> None:
-    """Put a wrapper around `sys.stdout` and `sys.stderr`, unless one is there."""
+def _last_state(line: str) -> str:
+    """What is to be seen of a line that was drawn over by carriage returns."""
+    return line.rstrip("\r").rpartition("\r")[2]
+
+
+def install(find: Find, limit: int = 10_000_000) -> None:
+    """Put a wrapper around `sys.stdout` and `sys.stderr`, unless one is there.
+
+    Args:
+        find: gives the current run.
+        limit: of characters that are kept of each stream in this process.
+    """
     for name, number in (("stdout", 1), ("stderr", 2)):
         stream = getattr(sys, name, None)
-        if stream is not None and not isinstance(stream, Tee):
-            setattr(sys, name, Tee(stream, number, find, limit_bytes))
+        if isinstance(stream, Tee):
+            stream.adopt()
+        elif stream is not None:
+            setattr(sys, name, Tee(stream, number, find, limit))
 
 
 def uninstall() -> None:
@@ -116,4 +162,4 @@ def flush_lines(run: Receiver) -> None:
     for name in ("stdout", "stderr"):
         stream = getattr(sys, name, None)
         if isinstance(stream, Tee):
-            stream.flush_line(run)
+            stream.flush_lines(run)

@@ -7,10 +7,10 @@ import time
 from collections.abc import Mapping
 
 from mlsdk.capture import BUILT_IN, STRANGERS, Capture, Context, facts_of, strangers
+from mlsdk.capture.facts import encode_facts
 from mlsdk.log.decode import Facts, Opened, decode
 from mlsdk.log.identity import is_alive
 from mlsdk.log.ids import new_id
-from mlsdk.log.values import encode
 from mlsdk.store.files import FileLogs
 from mlsdk.store.layout import Layout
 from mlsdk.store.target import FileTarget
@@ -20,6 +20,8 @@ SEAL_BYTES = 65_536
 """Smaller logs stay raw: a file of column blocks would not be smaller."""
 
 SIGN_EVERY_S = 30.0
+
+_HEAD_BYTES = 262_144
 
 Taken = dict[tuple[str, str], tuple[int, dict[str, Mapping[str, object]]]]
 """By capture and folder: when it was begun (ns) and what it found. One taken after a run's start serves that run."""
@@ -37,14 +39,21 @@ class Header:
         self.owed: str | None = None
         self.order = 0
         self.captures: dict[str, object] = {}
+        size = _HEAD_BYTES
+        while self._read(size) and self.owed and not self.captures:  # behind a great many params
+            size *= 4
+
+    def _read(self, size: int) -> bool:
+        """Read the beginning of the log; whether there is more."""
         with open(self.path, "rb") as file:
-            head = file.read(262_144)
+            head = file.read(size)
         for entry, _ in decode(head, live=True):
             if isinstance(entry, Opened):
                 self._read_open(entry.header)
             elif isinstance(entry, Facts):
                 self.captures.update(entry.kinds.get("captures", {}))
                 self.order = max(self.order, entry.order)
+        return len(head) == size
 
     def _read_open(self, header: dict[str, object]) -> None:
         identity, owed, order = header.get("writer"), header.get("owed"), header.get("order")
@@ -88,33 +97,34 @@ class Charge:
         writer = LogWriter(self._target, self.header.run, "companion", seen=self.header.order, writer=owed)
         if owed != self.header.owed:
             writer.announce()
-        problems: dict[str, object] = {}
-        if note:
-            problems["companion"] = {"message": note, "t": time.time_ns(), "count": 1}
-        for name, capture in self._wanted().items():
-            try:
-                for kind, values in self._found(capture).items():
-                    writer.facts({kind: {key: encode(value) for key, value in values.items()}})
-            except Exception as error:  # a capture may be a stranger's code; its failure is a fact of the run
-                problems[f"capture {name}"] = {
-                    "message": f"failed: {type(error).__name__}: {error}",
-                    "t": time.time_ns(),
-                    "count": 1,
-                }
-        if problems:
-            writer.facts({"problems": problems}, vital=True)
         self._writer = writer
+        problems = {} if note is None else {"companion": note}
+        for name in self._wanted():
+            try:
+                problems.update(self._take(writer, _capture_named(name)))
+            except Exception as error:  # a capture may be a stranger's code; its failure is a fact of the run
+                problems[f"capture {name}"] = f"failed: {type(error).__name__}: {error}"
+        if problems:
+            now = time.time_ns()
+            found = {kind: {"message": message, "t": now, "count": 1} for kind, message in problems.items()}
+            writer.facts({"problems": found}, vital=True)
 
-    def _wanted(self) -> dict[str, Capture]:
-        wanted = {
-            name: BUILT_IN[name]
-            for name, state in self.header.captures.items()
-            if state == "beside" and name in BUILT_IN
-        }
-        others = [name for name, state in self.header.captures.items() if state == "beside" and name not in BUILT_IN]
-        if STRANGERS in others:
-            return {**wanted, **strangers()}
-        return {**wanted, **{name: strangers(name)[name] for name in others}}
+    def _wanted(self) -> list[str]:
+        """Names of the captures that are asked for."""
+        wanted = [name for name, state in self.header.captures.items() if state == "beside"]
+        if STRANGERS in wanted:
+            return [*(name for name in wanted if name != STRANGERS), *strangers()]
+        return wanted
+
+    def _take(self, writer: LogWriter, capture: Capture) -> dict[str, str]:
+        """Take a capture and write down what it found; returns notes on what is not kept as it was."""
+        notes: dict[str, str] = {}
+        for kind, values in self._found(capture).items():
+            encoded, more = encode_facts(kind, values, self._target.put_blob)
+            notes.update(more)
+            if not writer.facts({kind: encoded}):
+                notes[f"capture {capture.name}"] = "not kept: the disk is full"
+        return notes
 
     def _found(self, capture: Capture) -> dict[str, Mapping[str, object]]:
         folder = str(self.header.captures.get("folder", ""))
@@ -161,6 +171,10 @@ def serve_here(root: str, run: str, writer: str, owed: str) -> None:
         note="no companion could be started: captures were taken when the run had ended, by the process itself"
     )
     charge.end(FileLogs(target.layout), [])
+
+
+def _capture_named(name: str) -> Capture:
+    return BUILT_IN.get(name) or strangers(name)[name]
 
 
 def is_gone(header: Header) -> bool:

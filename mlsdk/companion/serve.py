@@ -10,9 +10,12 @@ import os
 import signal
 import sys
 import time
+import traceback
+from collections.abc import Callable
 
 from mlsdk.companion.charge import Charge, Header, Taken, is_gone
 from mlsdk.companion.spawn import is_present, lock_path
+from mlsdk.errors import MlsdkError
 from mlsdk.store.files import FileLogs
 from mlsdk.store.layout import split_marker
 from mlsdk.store.target import FileTarget
@@ -22,6 +25,10 @@ SLOWEST_TICK_S = 0.25
 SYNC_EVERY_S = 1.0
 LINGER_S = 0.5
 """How long a companion without work stays: the next run of a loop then finds it."""
+
+LOOK_AGAIN_S = 5.0
+
+_OF_ONE_REPOSITORY = frozenset(("GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE", "GIT_PREFIX", "GIT_OBJECT_DIRECTORY"))
 
 
 class Companion:
@@ -39,36 +46,57 @@ class Companion:
         self._taken: Taken = {}
         self._live: dict[str, Header] = {}
         self._charges: dict[str, Charge] = {}
-        self._foreign: dict[str, float] = {}
-        self._synced: dict[str, tuple[int, float]] = {}
+        self._passed_over: dict[str, float] = {}
+        """Markers that are somebody else's, or that failed, and when to look at them again."""
         self._ended: dict[str, list[str]] = {}
 
     def tick(self) -> bool:
         """Look once; whether there was or still is anything to do."""
-        markers = set(os.listdir(self._target.layout.open))
+        markers = self._markers()
         for marker in sorted(markers - self._live.keys() - self._charges.keys()):
-            self._meet(marker)
-        for charge in tuple(self._charges.values()):
+            if time.monotonic() >= self._passed_over.get(marker, 0.0):
+                self._try(marker, self._meet)
+        for marker, charge in tuple(self._charges.items()):
             if not charge.captured:
-                charge.capture()
+                self._try(marker, self._capture)
         for marker, header in tuple(self._live.items()):
             if marker not in markers:
                 self._ended.setdefault(header.run, [])
                 del self._live[marker]
             elif is_gone(header):
-                self._bury(marker, header)
-        for owed, charge in tuple(self._charges.items()):
+                self._try(marker, self._bury)
+        for marker, charge in tuple(self._charges.items()):
             if f"{charge.header.run}.{charge.header.writer}" in self._live:
                 charge.sign()
             else:
-                charge.end(self._logs, self._ended.pop(charge.header.run, []))
-                del self._charges[owed]
+                self._try(marker, self._end)
         return bool(self._live or self._charges)
+
+    def _markers(self) -> set[str]:
+        return set(os.listdir(self._target.layout.open))
+
+    def has_new(self) -> bool:
+        """Whether a marker has come since the last look."""
+        return bool(self._markers() - self._passed_over.keys())
+
+    def _try(self, marker: str, work: Callable[[str], object]) -> None:
+        """Do a piece of work; where it fails, on a full disk say, the others go on and it is tried again later, by whoever is there."""
+        try:
+            work(marker)
+        except Exception:
+            if not os.path.isdir(self._target.layout.open):
+                raise
+            traceback.print_exc()
+            self._live.pop(marker, None)
+            self._charges.pop(marker, None)
+            self._passed_over[marker] = time.monotonic() + LOOK_AGAIN_S
 
     def _meet(self, marker: str) -> None:
         """Take a marker on if it is of this place, or of one that nobody serves any more."""
+        self._passed_over.pop(marker, None)
         parts = split_marker(marker)
-        if parts is None or time.monotonic() < self._foreign.get(marker, 0.0):
+        if parts is None:
+            self._passed_over[marker] = float("inf")
             return
         run, writer = parts
         try:
@@ -85,7 +113,7 @@ class Companion:
         elif unfinished and os.path.exists(self._target.layout.log_path(f"runs/{run}/{writer}")):
             self._target.retire(run, writer)
         else:
-            self._foreign[marker] = time.monotonic() + 5.0
+            self._passed_over[marker] = time.monotonic() + LOOK_AGAIN_S
 
     def _serves(self, header: Header) -> bool:
         if header.place == self._place:
@@ -103,30 +131,39 @@ class Companion:
                         return header
         return None
 
-    def _bury(self, marker: str, header: Header) -> None:
+    def _capture(self, marker: str) -> None:
+        self._charges[marker].capture()
+
+    def _bury(self, marker: str) -> None:
         """The writer died without closing its log: nothing will be added to it."""
+        header = self._live.pop(marker)
         self._ended.setdefault(header.run, []).append(header.log)
-        del self._live[marker]
         self._target.retire(header.run, header.writer)
+
+    def _end(self, marker: str) -> None:
+        """What a charge was taken on for is over."""
+        charge = self._charges[marker]
+        charge.end(self._logs, self._ended.pop(charge.header.run, []))
+        del self._charges[marker]
 
     def sync(self) -> None:
         """Bring what the live logs have grown to the disk: a power cut then costs a second at most."""
-        for marker, header in self._live.items():
+        for header in self._live.values():
             with contextlib.suppress(OSError):
                 descriptor = os.open(header.path, os.O_RDONLY)
                 try:
                     os.fdatasync(descriptor) if hasattr(os, "fdatasync") else os.fsync(descriptor)
                 finally:
                     os.close(descriptor)
-                self._synced[marker] = (0, time.monotonic())
 
     def catalog(self) -> None:
         """Bring the catalog up to date, so that the first query need not."""
         from mlsdk.store.base import open_file
 
-        store = open_file(self._target.uri)
-        store.refresh()
-        store.catalog.close()
+        with contextlib.suppress(OSError, MlsdkError):  # it is a cache; who reads brings it up to date as well
+            store = open_file(self._target.uri)
+            store.refresh()
+            store.catalog.close()
 
 
 def main(root: str, place: str) -> None:
@@ -141,21 +178,19 @@ def main(root: str, place: str) -> None:
         return
     with contextlib.suppress(OSError, AttributeError):
         os.nice(5)
-    os.chdir(root)
-    while True:
-        _serve(root, place)
-        os.close(lock)
-        # A run that began after the last look saw the lock still held, and started nobody: look once more without it.
-        companion = Companion(FileTarget(f"file:{root}", root), place)
-        if not companion.tick():
-            return
-        lock = _lock(root, place)
-        if lock is None:
-            return
+    for name in [name for name in os.environ if name in _OF_ONE_REPOSITORY]:
+        del os.environ[name]  # who starts a companion from a hook of git does not mean it for all runs
+    with contextlib.suppress(FileNotFoundError):  # the store was deleted; nothing is left to do
+        os.chdir(root)
+        while lock is not None:
+            companion = Companion(FileTarget(f"file:{root}", root), place)
+            _serve(companion)
+            os.close(lock)
+            # A run that began after the last look saw the lock still held, and started nobody: look once more without it.
+            lock = _lock(root, place) if companion.has_new() else None
 
 
-def _serve(root: str, place: str) -> None:
-    companion = Companion(FileTarget(f"file:{root}", root), place)
+def _serve(companion: Companion) -> None:
     idle_since, synced, pause, stale = time.monotonic(), time.monotonic(), TICK_S, True
     while True:
         busy = companion.tick()
@@ -178,9 +213,10 @@ def _lock(root: str, place: str) -> int | None:
     """Hold the place's lock; None if another companion does. Those who only look hold it for microseconds, so try a few times."""
     import fcntl
 
-    path = lock_path(root, place)
-    os.makedirs(os.path.dirname(path), exist_ok=True)
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        descriptor = os.open(lock_path(root, place), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    except FileNotFoundError:  # the store was deleted
+        return None
     for _ in range(10):
         try:
             fcntl.lockf(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)

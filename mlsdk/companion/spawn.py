@@ -1,7 +1,11 @@
-"""Seeing that a companion is there, from the training process: microseconds when it is, a few milliseconds when it must be started."""
+"""Seeing that a companion is there, from the training process.
+
+It takes microseconds when one is there, a few milliseconds when it must be started.
+"""
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sys
 import time
@@ -37,8 +41,8 @@ def is_present(root: str, place: str) -> bool:
     except (ImportError, OSError):
         return False
     try:
-        # Shared, so that two who look at once do not take each other for the companion. A POSIX lock: those are not handed on
-        # by fork, so that a child made in this very moment cannot keep it.
+        # Shared, so that two who look at once do not take each other for the companion. A POSIX lock: those are
+        # not handed on by fork, so that a child made in this very moment cannot keep it.
         fcntl.lockf(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
     except OSError:
         return True
@@ -70,7 +74,8 @@ def is_missing(root: str) -> bool:
 def _spawn(root: str, place: str) -> bool:
     """Start a companion that is no child of this process.
 
-    A shell puts it into the background and ends at once: it survives Ctrl-C, and `os.wait` of the training never meets it.
+    A shell puts it into the background and ends at once: it survives Ctrl-C, and `os.wait` of the training never
+    meets it.
     """
     if not hasattr(os, "posix_spawn") or not os.access(_SHELL, os.X_OK) or not sys.executable:
         return False
@@ -79,7 +84,8 @@ def _spawn(root: str, place: str) -> bool:
     command = '"$@" </dev/null >/dev/null 2>>"$0" &'
     arguments = [_SHELL, "-c", command, os.path.join(folder, f"{place}.err"), sys.executable, "-I", "-c", code]
     try:
-        os.makedirs(folder, exist_ok=True)
+        with contextlib.suppress(FileExistsError):
+            os.mkdir(folder)
         try:
             pid = os.posix_spawn(_SHELL, arguments, dict(os.environ), setsid=True)
         except NotImplementedError:
@@ -105,9 +111,11 @@ def work_here(root: str, run: str, writer: str, owed: str) -> bool:
 
     The markers stay then, and the next companion of this store does the work.
     """
-    from mlsdk.companion.charge import serve_here
-
+    if not os.path.isdir(os.path.join(root, "open")):  # the store was deleted
+        return False
     try:
+        from mlsdk.companion.charge import serve_here
+
         serve_here(root, run, writer, owed)
     except Exception:  # captures are anybody's code, and the disk may be full
         return False

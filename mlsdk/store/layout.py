@@ -99,7 +99,8 @@ class Layout:
                 os.rename(source, target)
                 return
             except FileNotFoundError:
-                os.makedirs(day, exist_ok=True)
+                with contextlib.suppress(FileExistsError):
+                    os.mkdir(day)  # not its parents: a store that was deleted stays so
                 if attempt and not os.path.exists(target):
                     os.close(os.open(target, os.O_CREAT | os.O_WRONLY, 0o644))
                     return
