@@ -43,7 +43,7 @@ def encode(data: bytes, code: str, np: ModuleType | None) -> list[bytes]:
         np: numpy, or None to do without.
     """
     pieces = (data[at : at + 8 * CHUNK_ROWS] for at in range(0, len(data), 8 * CHUNK_ROWS))
-    return [_sealed(_floats(piece, np) if code == "d" else _integers(piece, np)) for piece in pieces]
+    return [with_checksum(_floats(piece, np) if code == "d" else _integers(piece, np)) for piece in pieces]
 
 
 def decode(chunks: Iterable[bytes | memoryview], rows: int, code: str, np: ModuleType | None) -> Column:
@@ -54,12 +54,10 @@ def decode(chunks: Iterable[bytes | memoryview], rows: int, code: str, np: Modul
     """
     parts = []
     for chunk in chunks:
-        if len(chunk) < 5 or crc32(chunk[:-4]) != _SIZE.unpack(chunk[-4:])[0]:
-            raise FormatError("a chunk of a sealed log is damaged (checksum); restore the file from a copy")
         count = min(rows, CHUNK_ROWS)
         rows -= count
         try:
-            parts.append(_decoded(memoryview(chunk)[:-4], count, code, np))
+            parts.append(_decoded(checked(chunk), count, code, np))
         except (struct.error, IndexError, DeflateError, ValueError, OverflowError) as error:
             raise FormatError(f"a chunk of a sealed log is malformed: {error}") from error
     if rows:
@@ -77,8 +75,21 @@ def join(parts: Sequence[Column], code: str, np: ModuleType | None) -> Column:
     return array(code, chain.from_iterable(parts))
 
 
-def _sealed(body: bytes) -> bytes:
+def with_checksum(body: bytes) -> bytes:
+    """Bytes with their crc32 behind them."""
     return body + _SIZE.pack(crc32(body))
+
+
+def checked(data: bytes | memoryview) -> memoryview:
+    """What `with_checksum` was given.
+
+    Raises:
+        FormatError: it was changed since.
+    """
+    body, checksum = memoryview(data)[:-4], bytes(data[-4:])
+    if checksum != _SIZE.pack(crc32(body)):
+        raise FormatError("a part of a sealed log is damaged (checksum); restore the file from a copy")
+    return body
 
 
 # Floats

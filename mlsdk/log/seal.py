@@ -151,7 +151,7 @@ class _Taken:
         view, np = memoryview(raw), self._np
         rest = b"".join(view[cut] for cut in self.rest)
         small = compress(rest, 6)
-        parts = [links(log, raw), small]
+        parts = [columns.with_checksum(links(log, raw)), columns.with_checksum(small)]
         runs = [self._run_column(column, parts) for column in self._run_columns()]
         counts = len(self.runs), sum(group > 0 for group, _, _ in self.runs)
         index: dict[str, Any] = {

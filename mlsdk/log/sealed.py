@@ -64,9 +64,11 @@ class Sealed:
         FormatError: no sealed log, or a damaged one.
         NewerFormatError: sealed by a newer mlsdk.
 
-    >>> with Sealed(path) as sealed:
-    ...     for steps, values, times in sealed.series("loss"):
-    ...         ...
+    Example::
+
+        with Sealed(path) as sealed:
+            for steps, values, times in sealed.series("loss"):
+                ...
     """
 
     def __init__(self, source: str | os.PathLike[str] | bytes | bytearray | memoryview) -> None:
@@ -111,9 +113,9 @@ class Sealed:
         self.raw_length = _count(index["raw_length"])
         self._plain = index.get("plain") is True
         self._at = len(MAGIC)
-        self._links = self._space(32 * -(-self.raw_length // PIECE_BYTES))
+        self._links = self._space(32 * -(-self.raw_length // PIECE_BYTES) + CHECKSUM.size)
         self._rest_length, packed = map(_count, index["rest"])
-        self._rest = self._space(packed)
+        self._rest = self._space(packed + CHECKSUM.size)
         runs, cuts, *lengths = index["runs"]
         if runs > self.raw_length or cuts > runs:
             raise ValueError(f"{runs} runs in {self.raw_length} bytes")
@@ -172,6 +174,9 @@ class Sealed:
         if len(data) != length:
             raise FormatError(f"{length:,} bytes at {offset:,} of a sealed log cannot be read: it was cut, or closed")
         return data
+
+    def _checked(self, part: tuple[int, int]) -> memoryview:
+        return columns.checked(self._read(*part))
 
     def _later(self, stored: _Stored, code: str, np: ModuleType | None) -> Callable[[], Column]:
         """A column, read now and to be decoded when called."""
@@ -282,7 +287,7 @@ class Sealed:
     @property
     def chain(self) -> tuple[str, ...]:
         """The hash chain over the raw log, in hexadecimal: of its name, then a link for each 64 KiB begun."""
-        links = bytes(self._read(*self._links)).hex()
+        links = self._checked(self._links).hex()
         first = hashlib.sha256(self.log.encode("utf-8", "surrogatepass")).hexdigest()
         return (first, *(links[at : at + 64] for at in range(0, len(links), 64)))
 
@@ -292,7 +297,7 @@ class Sealed:
         Raises:
             DigestError: it is not what was sealed.
         """
-        rest = memoryview(columns.inflate(self._read(*self._rest), self._rest_length))
+        rest = memoryview(columns.inflate(self._checked(self._rest), self._rest_length))
         runs = list(self._walk())
         numbers: list[list[int]] = [[] for _ in self._groups]
         for group, cut, first in runs:
@@ -339,7 +344,7 @@ class Sealed:
             DigestError: its digest or its hash chain is another.
             FormatError: the file is damaged.
         """
-        if links(self.log, self.raw()) != bytes(self._read(*self._links)):
+        if links(self.log, self.raw()) != self._checked(self._links):
             raise DigestError(f"{self.log}: the hash chain in its seal does not belong to its bytes")
 
 
