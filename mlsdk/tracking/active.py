@@ -6,7 +6,6 @@ import contextlib
 import os
 from collections.abc import Mapping
 from contextvars import Token
-from datetime import datetime
 from threading import RLock
 from types import TracebackType
 from typing import TYPE_CHECKING
@@ -21,6 +20,8 @@ from mlsdk.tracking.points import PointWriter, now_ns
 from mlsdk.tracking.writer import Writer, tell
 
 if TYPE_CHECKING:
+    from datetime import datetime
+
     from mlsdk.records import Problem
 
 _CHECK_EVERY_NS = 5_000_000_000
@@ -171,7 +172,7 @@ class ActiveRun:
     @property
     def problems(self) -> tuple[Problem, ...]:
         """What could not be done so far; empty while everything that was logged is safe."""
-        from datetime import timezone
+        from datetime import datetime, timezone
 
         from mlsdk.records import Problem
 

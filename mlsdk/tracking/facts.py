@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import os
 import sys
+import sys
 from collections.abc import Mapping
-from datetime import datetime
 
 from mlsdk.capture.facts import PutBlob
 from mlsdk.capture.redaction import redact_text
@@ -23,7 +23,8 @@ def nanoseconds(at: object) -> int:
     Raises:
         UsageError: a naive datetime, or something that is no time.
     """
-    if isinstance(at, datetime):
+    datetime = sys.modules.get("datetime")  # whoever has a datetime has loaded it
+    if datetime is not None and isinstance(at, datetime.datetime):
         if at.tzinfo is None:
             raise UsageError(f"at={at!r} has no time zone; use datetime.now(timezone.utc) or seconds since 1970")
         at = at.timestamp()

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import datetime
+from typing import TYPE_CHECKING
 
 from mlsdk.tracking.context import current_run, entered
+
+if TYPE_CHECKING:
+    from datetime import datetime
 
 
 def log(
