@@ -238,32 +238,41 @@ class Runs(Sequence[Run]):
 
     def to_dicts(self) -> list[dict[str, object]]:
         """A flat dictionary for each run: plain attributes, then `params.…`, `metrics.…`, `tags.…` by field name."""
-        return [_row(run) for run in self]
+        from mlsdk.table import flat
+
+        return [flat(run) for run in self]
 
     def to_pandas(self) -> pandas.DataFrame:
-        """A pandas frame, a row for each run; needs pandas."""
+        """A pandas frame, a row for each run; needs pandas. Numbers stay exact: where no type of numpy's holds them, as objects."""
         import pandas as pd
 
-        return pd.DataFrame(self._columns())
+        from mlsdk.table import as_objects
+
+        columns = self._columns().items()
+        return pd.DataFrame(
+            {name: pd.Series(values, dtype=object) if as_objects(values) else values for name, values in columns}
+        )
 
     def to_polars(self) -> polars.DataFrame:
         """A polars frame, a row for each run; needs polars. Columns of mixed types become text."""
         import polars as pl
 
-        return pl.DataFrame({name: _of_one_type(column) for name, column in self._columns().items()}, strict=False)
+        from mlsdk.table import of_one_type
+
+        return pl.DataFrame({name: of_one_type(values) for name, values in self._columns().items()})
 
     def to_arrow(self) -> pyarrow.Table:
         """An Arrow table, a row for each run; needs pyarrow. Columns of mixed types become text."""
         import pyarrow as pa
 
-        return pa.table({name: pa.array(_of_one_type(column)) for name, column in self._columns().items()})
+        from mlsdk.table import of_one_type
+
+        return pa.table({name: pa.array(of_one_type(values)) for name, values in self._columns().items()})
 
     def _columns(self) -> dict[str, list[Any]]:
-        rows = self.to_dicts()
-        names: dict[str, None] = {}
-        for row in rows:
-            names.update(dict.fromkeys(row))
-        return {name: [row.get(name) for row in rows] for name in sorted(names, key=_column_rank)}
+        from mlsdk.table import flat_columns
+
+        return flat_columns(self)
 
     def __repr__(self) -> str:
         from mlsdk.table import text_table
@@ -274,45 +283,6 @@ class Runs(Sequence[Run]):
         from mlsdk.table import html_table
 
         return html_table(self)
-
-
-_ATTRIBUTES = ("id", "name", "experiment", "status", "started_at", "ended_at", "duration_s", "parent")
-_COLUMN_KINDS = ("params", "metrics", "tags")
-
-
-def _row(run: Run) -> dict[str, object]:
-    row: dict[str, object] = {name: getattr(run, name) for name in _ATTRIBUTES}
-    row["status"] = run.status.value
-    for key, value in run.params.items():
-        row.update(_flat(f"params.{key}", value))
-    for key, summary in run.metrics.items():
-        row[f"metrics.{key}"] = summary.last
-    for key, value in run.tags.items():
-        row.update(_flat(f"tags.{key}", value))
-    return row
-
-
-def _flat(key: str, value: object) -> dict[str, object]:
-    """A value by its path; nested mappings leaf by leaf."""
-    if isinstance(value, Mapping) and value:
-        found: dict[str, object] = {}
-        for inner, part in value.items():
-            found.update(_flat(f"{key}.{inner}", part))
-        return found
-    return {key: value if value is None or isinstance(value, (bool, int, float, str)) else str(value)}
-
-
-def _column_rank(name: str) -> tuple[int, str]:
-    if name in _ATTRIBUTES:
-        return (0, f"{_ATTRIBUTES.index(name):02d}")
-    return (1 + _COLUMN_KINDS.index(name.split(".")[0]), name)
-
-
-def _of_one_type(column: list[Any]) -> list[Any]:
-    types = {type(value) for value in column if value is not None}
-    if len(types) <= 1 or types == {int, float}:
-        return [float(value) if types == {int, float} and value is not None else value for value in column]
-    return [None if value is None else str(value) for value in column]
 
 
 def _beats(score: list[float], other: list[float]) -> bool:

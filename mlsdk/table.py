@@ -1,12 +1,14 @@
-"""Runs as a table for people: in a terminal and in a notebook."""
+"""Runs as a table: for people in a terminal and in a notebook, and by columns for frames."""
 
 from __future__ import annotations
 
 import html
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime, timezone
+from typing import Any
 
+from mlsdk.query.names import clean_text, escape_segment
 from mlsdk.records import MetricSummary, Run
 
 MOST_ROWS = 40
@@ -145,3 +147,74 @@ def html_table(runs: Sequence[Run]) -> str:
     )
     more = f"<p>… and {len(runs) - len(shown):,} more runs</p>" if len(runs) > len(shown) else ""
     return f"<table><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table>{more}"
+
+
+# for frames
+
+_ATTRIBUTES = ("id", "name", "experiment", "status", "started_at", "ended_at", "duration_s", "parent")
+_KINDS = ("params", "metrics", "tags")
+_SCALARS = frozenset({bool, int, float, str, type(None)})
+
+_EXACT = 2**53
+
+
+def flat(run: Run) -> dict[str, object]:
+    """A run as one flat row: plain attributes, then params, last values of metrics, and tags by name."""
+    row: dict[str, object] = {name: getattr(run, name) for name in _ATTRIBUTES}
+    row["status"] = run.status.value
+    _put_all(row, "params", run.params)
+    for key, summary in run.metrics.items():
+        row["metrics." + key] = summary.last
+    _put_all(row, "tags", run.tags)
+    return row
+
+
+def _put_all(row: dict[str, object], prefix: str, values: Mapping[str, object]) -> None:
+    """Nested mappings leaf by leaf. Where a name with a dot in it means what a path means already, its dot is escaped."""
+    for key, value in values.items():
+        name = f"{prefix}.{key}"
+        if name in row:
+            name = f"{prefix}.{escape_segment(key)}"
+        if type(value) in _SCALARS:
+            row[name] = value
+        elif isinstance(value, Mapping) and value:
+            _put_all(row, name, value)
+        else:
+            row[name] = value if isinstance(value, (int, float, str)) else str(value)
+
+
+def flat_columns(runs: Iterable[Run]) -> dict[str, list[Any]]:
+    """Columns of `flat` rows by name; None where a run has no such value."""
+    rows = [flat(run) for run in runs]
+    names: dict[str, None] = dict.fromkeys(_ATTRIBUTES)
+    for row in rows:
+        names.update(dict.fromkeys(row))
+    return {name: [row.get(name) for row in rows] for name in sorted(names, key=_place)}
+
+
+def _place(name: str) -> tuple[int, int, str]:
+    if name in _ATTRIBUTES:
+        return 0, _ATTRIBUTES.index(name), name
+    return 1, _KINDS.index(name.split(".")[0]), name
+
+
+def as_objects(column: list[Any]) -> bool:
+    """Whether numbers of a column would become inexact in an array: large integers beside floats or missing values."""
+    types = set(map(type, column))
+    if int not in types or types == {int}:
+        return False
+    return any(type(value) is int and abs(value) > _EXACT for value in column)
+
+
+def of_one_type(column: list[Any]) -> list[Any]:
+    """A column for engines that hold one type: integers beside floats as floats where that is exact, all else as text."""
+    types = {type(value) for value in column if value is not None}
+    if types == {int}:
+        if all(value is None or -(2**63) <= value < 2**63 for value in column):
+            return column
+    elif types == {int, float}:
+        if not as_objects(column):
+            return [None if value is None else float(value) for value in column]
+    elif len(types) <= 1 and str not in types:
+        return column
+    return [None if value is None else clean_text(str(value)) for value in column]

@@ -1,4 +1,4 @@
-"""From logs to a run: the one place that says what facts mean together.
+"""From logs to a run: how facts and points of many logs become one (`document` says what they mean together).
 
 Everything here is a merge that does not care in which order, or in how many pieces, the logs arrive: for each (kind, key) the fact with the
 highest (order, log) wins; points are summed up for each log, and logs are put together in the order in which they were opened.
@@ -12,7 +12,6 @@ from typing import Any
 
 from mlsdk.log.decode import Batch, Closed, Entry, Facts, Opened, Output, Position
 from mlsdk.log.frames import Damage, Schema, values_struct
-from mlsdk.log.ids import started_ns
 
 MAIN_ONLY = ("status", "ended_ns", "error")
 """Keys of kind `run` that count only from the main process: no worker can end a run."""
@@ -76,7 +75,7 @@ class LogState:
         """Take in the next entry of the log."""
         self.position = position
         if isinstance(entry, Batch):
-            for name, column in zip(entry.schema.names, entry.values):
+            for name, column in zip(entry.schema.names, entry.values, strict=True):
                 self.metrics.setdefault(name, MetricState()).add(entry.steps, column, self.limit)
             self.seen_ns = max(self.seen_ns, int(entry.times[-1]))
         elif isinstance(entry, Opened):
@@ -124,7 +123,7 @@ class MetricState:
     def load(cls, dumped: list[Any]) -> MetricState:
         """Back from `dump`."""
         state = cls()
-        for name, value in zip(cls.__slots__, dumped):
+        for name, value in zip(cls.__slots__, dumped, strict=True):
             setattr(state, name, value)
         return state
 
@@ -133,7 +132,7 @@ class MetricState:
         if hasattr(values, "dtype"):
             self._add_array(steps, values, limit)
             return
-        for step, value in zip(steps, values):
+        for step, value in zip(steps, values, strict=True):
             if limit is None or step < limit:
                 self._add_one(step, value)
 
@@ -255,92 +254,3 @@ class RunState:
 
 def _rank(fact: list[Any]) -> list[Any]:
     return fact[:2]
-
-
-_TYPES = {"started_ns": int, "ended_ns": int, "error": dict, "deleted": bool, "erased": dict}
-"""What facts of kind `run` must be to be understood; the others are text."""
-
-
-def _of_run(state: RunState) -> dict[str, Any]:
-    """The facts of kind `run` that can be understood; whoever wrote others, they must not hide the run."""
-    return {
-        key: value
-        for key, value in state.values("run").items()
-        if type(value) is _TYPES.get(key, str) and (type(value) is not int or -(2**63) <= value < 2**63)
-    }
-
-
-def _tombstone(state: RunState) -> RunState:
-    """What is left of an erased run: what the fact of its erasing says, whatever else is known of it."""
-    order, writer, t, erased = state.facts["run"]["erased"]
-    kept = RunState(state.run)
-    values = {**erased, "erased": erased, "deleted": True}
-    kept.facts["run"] = {key: [order, writer, t, value] for key, value in values.items()}
-    return kept
-
-
-def _has_points(log: LogState, metric: str) -> bool:
-    return metric in log.metrics and log.metrics[metric].count > 0
-
-
-def document(state: RunState, logs: list[LogState]) -> dict[str, Any]:
-    """The run as one document, from which a `Run` is made: values as tagged JSON, summaries as lists, who is writing.
-
-    Of a run that `gc` has erased, what its tombstone says counts and nothing else, whichever logs come back from elsewhere.
-    """
-    if _of_run(state).get("erased"):
-        state, logs = _tombstone(state), []
-    logs = sorted(logs, key=lambda log: (log.order, log.log))
-    roles: dict[str, dict[str, MetricState]] = {}
-    for log in logs:
-        into = roles.setdefault("main" if log.is_main else log.role, {})
-        for name, metric in log.metrics.items():
-            if metric.count:
-                into.setdefault(name, MetricState()).merge(metric)
-    summaries = {
-        role: {name: metric.summary() for name, metric in metrics.items()} for role, metrics in roles.items() if metrics
-    }
-    metrics = summaries.pop("main", {})
-    for name, final in state.values("metrics").items():
-        known = metrics.get(name, [None, None, None, None, 0, None, None, None])
-        returned = state.facts["metrics"][name][0]
-        if not any(log.is_main and log.order > returned and _has_points(log, name) for log in logs):
-            metrics[name] = [final, *known[1:]]
-    run = _of_run(state)
-    run.setdefault("started_ns", min((log.order for log in logs if log.order), default=started_ns(state.run)))
-    kinds = {
-        kind: state.values(kind)
-        for kind in sorted(state.facts)
-        if kind not in ("run", "metrics", "rewinds", "problems", "captures", "signs")
-    }
-    problems = {kind: found for kind, found in state.values("problems").items() if isinstance(found, dict)}
-    damaged = sum(log.damaged_bytes for log in logs)
-    if damaged:
-        problems["damage"] = {
-            "message": f"{damaged:,} bytes of its logs are damaged and were skipped",
-            "t": run["started_ns"],
-            "count": 1,
-        }
-    changes = [
-        [key, old[3], new[3], new[2]]
-        for key, versions in state.versions.items()
-        for old, new in zip(versions, versions[1:])
-        if old[3] != new[3]
-    ]
-    return {
-        "id": state.run,
-        "run": run,
-        "order": max([state.order(), *(log.order for log in logs)], default=0),
-        "kinds": kinds,
-        "metrics": metrics,
-        "ranks": summaries,
-        "problems": problems,
-        "changes": sorted(changes, key=lambda change: (change[3], change[0])),
-        "writers": [
-            {"log": log.log, "writer": log.writer, "closed": log.closed, "seen_ns": log.seen_ns}
-            for log in logs
-            if log.role == "main"
-        ],
-        "signs_ns": max((log.seen_ns for log in logs if log.role != "edit"), default=0),
-        "host": next((log.writer.get("host") for log in logs if log.role == "main"), None),
-    }

@@ -17,7 +17,8 @@ from mlsdk.query import sql, table
 from mlsdk.query.fields import fields
 from mlsdk.records import Run
 from mlsdk.store.database import Damaged, Database
-from mlsdk.store.fold import LogState, RunState, document
+from mlsdk.store.document import document
+from mlsdk.store.fold import LogState, RunState
 from mlsdk.store.record import record
 from mlsdk.store.seams import Logs
 from mlsdk.store.status import derive
@@ -27,7 +28,8 @@ VERSION = 2
 
 _TABLES = """
 CREATE TABLE IF NOT EXISTS runs (run INTEGER PRIMARY KEY, id TEXT NOT NULL UNIQUE, deleted INTEGER NOT NULL,
-    parent TEXT, live INTEGER NOT NULL, status TEXT, ended_ns INTEGER, newer TEXT, document TEXT, state TEXT);
+    parent TEXT, live INTEGER NOT NULL, status TEXT, ended_ns INTEGER, newer TEXT, document TEXT, state TEXT,
+    more TEXT, life TEXT);
 CREATE INDEX IF NOT EXISTS runs_live ON runs (live) WHERE live = 1;
 CREATE INDEX IF NOT EXISTS runs_newer ON runs (newer) WHERE newer IS NOT NULL;
 CREATE INDEX IF NOT EXISTS runs_parent ON runs (parent) WHERE parent IS NOT NULL;
@@ -198,20 +200,22 @@ class Intake:
         """Write one run: its row, the logs that have grown, the fields that it is found by."""
         run = known.state.run
         newer = next((log.newer for _, log in sorted(known.logs.items()) if log.newer), None)
-        doc = document(known.state, list(known.logs.values()))
-        status, ended, live = derive(doc, time.time_ns())
-        found = record(doc, status, ended)
-        values: tuple[object, ...] = (found.deleted, found.parent, live, status, ended, None, dumped(doc))
+        main, more, life = document(known.state, known.logs.values())
+        status, ended, live = derive(life, time.time_ns())
+        found = record(main, status, ended, more)
+        columns: dict[str, object] = {"id": run, "state": dumped(known.state.dump()), "life": dumped(life)}
         if newer:
-            values = (True, None, False, None, None, newer, None)
-        columns = ("id", "deleted", "parent", "live", "status", "ended_ns", "newer", "document", "state")
+            columns.update(newer=newer, deleted=True, live=False, document=None, more=None)
+        else:
+            columns.update(newer=None, deleted=found.deleted, live=live, document=dumped(main), more=dumped(more))
+            columns.update(parent=found.parent, status=status, ended_ns=ended)
         row = known.row
         if row is None:
             statement = f"INSERT INTO runs ({', '.join(columns)}) VALUES ({', '.join('?' * len(columns))})"
-            row = db.execute(statement, (run, *values, dumped(known.state.dump()))).lastrowid
+            row = db.execute(statement, (*columns.values(),)).lastrowid
         else:
             statement = f"UPDATE runs SET {', '.join(f'{column} = ?' for column in columns)} WHERE run = ?"
-            db.execute(statement, (run, *values, dumped(known.state.dump()), row))
+            db.execute(statement, (*columns.values(), row))
         assert row is not None
         logs = ((log, known.logs[log], over) for log, over in known.changed.items())
         db.executemany(
@@ -225,16 +229,17 @@ class Intake:
 
         def work(db: sqlite3.Connection) -> None:
             now = time.time_ns()
-            statement = "SELECT run, status, document FROM runs WHERE live = 1 AND document IS NOT NULL"
-            for run, status, text in db.execute(statement).fetchall():
-                doc = parsed(text)
-                new, ended, live = derive(doc, now)
+            statement = "SELECT run, status, life FROM runs WHERE live = 1"
+            for run, status, life in db.execute(statement).fetchall():
+                new, ended, live = derive(parsed(life), now)
                 if new == status:
                     continue
                 with self.database.transaction():
-                    statement = "UPDATE runs SET live = ?, status = ?, ended_ns = ? WHERE run = ? AND document = ?"
-                    if db.execute(statement, (live, new, ended, run, text)).rowcount:  # else it has gone on meanwhile
-                        self._write_fields(db, run, record(doc, new, ended))
+                    bound = (live, new, ended, run, life)
+                    statement = "UPDATE runs SET live = ?, status = ?, ended_ns = ? WHERE run = ? AND life = ?"
+                    if db.execute(statement, bound).rowcount:  # else it has gone on meanwhile
+                        found = db.execute("SELECT document, more FROM runs WHERE run = ?", (run,)).fetchone()
+                        self._write_fields(db, run, record(parsed(found[0]), new, ended, parsed(found[1])))
 
         self.database.do(work)
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
 from datetime import datetime, timedelta, timezone
-from typing import Any
+from typing import Any, Protocol, TypeVar
 
 from mlsdk.log.values import decode
 from mlsdk.records import Artifact, Change, Dataset, MetricSummary, Problem, Run, RunSource, RunStatus
+
+T = TypeVar("T")
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
 
@@ -17,31 +19,40 @@ def utc(ns: int) -> datetime:
     return _EPOCH + timedelta(microseconds=ns // 1000)
 
 
-def record(document: Mapping[str, Any], status: str, ended_ns: int | None, source: RunSource | None = None) -> Run:
-    """The `Run` that a document describes."""
-    run, kinds = document["run"], document["kinds"]
-    started = int(run["started_ns"])
-    code, environment, hardware = (_decoded(kinds.get(kind)) for kind in ("code", "env", "hardware"))
+class Source(RunSource, Protocol):
+    """Where a `Run` looks up the rest of its document."""
+
+    def details(self, run: str) -> Mapping[str, Any]: ...
+
+
+def record(document: Mapping[str, Any], status: str, ended_ns: int | None, source: Source | Mapping[str, Any]) -> Run:
+    """The `Run` that a document describes.
+
+    Args:
+        document: the main part.
+        status: as derived.
+        ended_ns: as derived.
+        source: where the rest is looked up when it is first asked for; or that rest.
+    """
+    run = document["run"]
+    started = run["started_ns"]
+    rest = _Rest(source, document["id"])
     return Run(
         id=document["id"],
-        name=str(run.get("name", document["id"][-8:])),
-        experiment=str(run.get("experiment", "?")),
+        name=run.get("name") or document["id"][-8:],
+        experiment=run.get("experiment", "?"),
         status=RunStatus(status),
         started_at=utc(started),
         ended_at=None if ended_ns is None else utc(ended_ns),
         duration_s=None if ended_ns is None else (ended_ns - started) / 1e9,
-        params=_decoded(kinds.get("params")),
+        params=_decoded(document["params"]),
         metrics=_summaries(document["metrics"]),
-        tags=_decoded(kinds.get("tags")),
-        datasets={
-            name: Dataset(name=name, **_known(value, Dataset)) for name, value in kinds.get("datasets", {}).items()
-        },
-        artifacts={
-            name: Artifact(name=name, **_known(value, Artifact)) for name, value in kinds.get("artifacts", {}).items()
-        },
-        code=code,
-        environment=environment,
-        hardware=hardware,
+        tags=_decoded(document["tags"]),
+        datasets=_named(document["datasets"], Dataset, ("description",), ("digest", "size_bytes", "path")),
+        artifacts=Later(rest, "artifacts", _artifacts),
+        code=Later(rest, "code", _decoded),
+        environment=Later(rest, "env", _decoded),
+        hardware=Later(rest, "hardware", _decoded),
         parent=run.get("parent"),
         problems=tuple(_problem(kind, found) for kind, found in document["problems"].items()),
         changes=tuple(Change(param, decode(old), decode(new), utc(t)) for param, old, new, t in document["changes"]),
@@ -49,30 +60,91 @@ def record(document: Mapping[str, Any], status: str, ended_ns: int | None, sourc
         error=run.get("error"),
         host=document["host"],
         user=run.get("user"),
-        deleted=bool(run.get("deleted", False)),
-        ranks={role: _summaries(metrics) for role, metrics in document["ranks"].items()},
+        deleted=run.get("deleted", False),
+        erased="erased" in run,
+        ranks=Later(rest, "ranks", _ranks),
         order=document["order"],
-        source=source,
+        source=None if isinstance(source, Mapping) else source,
     )
 
 
-def _decoded(values: Mapping[str, Any] | None) -> dict[str, object]:
-    if not values:
-        return {}
+class _Rest:
+    """The rest of a run's document, read once."""
+
+    __slots__ = ("_run", "_source")
+
+    def __init__(self, source: Source | Mapping[str, Any], run: str) -> None:
+        self._source = source
+        self._run = run
+
+    def __getitem__(self, kind: str) -> Mapping[str, Any]:
+        if not isinstance(self._source, Mapping):
+            self._source = self._source.details(self._run)
+        found: Mapping[str, Any] = self._source.get(kind, {})
+        return found
+
+
+class Later(Mapping[str, Any]):
+    """A mapping of a run that is read when it is first looked at: a list of runs costs nothing for what nobody asks."""
+
+    __slots__ = ("_kind", "_made", "_make", "_rest")
+
+    def __init__(self, rest: _Rest, kind: str, make: Callable[[Mapping[str, Any]], dict[str, Any]]) -> None:
+        self._rest = rest
+        self._kind = kind
+        self._make = make
+        self._made: dict[str, Any] | None = None
+
+    def _all(self) -> dict[str, Any]:
+        if self._made is None:
+            self._made = self._make(self._rest[self._kind])
+        return self._made
+
+    def __getitem__(self, key: str) -> Any:
+        return self._all()[key]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._all())
+
+    def __len__(self) -> int:
+        return len(self._all())
+
+    def __repr__(self) -> str:
+        return repr(self._all())
+
+    def __reduce__(self) -> tuple[type, tuple[dict[str, Any]]]:
+        return dict, (self._all(),)
+
+
+def _artifacts(values: Mapping[str, Any]) -> dict[str, Any]:
+    return _named(values, Artifact, ("digest", "size_bytes"), ("files",))
+
+
+def _ranks(values: Mapping[str, Any]) -> dict[str, Any]:
+    return {role: _summaries(metrics) for role, metrics in values.items()}
+
+
+def _decoded(values: Mapping[str, Any]) -> dict[str, Any]:
     return {key: decode(value) if type(value) in (dict, list) else value for key, value in values.items()}
 
 
 def _summaries(metrics: Mapping[str, list[Any]]) -> dict[str, MetricSummary]:
-    return {name: MetricSummary(decode(fields[0]), *fields[1:]) for name, fields in metrics.items()}
+    return {
+        name: MetricSummary(decode(last) if type(last) is dict else last, *rest)
+        for name, (last, *rest) in metrics.items()
+    }
 
 
-def _known(value: Any, kind: type) -> dict[str, Any]:
-    """The fields of a fact that this version's record has; a newer version may write more."""
-    import attrs
-
-    names = {field.name for field in attrs.fields(kind)} - {"name"}
-    return {key: part for key, part in value.items() if key in names} if isinstance(value, dict) else {}
+def _named(
+    values: Mapping[str, Any], kind: Callable[..., T], needed: tuple[str, ...], others: tuple[str, ...]
+) -> dict[str, T]:
+    """Records by name, of the fields that this version knows; what lacks a needed one is passed over."""
+    return {
+        name: kind(name=name, **{key: part for key, part in value.items() if key in needed or key in others})
+        for name, value in values.items()
+        if isinstance(value, dict) and all(key in value for key in needed)
+    }
 
 
 def _problem(kind: str, found: Mapping[str, Any]) -> Problem:
-    return Problem(kind, str(found.get("message", "")), utc(int(found.get("t", 0))), int(found.get("count", 1)))
+    return Problem(kind, found.get("message", ""), utc(found.get("t", 0)), found.get("count", 1))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sqlite3
+from collections.abc import Mapping
 from typing import Any, BinaryIO
 
 from mlsdk.errors import NewerFormatError, NotFoundError
@@ -68,10 +69,7 @@ class SQLiteCatalog(Intake):
             raise NotFoundError(f"no run {run}")
         if row[0] is not None:
             raise NewerFormatError(row[0])
-        return self._run(*row[1:])
-
-    def _run(self, text: str, status: str, ended_ns: int | None) -> Run:
-        return record(parsed(text), status, ended_ns, self)
+        return record(parsed(row[1]), row[2], row[3], self)
 
     def find(
         self, query: Tree | None = None, order: Order = (), after: str | None = None, limit: int | None = None
@@ -80,14 +78,17 @@ class SQLiteCatalog(Intake):
 
         def work(db: sqlite3.Connection) -> Page:
             found = sql.find(db, query, order, limit, after)
-            rows: dict[int, tuple[Any, ...]] = {}
+            statement = (
+                "SELECT run, document, status, ended_ns FROM runs"
+                " WHERE run IN (SELECT value FROM json_each(?)) AND document IS NOT NULL"
+            )
+            runs: dict[int, Run] = {}
             for part in in_parts(found.runs):
-                statement = (
-                    "SELECT run, document, status, ended_ns FROM runs"
-                    " WHERE run IN (SELECT value FROM json_each(?)) AND document IS NOT NULL"
-                )
-                rows.update((row[0], row[1:]) for row in db.execute(statement, (json.dumps(part),)))
-            return Page(tuple(self._run(*rows[run]) for run in found.runs if run in rows), found.after)
+                rows = db.execute(statement, (json.dumps(part),)).fetchall()
+                documents = parsed(f"[{','.join(row[1] for row in rows)}]")  # at once: a third faster than one by one
+                for (run, _, status, ended), document in zip(rows, documents, strict=True):
+                    runs[run] = record(document, status, ended, self)
+            return Page(tuple(runs[run] for run in found.runs if run in runs), found.after)
 
         return self.database.do(work)
 
@@ -135,6 +136,14 @@ class SQLiteCatalog(Intake):
         return self.database.do(lambda db: sorted(row[0] for row in db.execute(statement, (len(begin), begin))))
 
     # what a Run looks up
+
+    def details(self, run: str) -> Mapping[str, Any]:
+        """The parts of a run's document that are read when they are asked for."""
+        row = self.database.do(lambda db: db.execute("SELECT more FROM runs WHERE id = ?", (run,)).fetchone())
+        if row is None or row[0] is None:
+            raise NotFoundError(f"run {run} is no longer there")
+        found: Mapping[str, Any] = parsed(row[0])
+        return found
 
     def open_blob(self, digest: str) -> BinaryIO:
         """An artifact's bytes."""

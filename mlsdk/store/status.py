@@ -13,25 +13,26 @@ OVERDUE_NS = 120_000_000_000
 FINAL = ("finished", "failed", "interrupted")
 
 
-def derive(document: Mapping[str, Any], now_ns: int) -> tuple[str, int | None, bool]:
-    """(status, when it ended in ns or None, whether it may still change by itself) of a run's document.
+def derive(life: Mapping[str, Any], now_ns: int) -> tuple[str, int | None, bool]:
+    """(status, when it ended in ns or None, whether it may still change by itself) of a run, from the `life` of its document.
 
-    `killed` when the latest main writer is known to be gone without a word; `lost` when nothing can be known and its sign of life is
-    overdue.
+    `killed` when the latest main writer is known to be gone without a word; `lost` when nothing can be known and its
+    sign of life is overdue.
     """
-    run = document["run"]
-    status, ended = run.get("status", "running"), run.get("ended_ns")
-    if status in FINAL:
-        return status, ended, False
-    writer = document["writers"][-1] if document["writers"] else None
-    if writer is None:
+    erased = life.get("erased")
+    if erased:  # its logs are gone: the tombstone says how it had ended
+        ended = erased.get("ended_ns")
+        status = erased.get("status")
+        return status if status in FINAL else "killed", ended if type(ended) is int else None, False
+    if life.get("status") in FINAL:
+        return life["status"], life.get("ended_ns"), False
+    if life["writer"] is None:
         return "lost", None, True
-    gone = document["kinds"].get("gone", {}).get(writer["log"])
-    if gone is not None:
-        return "killed", gone, False
-    if writer["closed"]:
-        return "killed", writer["seen_ns"], False
-    alive = is_alive(writer["writer"])
+    if life["gone_ns"] is not None:
+        return "killed", life["gone_ns"], False
+    if life["closed"]:
+        return "killed", life["seen_ns"], False
+    alive = is_alive(life["writer"])
     if alive is None:
-        return ("running" if now_ns - document["signs_ns"] < OVERDUE_NS else "lost"), None, True
-    return ("running", None, True) if alive else ("killed", writer["seen_ns"], False)
+        return ("running" if now_ns - life["signs_ns"] < OVERDUE_NS else "lost"), None, True
+    return ("running", None, True) if alive else ("killed", life["seen_ns"], False)
