@@ -7,7 +7,8 @@
         mlsdk.log(loss=0.5)
         return {"acc": 0.9}
 
-Importing defines names and loads what `track`, `run` and `log` need; what finds and reads runs is loaded when it is first used.
+Importing defines names and loads what `track`, `run` and `log` need; what finds and reads runs is loaded when it is
+first used.
 """
 
 from __future__ import annotations

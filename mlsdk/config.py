@@ -198,7 +198,7 @@ def _upwards(folder: str) -> list[str]:
 
 
 def default_store_folder() -> str:
-    """Where the embedded store is, or would be made: the nearest `.mlsdk` upwards, else at the repository's root, else here."""
+    """Where the embedded store is or would be: the nearest `.mlsdk` upwards, the repository's root, or here."""
     folders = _upwards(os.getcwd())
     for folder in folders:
         if os.path.isdir(os.path.join(folder, STORE_FOLDER)):

@@ -32,7 +32,8 @@ class MetricSummary:
     """One metric of one run in seven numbers.
 
     `last` is the value logged latest (or returned by the function), whatever its step. The others speak of the
-    recorded history; they are None where there is none. NaN does not count for `min`, `max` and `mean`, but does for `count`.
+    recorded history; they are None where there is none. NaN does not count for `min`, `max` and `mean`, but does for
+    `count`.
     """
 
     last: Number
@@ -49,8 +50,9 @@ class MetricSummary:
 class Series:
     """The history of one metric, in the order in which it was logged.
 
-    `steps` (int64), `values` (float64, int64 or uint64) and `times` (int64, nanoseconds since 1970 UTC) are one-dimensional,
-    of the same length: numpy arrays where numpy is installed, the standard library's `array.array` otherwise.
+    `steps` (int64), `values` (float64, int64 or uint64) and `times` (int64, nanoseconds since 1970 UTC) are
+    one-dimensional, of the same length: numpy arrays where numpy is installed, the standard library's `array.array`
+    otherwise.
     """
 
     name: str
@@ -114,11 +116,14 @@ class Change:
 class RunSource(Protocol):
     """Where a `Run` looks up what is too large to carry: its store."""
 
-    def series(self, run: str, metric: str, rank: int | str | None) -> Series: ...
+    def series(self, run: str, metric: str, rank: int | str | None) -> Series:
+        """All points of a metric."""
 
-    def open_blob(self, digest: str) -> BinaryIO: ...
+    def open_blob(self, digest: str) -> BinaryIO:
+        """The bytes of an artifact."""
 
-    def children(self, run: str) -> tuple[str, ...]: ...
+    def children(self, run: str) -> tuple[str, ...]:
+        """Ids of the runs started inside a run."""
 
 
 @attrs.frozen(eq=False)
@@ -151,6 +156,8 @@ class Run:
     host: str | None = None
     user: str | None = None
     deleted: bool = False
+    erased: bool = False
+    """Deleted, and its content gone for good: what is left is that it was there."""
     ranks: Mapping[str, Mapping[str, MetricSummary]] = attrs.field(factory=dict)
     """Metrics of the other writers by role: `rank 1`, `worker`."""
     order: int = 0

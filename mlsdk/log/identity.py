@@ -13,8 +13,8 @@ _host: dict[str, object] = {}
 def writer_identity() -> dict[str, object]:
     """Identity of this process, as the open frame of its logs holds it.
 
-    `pid` and `start` (clock ticks since boot) name a process within a `boot` (kernel's boot id) and a `pidns` (pid namespace).
-    `place` stands for user, boot, namespace and job (cgroup) together: one companion serves one place.
+    `pid` and `start` (clock ticks since boot) name a process within a `boot` (kernel's boot id) and a `pidns` (pid
+    namespace). `place` stands for user, boot, namespace and job (cgroup) together: one companion serves one place.
     """
     if not _host:
         _host.update(_host_identity())
@@ -45,7 +45,7 @@ def _read(path: str) -> str:
 
 
 def start_ticks(pid: int) -> int | None:
-    """When a process began, in clock ticks since boot (field 22 of proc(5) stat); None where unknown or a zombie or gone."""
+    """When a process began, in clock ticks since boot (proc(5) stat, field 22); None if unknown, a zombie or gone."""
     text = _read(f"/proc/{pid}/stat")
     fields = text[text.rfind(")") + 2 :].split()
     return int(fields[19]) if len(fields) > 19 and fields[0] not in "ZX" else None

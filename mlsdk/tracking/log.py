@@ -21,8 +21,8 @@ def log(
 ) -> None:
     """Record metrics of the current run: numbers by name, as keywords or as a mapping.
 
-    The current run is that of the innermost `with mlsdk.run(...)` or tracked function; without one, the process's only live run.
-    See `ActiveRun.log`.
+    The current run is that of the innermost `with mlsdk.run(...)` or tracked function; without one, the process's only
+    live run. See `ActiveRun.log`.
 
     Raises:
         NoRunError: no run is live, or several and none belongs here.

@@ -42,7 +42,7 @@ def _from_scalar(name: str, value: object) -> Number:
     size = _size(value)
     if size is not None and size != 1:
         raise MetricError(
-            f"metric {name!r}: {type(value).__name__} of {size} elements is not one number; log a mean, or each by its own name"
+            f"metric {name!r}: {type(value).__name__} of {size} elements is not one number; log a mean, or each by name"
         )
     item = getattr(value, "item", None)
     if size is not None and callable(item):
@@ -55,7 +55,7 @@ def _from_scalar(name: str, value: object) -> Number:
         raise MetricError(f"metric {name!r}: {_short(value)} is not a number; {_advice(value)}") from None
     if rounded != value and rounded == rounded:
         raise MetricError(
-            f"metric {name!r}: {_short(value)} would lose precision as a 64-bit float; log float(...) of it if that is meant"
+            f"metric {name!r}: {_short(value)} would lose precision as a 64-bit float; log float(...) if that is meant"
         )
     return rounded
 

@@ -16,8 +16,8 @@ from mlsdk.tracking.numbers import Number, check_name, flatten, integer_step, ki
 class _Plan:
     """How calls with the same names and types are written.
 
-    A plan whose names occur in no other is `alone` and knows the next step itself; names that several plans share have theirs in
-    `PointWriter`'s table.
+    A plan whose names occur in no other is `alone` and knows the next step itself; names that several plans share have
+    theirs in `PointWriter`'s table.
     """
 
     __slots__ = ("alone", "kinds", "length", "names", "next_step", "number", "pack")
@@ -56,7 +56,8 @@ class PointWriter:
     def log(self, named: dict[str, object], step: int | None, at_ns: int) -> bool:
         """Write one point for each name.
 
-        A call from a signal handler or a finaliser that interrupts another call in the same thread is written right after that one.
+        A call from a signal handler or a finaliser that interrupts another call in the same thread is written right
+        after that one.
 
         Returns:
             False if the disk is full and points were dropped.
@@ -172,7 +173,7 @@ class PointWriter:
         return plan
 
     def _adopt(self, plan: _Plan) -> None:
-        """Let a new plan keep its own steps if nobody else has its names; else let all that share them use the table."""
+        """Let a new plan keep its own steps if nobody else has its names; else all that share them use the table."""
         shared = [name for name in plan.names if name in self._owner]
         plan.alone = not shared
         for name in shared:
@@ -197,7 +198,7 @@ def _leaves(named: dict[str, object], mistakes: list[MetricError]) -> list[tuple
 
 
 def _packs_exactly(value: object) -> bool:
-    """Whether `struct` itself takes the number out of every value of this type, so that the next call need not convert."""
+    """Whether `struct` takes the number out of every value of this type, so that the next call need not convert."""
     kind = type(value)
     return (
         kind is int

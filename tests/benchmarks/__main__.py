@@ -19,7 +19,9 @@ def main(arguments: list[str]) -> int:
         print(f"unknown: {', '.join(unknown)}; known: {', '.join(known)}", file=sys.stderr)
         return 2
     chosen = {name: known[name] for name in names} or ({**ROWS, **LARGE} if "--large" in arguments else ROWS)
-    print(f"{time.strftime('%Y-%m-%d')}, Python {platform.python_version()}, {platform.system()} {platform.machine()}\n")
+    print(
+        f"{time.strftime('%Y-%m-%d')}, Python {platform.python_version()}, {platform.system()} {platform.machine()}\n"
+    )
     print("| what | measured | to hold | | against the bare limit |")
     print("|---|---|---|---|---|")
     for row in chosen.values():

@@ -34,8 +34,8 @@ class Row(NamedTuple):
 def folder() -> Iterator[Path]:
     """An empty folder on the disk of the temporary files, that a store will be made in.
 
-    It is removed at the very end: for seconds after many files were deleted, ext4 takes ten times as long to make new ones, and
-    the next row would pay for it.
+    It is removed at the very end: for seconds after many files were deleted, ext4 takes ten times as long to make new
+    ones, and the next row would pay for it.
     """
     path = Path(tempfile.mkdtemp(prefix="mlsdk-bench-"))
     atexit.register(shutil.rmtree, path, ignore_errors=True)
@@ -52,7 +52,12 @@ def child(work: str, where: Path, *arguments: object, **variables: str) -> Any:
     """What `tests.benchmarks.work.<work>(*arguments)` returns in a fresh process in a folder."""
     code = f"import json; from tests.benchmarks import work; print('RESULT', json.dumps(work.{work}(*{arguments!r})))"
     done = subprocess.run(
-        [sys.executable, "-c", code], cwd=where, env=environment(**variables), capture_output=True, text=True, check=False
+        [sys.executable, "-c", code],
+        cwd=where,
+        env=environment(**variables),
+        capture_output=True,
+        text=True,
+        check=False,
     )
     for line in reversed(done.stdout.splitlines()):
         if line.startswith("RESULT "):

@@ -12,14 +12,22 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from tests.benchmarks.measure import ROOT, Row, child, cpu_of_python, environment, folder
+from tests.benchmarks.measure import Row, child, cpu_of_python, environment, folder
 
 
 def import_time() -> list[Row]:
     """`import mlsdk` above bare Python."""
     bare, ours = cpu_of_python("pass"), cpu_of_python("import mlsdk")
     above = (ours - bare) * 1e3
-    return [Row("`import mlsdk`, CPU above bare Python", f"{above:.0f} ms", "<= 30 ms", f"bare {bare * 1e3:.0f} ms", above <= 30)]
+    return [
+        Row(
+            "`import mlsdk`, CPU above bare Python",
+            f"{above:.0f} ms",
+            "<= 30 ms",
+            f"bare {bare * 1e3:.0f} ms",
+            above <= 30,
+        )
+    ]
 
 
 def empty_run() -> list[Row]:
@@ -30,7 +38,13 @@ def empty_run() -> list[Row]:
             found.append(child("first_and_later_run", where))
     first, later = sorted(f["first"] for f in found)[3], sorted(f["later"] for f in found)[3]
     return [
-        Row("an empty run, start to finish: the first, with the companion's spawn", f"{first:.1f} ms", "<= 10 ms", "", first <= 10),
+        Row(
+            "an empty run, start to finish: the first, with the companion's spawn",
+            f"{first:.1f} ms",
+            "<= 10 ms",
+            "",
+            first <= 10,
+        ),
         Row("… later ones", f"{later:.2f} ms", "<= 1 ms", "", later <= 1),
     ]
 
@@ -96,9 +110,11 @@ def kills() -> list[Row]:
     with folder() as where:
         for _ in range(20):
             code = "from tests.benchmarks import work; work.logged_until_killed()"
-            process = subprocess.Popen([sys.executable, "-c", code], cwd=where, env=environment(), stdout=subprocess.PIPE)
+            process = subprocess.Popen(
+                [sys.executable, "-c", code], cwd=where, env=environment(), stdout=subprocess.PIPE
+            )
             out = process.stdout
-            assert out is not None  # noqa: S101
+            assert out is not None
             run = out.readline().decode().strip()
             time.sleep(random.uniform(0.05, 0.4))
             process.send_signal(signal.SIGKILL)
@@ -110,7 +126,9 @@ def kills() -> list[Row]:
             acknowledged += count
             lost += max(0, count - len(record.history("loss")))
     shown = f"{lost} of {acknowledged:,}; {killed} of 20 read `killed`"
-    return [Row("acknowledged points lost by `kill -9`, 20 kills", shown, "0, all killed", "", lost == 0 and killed == 20)]
+    return [
+        Row("acknowledged points lost by `kill -9`, 20 kills", shown, "0, all killed", "", lost == 0 and killed == 20)
+    ]
 
 
 def eight_processes() -> list[Row]:
@@ -118,9 +136,18 @@ def eight_processes() -> list[Row]:
     from mlsdk.store.base import open_file
 
     with folder() as where:
-        code = "from tests.benchmarks import work; import mlsdk, sys; sys.stdin.readline(); work.writer_process(5000); sys.stdout.write('done'); sys.stdout.flush()"
+        code = (
+            "from tests.benchmarks import work; import mlsdk, sys; sys.stdin.readline(); "
+            "work.writer_process(5000); sys.stdout.write('done'); sys.stdout.flush()"
+        )
         started = [
-            subprocess.Popen([sys.executable, "-c", code], cwd=where, env=environment(), stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+            subprocess.Popen(
+                [sys.executable, "-c", code],
+                cwd=where,
+                env=environment(),
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+            )
             for _ in range(8)
         ]
         time.sleep(3.0)
@@ -135,7 +162,15 @@ def eight_processes() -> list[Row]:
         store = open_file(f"file:{where / '.mlsdk'}")
         points = sum(run.metrics["loss"].count for run in store.find().runs)
     met = taken <= 0.6 and errors == 0 and points == 40_000
-    return [Row("8 processes x 5,000 points, one store", f"{taken:.2f} s, {errors} errors, {40_000 - points} lost", "<= 0.6 s, 0, 0", "", met)]
+    return [
+        Row(
+            "8 processes x 5,000 points, one store",
+            f"{taken:.2f} s, {errors} errors, {40_000 - points} lost",
+            "<= 0.6 s, 0, 0",
+            "",
+            met,
+        )
+    ]
 
 
 def disk_full() -> list[Row]:
@@ -145,7 +180,12 @@ def disk_full() -> list[Row]:
     with folder() as where:
         disk = where / "disk"
         disk.mkdir()
-        mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=20m", "tmpfs", str(disk)], check=False, capture_output=True).returncode == 0
+        mounted = (
+            subprocess.run(
+                ["mount", "-t", "tmpfs", "-o", "size=20m", "tmpfs", str(disk)], check=False, capture_output=True
+            ).returncode
+            == 0
+        )
         limit = None if mounted else (lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (20_000_000, 20_000_000)))
         if not mounted:
             raise RuntimeError("a tmpfs cannot be mounted here; tests/faults covers the file size limit")
@@ -157,8 +197,17 @@ def disk_full() -> list[Row]:
             whole = list(series.values) == [float(i) for i in range(len(series))]
         finally:
             subprocess.run(["umount", "-l", str(disk)], check=False)
-    shown = f"went on, {found['warnings']} warning, {len(series):,} points before readable, finish {found['finish_s'] * 1e3:.0f} ms"
-    return [Row("disk full while training", shown, "goes on, 1 warning, finish <= 1 s", "", whole and found["warnings"] == 1 and found["finish_s"] <= 1)]
+    said, took = f"{found['warnings']} warning", f"{found['finish_s'] * 1e3:.0f} ms"
+    shown = f"went on, {said}, {len(series):,} points before readable, finish {took}"
+    return [
+        Row(
+            "disk full while training",
+            shown,
+            "goes on, 1 warning, finish <= 1 s",
+            "",
+            whole and found["warnings"] == 1 and found["finish_s"] <= 1,
+        )
+    ]
 
 
 def bytes_a_point() -> list[Row]:
@@ -174,7 +223,15 @@ def bytes_a_point() -> list[Row]:
         sealed = path.stat().st_size
     raw_each, sealed_each = raw / 100_000, sealed / 100_000
     shown = f"{raw_each:.1f} / {sealed_each:.2f}"
-    return [Row("bytes a point: raw / sealed (float32-origin noise)", shown, "<= 45 / <= 8", "", raw_each <= 45 and sealed_each <= 8)]
+    return [
+        Row(
+            "bytes a point: raw / sealed (float32-origin noise)",
+            shown,
+            "<= 45 / <= 8",
+            "",
+            raw_each <= 45 and sealed_each <= 8,
+        )
+    ]
 
 
 def two_thousand_runs() -> list[Row]:
@@ -189,7 +246,13 @@ def two_thousand_runs() -> list[Row]:
     first, warm = walls[3] * 1e3, sorted(f["warm"] for f in found)[2]
     return [
         Row("2,000 runs of 20 params and 5 metrics x 10: make one", f"{made:.2f} ms", "<= 1.5 ms", "", made <= 1.5),
-        Row("… filtered top ten: fresh process, all counted", f"{first:.0f} ms", "<= 80 ms", f"bare Python {bare:.0f} ms", first <= 80),
+        Row(
+            "… filtered top ten: fresh process, all counted",
+            f"{first:.0f} ms",
+            "<= 80 ms",
+            f"bare Python {bare:.0f} ms",
+            first <= 80,
+        ),
         Row("… warm", f"{warm:.1f} ms", "<= 5 ms", "", warm <= 5),
         Row("… all as a pandas frame", f"{frame * 1e3:.0f} ms", "<= 100 ms", "", frame <= 0.1),
     ]
@@ -205,7 +268,9 @@ def long_series() -> list[Row]:
     """One series of a million points."""
     with folder() as where:
         run = child("many_points", where, 1_000_000, MLSDK_EXIT_WAIT_S="60")
-        subprocess.run([sys.executable, "-m", "mlsdk", "seal", run], cwd=where, env=environment(), check=True, capture_output=True)
+        subprocess.run(
+            [sys.executable, "-m", "mlsdk", "seal", run], cwd=where, env=environment(), check=True, capture_output=True
+        )
         found = [child("read_series", where, run) for _ in range(5)]
     taken = sorted(f["ms"] for f in found)[2]
     met = taken <= 50 and found[0]["count"] == 1_000_000
@@ -214,7 +279,7 @@ def long_series() -> list[Row]:
 
 def hundred_thousand_runs() -> list[Row]:
     """100,000 runs (only with --large): the catalog built once, then found."""
-    where = Path(os.environ.get("MLSDK_BENCH_LARGE", "/tmp/mlsdk-large"))  # noqa: S108 - a store worth keeping between two measurements
+    where = Path(os.environ.get("MLSDK_BENCH_LARGE", "/tmp/mlsdk-large"))
     where.mkdir(exist_ok=True)
     if not (where / "made").exists():
         for _ in range(20):
@@ -224,7 +289,22 @@ def hundred_thousand_runs() -> list[Row]:
         (where / ".mlsdk" / name).unlink(missing_ok=True)
     built = child("rebuild", where)
     found = child("top_ten", where)
-    command = sorted(_wall_of([sys.executable, "-m", "mlsdk", "ls", "metrics.acc > 0.9 and params.lr < 0.5", "--sort=-metrics.acc", "-n", "10"], where) for _ in range(7))[3]
+    command = sorted(
+        _wall_of(
+            [
+                sys.executable,
+                "-m",
+                "mlsdk",
+                "ls",
+                "metrics.acc > 0.9 and params.lr < 0.5",
+                "--sort=-metrics.acc",
+                "-n",
+                "10",
+            ],
+            where,
+        )
+        for _ in range(7)
+    )[3]
     return [
         Row("100,000 runs: the catalog built once", f"{built['s']:.0f} s, {built['mib']:.0f} MiB", "bounded memory"),
         Row("… filtered top ten, warm", f"{found['warm']:.1f} ms", "<= 5 ms", "", found["warm"] <= 5),

@@ -276,7 +276,7 @@ def read_series(run: str, metric: str = "loss") -> dict[str, float]:
     begun = now()
     series = mlsdk.get_run(run).history(metric)
     count = len(series)
-    total = float(series.values[-1]) + float(series.steps[-1])
+    total = float(series.values[-1]) + float(series.steps[-1])  # noqa: PD011 - a series of mlsdk
     return {"ms": (now() - begun) / 1e6, "count": count, "check": total}
 
 
@@ -294,7 +294,12 @@ def fill_disk() -> dict[str, Any]:
         begun = now()
         run.finish()
         taken = (now() - begun) / 1e9
-    return {"id": run.id, "finish_s": taken, "warnings": len([w for w in said if "disk" in str(w.message)]), "problems": [str(p) for p in run.problems]}
+    return {
+        "id": run.id,
+        "finish_s": taken,
+        "warnings": len([w for w in said if "disk" in str(w.message)]),
+        "problems": [str(p) for p in run.problems],
+    }
 
 
 def logged_until_killed() -> None:
