@@ -7,6 +7,7 @@ highest (order, log) wins; points are summed up for each log, and logs are put t
 from __future__ import annotations
 
 import math
+from bisect import bisect_left
 from collections.abc import Mapping
 from typing import Any
 
@@ -222,9 +223,9 @@ class RunState:
                 before = known.get(key)
                 if before is not None and kind == "params" and before != fact:
                     versions = self.versions.setdefault(key, [before])
-                    if fact not in versions:
-                        versions.append(fact)
-                        versions.sort(key=_rank)
+                    place = bisect_left(versions, _rank(fact), key=_rank)
+                    if place == len(versions) or versions[place] != fact:
+                        versions.insert(place, fact)
                 if before is None or _rank(fact) >= _rank(before):
                     known[key] = fact
 
