@@ -91,7 +91,7 @@ class PointWriter:
             finally:
                 self._busy = False
                 if self._deferred:
-                    self._deferred.pop(0)()
+                    self._catch_up()
 
     def alone(self, write: Callable[[], bool]) -> bool:
         """Write something else into the segment; right after the call of this thread that it interrupts, if it does."""
@@ -105,13 +105,25 @@ class PointWriter:
             finally:
                 self._busy = False
                 if self._deferred:
-                    self._deferred.pop(0)()
+                    self._catch_up()
 
     def _put(self, plan: _Plan, step: int, at_ns: int, *values: object) -> bool:
         segment = self._segment
         body = plan.pack(plan.length, POINTS, segment.at[1], plan.number, step, at_ns, *values)
         plan.next_step = step + 1
         return segment.put(body)
+
+    def _catch_up(self) -> None:
+        """Write what was put off; a mistake in it is raised when all is written."""
+        waiting, self._deferred = self._deferred, []
+        mistake = None
+        for call in waiting:
+            try:
+                call()
+            except Exception as error:
+                mistake = error
+        if mistake is not None:
+            raise mistake
 
     def next_steps(self) -> dict[str, int]:
         """By metric, the step that a call without one would get."""
