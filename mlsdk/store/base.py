@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Callable
 
-from mlsdk.errors import AmbiguousError, NotFoundError, StoreError
+from mlsdk.errors import AmbiguousError, NewerFormatError, NotFoundError, StoreError
 from mlsdk.log.filesystem import filesystem_of, is_network
-from mlsdk.query.tree import Order, Tree
+from mlsdk.query.tree import Compare, Order, Tree
 from mlsdk.records import Page, Run
 from mlsdk.store.blobs import FileBlobs
 from mlsdk.store.files import FileLogs
@@ -17,6 +18,10 @@ from mlsdk.store.memory import shelf
 from mlsdk.store.seams import Blobs, Logs
 from mlsdk.store.sqlite import SQLiteCatalog
 from mlsdk.store.target import file_root
+
+
+_SHOWN = 5
+"""Of runs that a name may mean, so many are told."""
 
 
 class Store:
@@ -45,6 +50,7 @@ class Store:
         self.catalog = catalog
         self.layout = layout
         self._catch_up = catch_up
+        self._warned_of = 0
 
     def __repr__(self) -> str:
         return f"<Store {self.uri}>"
@@ -56,19 +62,19 @@ class Store:
     def find(
         self, query: Tree | None = None, order: Order = (), after: str | None = None, limit: int | None = None
     ) -> Page:
-        """Runs that fit, up to date; see `Catalog.find`."""
+        """Runs that fit, up to date; see `Catalog.find`. Warns of runs that only a newer mlsdk can read."""
         self.refresh()
+        self._warn_of_newer()
         return self.catalog.find(query, order, after, limit)
 
     def find_one(self, which: str) -> Run:
-        """A run by its id, a beginning or end of it, its name, or `latest`.
+        """A run by its id, its name, an end or a beginning of its id, or `latest`.
 
         Raises:
             NotFoundError: there is none.
             AmbiguousError: several fit; the message lists them.
+            NewerFormatError: only a newer mlsdk can read it.
         """
-        from mlsdk.query.tree import Compare
-
         self.refresh()
         which = str(which)
         if which == "latest":
@@ -76,28 +82,38 @@ class Store:
             if not page.runs:
                 raise NotFoundError(f"the store {self.uri} has no runs yet")
             return page.runs[0]
-        if len(which) == 32:
+        hexadecimal = bool(which) and set(which) <= set("0123456789abcdef")
+        if hexadecimal and len(which) == 32:
             return self._get(which)
-        ids: list[str] = []
-        if which and set(which) <= set("0123456789abcdef"):
+        ids = [run.id for run in self.catalog.find(Compare(("name",), "=", which), limit=_SHOWN + 1).runs]
+        if not ids and hexadecimal:
             ids = self.catalog.matching_ids(end=which) or self.catalog.matching_ids(beginning=which)
-        if not ids:
-            ids = [run.id for run in self.catalog.find(Compare(("name",), "=", which), limit=20).runs]
         if not ids:
             raise NotFoundError(self._nothing_called(which))
         if len(ids) > 1:
-            shown = ", ".join(f"{run.name} ({run.short_id})" for run in map(self.catalog.get, ids[:5]))
-            raise AmbiguousError(
-                f"{which!r} fits {len(ids)}{'+' if len(ids) == 20 else ''} runs: {shown}; type more of the id",
-                tuple(ids),
-            )
+            shown = ", ".join(map(self._name_of, ids[:_SHOWN]))
+            more = ", …" if len(ids) > _SHOWN else ""
+            raise AmbiguousError(f"{which!r} fits several runs: {shown}{more}; type more of the id", tuple(ids))
         return self.catalog.get(ids[0])
+
+    def _name_of(self, run: str) -> str:
+        with contextlib.suppress(NewerFormatError):
+            return f"{self.catalog.get(run).name} ({run[-8:]})"
+        return run[-8:]
 
     def _get(self, run: str) -> Run:
         try:
             return self.catalog.get(run)
         except NotFoundError:
             raise NotFoundError(f"the store {self.uri} has no run {run}") from None
+
+    def _warn_of_newer(self) -> None:
+        unreadable = self.catalog.unreadable()
+        if len(unreadable) > self._warned_of:
+            self._warned_of = len(unreadable)
+            import warnings
+
+            warnings.warn(f"{len(unreadable)} runs are left out: {unreadable[0]}", UserWarning, stacklevel=4)
 
     def _nothing_called(self, which: str) -> str:
         from mlsdk.query.names import suggest
@@ -145,19 +161,27 @@ def open_file(uri: str, catalog: str | None = None) -> Store:
 
 
 def catalog_path(layout: Layout) -> str:
-    """Where the catalog of a folder is kept: in it; for one on a network file system, in this user's cache folder; `:memory:` if it may not be
-    written.
+    """Where the catalog of a folder is kept: in it, or in a local folder of the user's if it lies on a network file system.
+
+    `:memory:` if it can be written nowhere.
     """
     if not os.access(layout.root, os.W_OK):
         return ":memory:"
     if not is_network(filesystem_of(layout.root)):
         return os.path.join(layout.root, "catalog.db")
     import hashlib
+    import tempfile
 
     cache = os.environ.get("XDG_CACHE_HOME") or os.path.join(os.path.expanduser("~"), ".cache")
-    folder = os.path.join(cache, "mlsdk")
-    os.makedirs(folder, exist_ok=True)
-    return os.path.join(folder, f"{hashlib.sha256(layout.root.encode()).hexdigest()[:16]}.db")
+    user = str(os.getuid()) if hasattr(os, "getuid") else "user"
+    for folder in (os.path.join(cache, "mlsdk"), os.path.join(tempfile.gettempdir(), f"mlsdk-{user}")):
+        with contextlib.suppress(OSError):
+            os.makedirs(folder, mode=0o700, exist_ok=True)
+            ours = not hasattr(os, "getuid") or os.stat(folder).st_uid == os.getuid()
+            # A home may lie on a network too, and be used by many hosts at once.
+            if ours and os.access(folder, os.W_OK) and not is_network(filesystem_of(folder)):
+                return os.path.join(folder, f"{hashlib.sha256(os.fsencode(layout.root)).hexdigest()[:16]}.db")
+    return ":memory:"
 
 
 def open_memory(uri: str) -> Store:

@@ -16,7 +16,8 @@ _CHUNK_BYTES = 1 << 20
 def put_file(folder: str, source: bytes | str | BinaryIO) -> tuple[str, int]:
     """Put bytes, a file by its path, or an open binary file under `folder`; returns (digest, size).
 
-    What is there already is kept and its time renewed, so that a collection of garbage leaves it. A file appears whole or not at all.
+    What is there already is kept and its time renewed, so that a collection of garbage leaves it. A file appears whole or
+    not at all.
     """
     import hashlib
 
@@ -25,7 +26,7 @@ def put_file(folder: str, source: bytes | str | BinaryIO) -> tuple[str, int]:
     temporary = os.path.join(folder, f".{os.getpid()}-{os.urandom(6).hex()}.part")
     try:
         with open(temporary, "xb") as out:
-            for chunk in _chunks(source):
+            for chunk in chunks(source):
                 hasher.update(chunk)
                 out.write(chunk)
                 size += len(chunk)
@@ -33,8 +34,11 @@ def put_file(folder: str, source: bytes | str | BinaryIO) -> tuple[str, int]:
         target = blob_path(folder, digest)
         try:
             os.utime(target)
+            whole = os.path.getsize(target) == size  # a power cut may have left less
         except FileNotFoundError:
             os.makedirs(os.path.dirname(target), exist_ok=True)
+            whole = False
+        if not whole:
             os.replace(temporary, target)
     finally:
         with contextlib.suppress(FileNotFoundError):
@@ -42,7 +46,8 @@ def put_file(folder: str, source: bytes | str | BinaryIO) -> tuple[str, int]:
     return digest, size
 
 
-def _chunks(source: bytes | str | BinaryIO) -> Iterator[bytes]:
+def chunks(source: bytes | str | BinaryIO) -> Iterator[bytes]:
+    """The bytes of a source, piece by piece."""
     if isinstance(source, bytes):
         yield source
         return
@@ -55,9 +60,18 @@ def _chunks(source: bytes | str | BinaryIO) -> Iterator[bytes]:
 
 def blob_path(folder: str, digest: str) -> str:
     """Path of a blob."""
-    if len(digest) != 64 or not all(c in "0123456789abcdef" for c in digest):
+    return os.path.join(folder, check_digest(digest)[:2], digest)
+
+
+def check_digest(digest: str) -> str:
+    """The digest itself.
+
+    Raises:
+        StoreError: it is none.
+    """
+    if len(digest) != 64 or not set(digest) <= set("0123456789abcdef"):
         raise StoreError(f"{digest!r} is not a digest: 64 lowercase hexadecimal digits (SHA-256)")
-    return os.path.join(folder, digest[:2], digest)
+    return digest
 
 
 class FileBlobs:
@@ -68,7 +82,11 @@ class FileBlobs:
 
     def put(self, source: bytes | str | BinaryIO) -> tuple[str, int]:
         """Put bytes, a path's file or an open file away; returns (digest, size in bytes)."""
-        return put_file(self._folder, source)
+        try:
+            return put_file(self._folder, source)
+        except OSError as error:
+            what = source if isinstance(source, str) else "a blob"
+            raise StoreError(f"{what} cannot be put into {self._folder}: {error}") from error
 
     def open(self, digest: str, start: int = 0, length: int | None = None) -> BinaryIO:
         """Open for reading; the whole, or `length` bytes from `start`. Reading the whole checks the digest first."""
@@ -105,7 +123,10 @@ class FileBlobs:
 
     def info(self, digest: str) -> tuple[int, float]:
         """(size in bytes, seconds since it was put or put again)."""
-        found = os.stat(blob_path(self._folder, digest))
+        try:
+            found = os.stat(blob_path(self._folder, digest))
+        except FileNotFoundError:
+            raise NotFoundError(f"no blob {digest}") from None
         return found.st_size, time.time() - found.st_mtime
 
 

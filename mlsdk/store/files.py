@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from mlsdk.errors import ConflictError, NotFoundError, StoreError
-from mlsdk.store.layout import Layout
+from mlsdk.store.layout import Layout, check_log_name
 
 if TYPE_CHECKING:
     from mlsdk.log.seal import Sealed
@@ -21,14 +21,14 @@ class FileLogs:
     named by its offset: written whole under a temporary name and then linked, which succeeds for one of two.
     """
 
-    capabilities = frozenset({"shared", "seal"})
+    capabilities = frozenset({"processes", "seal", "shared"})
 
     def __init__(self, layout: Layout) -> None:
         self.layout = layout
 
     def append(self, log: str, offset: int, data: bytes) -> int:
         """See `Logs.append`."""
-        _check_name(log)
+        check_log_name(log)
         if log.startswith("shared/"):
             return self._append_shared(log, offset, data)
         end = self.size(log)
@@ -38,6 +38,7 @@ class FileLogs:
             raise ConflictError(f"{log} has other bytes at {offset:,}; it ends at {end:,}", log, end)
         new = data[end - offset :]
         if new:
+            self.unseal(log)
             path = self.layout.log_path(log)
             os.makedirs(os.path.dirname(path), exist_ok=True)
             with _translated(log), open(path, "ab") as file:
@@ -46,9 +47,9 @@ class FileLogs:
 
     def _append_shared(self, log: str, offset: int, data: bytes) -> int:
         end = self.size(log)
-        if offset < end and self.read(log, offset, len(data)) == data:
+        if offset <= end and data == (self.read(log, offset, len(data)) if offset < end else b""):
             return end
-        if offset != end or not data:
+        if offset != end:
             raise ConflictError(
                 f"{log} ends at {end:,}, not at {offset:,}: somebody appended before; read on and try again", log, end
             )
@@ -68,7 +69,7 @@ class FileLogs:
 
     def read(self, log: str, offset: int = 0, limit: int | None = None) -> bytes:
         """See `Logs.read`."""
-        _check_name(log)
+        check_log_name(log)
         if log.startswith("shared/"):
             data = b"".join(_read(os.path.join(self._shared(log), name)) for name in self._entries(log))
             if not data:
@@ -86,7 +87,7 @@ class FileLogs:
 
     def size(self, log: str) -> int:
         """See `Logs.size`."""
-        _check_name(log)
+        check_log_name(log)
         if log.startswith("shared/"):
             names = self._entries(log)
             return int(names[-1]) + os.path.getsize(os.path.join(self._shared(log), names[-1])) if names else 0
@@ -104,31 +105,26 @@ class FileLogs:
 
     def list(self, prefix: str = "") -> Iterator[str]:
         """See `Logs.list`."""
-        for top in ("runs", "shared"):
-            if top.startswith(prefix[: len(top)]) or prefix.startswith(top):
-                yield from (log for log in self._walk(top) if log.startswith(prefix))
+        yield from self._runs(prefix)
+        yield from sorted(log for log in self._all_shared() if log.startswith(prefix))
 
-    def _walk(self, folder: str) -> Iterator[str]:
-        """Names of logs below a folder, in order."""
-        found: set[str] = set()
-        try:
-            entries = sorted(
-                os.scandir(os.path.join(self.layout.root, *folder.split("/"))), key=lambda entry: entry.name
-            )
-        except (FileNotFoundError, NotADirectoryError):
-            return
-        for entry in entries:
-            if entry.is_dir():
-                yield from self._walk(f"{folder}/{entry.name}")
-            elif folder.startswith("shared") and entry.name.isdigit():
-                found.add(folder)
-            elif entry.name.endswith((".log", ".seal")):
-                found.add(f"{folder}/{entry.name.rpartition('.')[0]}")
-        yield from sorted(found)
+    def _runs(self, prefix: str) -> Iterator[str]:
+        """Logs of runs; folders that can hold none with this prefix are not looked into."""
+        for run in sorted(_names(self.layout.runs)):
+            folder = f"runs/{run}/"
+            if folder.startswith(prefix) or prefix.startswith(folder):
+                names = (name.rpartition(".") for name in _names(os.path.join(self.layout.runs, run)))
+                logs = {folder + name for name, _, kind in names if kind in ("log", "seal")}
+                yield from sorted(log for log in logs if log.startswith(prefix))
+
+    def _all_shared(self) -> Iterator[str]:
+        for folder, _, files in os.walk(self.layout.shared):
+            if any(map(_is_entry, files)):
+                yield "/".join(("shared", *os.path.relpath(folder, self.layout.shared).split(os.sep)))
 
     def delete(self, log: str) -> None:
         """See `Logs.delete`."""
-        _check_name(log)
+        check_log_name(log)
         if log.startswith("shared/"):
             for name in reversed(self._entries(log)):
                 os.unlink(os.path.join(self._shared(log), name))
@@ -192,22 +188,19 @@ class FileLogs:
         return os.path.join(self.layout.root, *log.split("/"))
 
     def _entries(self, log: str) -> Sequence[str]:
-        try:
-            return sorted(name for name in os.listdir(self._shared(log)) if name.isdigit())
-        except FileNotFoundError:
-            return []
+        return sorted(filter(_is_entry, _names(self._shared(log))))
 
 
-def _check_name(log: str) -> None:
-    parts = log.split("/")
-    if (
-        parts[0] not in ("runs", "shared")
-        or len(parts) < 2
-        or any(part in ("", ".", "..") or part.startswith(".") for part in parts)
-    ):
-        raise StoreError(f"{log!r} is no name of a log: runs/<run id>/<writer id> or shared/<noun>/<name>")
-    if any("\\" in part or "\0" in part for part in parts):
-        raise StoreError(f"{log!r} is no name of a log: it has a backslash or a null character")
+def _names(folder: str) -> Sequence[str]:
+    try:
+        return os.listdir(folder)
+    except (FileNotFoundError, NotADirectoryError):
+        return []
+
+
+def _is_entry(name: str) -> bool:
+    """Whether this is the name of an entry of a shared log: the offset at which it begins."""
+    return len(name) == 20 and name.isdigit()
 
 
 def _read(path: str, offset: int = 0, limit: int | None = None) -> bytes:

@@ -106,6 +106,19 @@ class Layout:
                     return
 
 
+def check_log_name(log: str) -> str:
+    """The name itself.
+
+    Raises:
+        StoreError: it is no name of a log, `runs/<run id>/<writer id>` or `shared/<noun>/<name>`.
+    """
+    top, *parts = log.split("/")
+    strange = any(not part or part.startswith(".") or "\\" in part or "\0" in part for part in parts)
+    if strange or (len(parts) != 2 if top == "runs" else top != "shared" or not parts):
+        raise StoreError(f"{log!r} is no name of a log: runs/<run id>/<writer id> or shared/<noun>/<name>")
+    return log
+
+
 def utc_day(seconds: float) -> str:
     """The UTC day of a time, as `2026-11-20`: the name of a folder of markers."""
     return time.strftime("%Y-%m-%d", time.gmtime(seconds))

@@ -10,6 +10,8 @@ from typing import BinaryIO
 
 from mlsdk.errors import ConflictError, DigestError, NotFoundError, StoreError
 from mlsdk.log.segment import Segment
+from mlsdk.store.blobs import check_digest, chunks
+from mlsdk.store.layout import check_log_name
 
 
 class MemoryLogs:
@@ -24,22 +26,21 @@ class MemoryLogs:
     def append(self, log: str, offset: int, data: bytes) -> int:
         """See `Logs.append`."""
         with self._lock:
-            known = self._logs.setdefault(log, bytearray())
+            known = self._logs.get(log) or self._logs.get(check_log_name(log)) or bytearray()
             end = len(known)
             overlap = known[offset : offset + len(data)]
-            repeated = len(overlap) == len(data)
-            late = log.startswith("shared/") and offset < end and not repeated
+            late = log.startswith("shared/") and offset < end and len(overlap) < len(data)
             if offset > end or late or overlap != data[: len(overlap)]:
-                if not known:
-                    del self._logs[log]
                 raise ConflictError(
                     f"{log} ends at {end:,}; {len(data):,} bytes do not continue it at {offset:,}", log, end
                 )
-            known += data[len(overlap) :]
-            return len(known)
+            if len(overlap) < len(data):
+                self._logs.setdefault(log, bytearray()).extend(data[len(overlap) :])
+            return max(end, offset + len(data))
 
     def read(self, log: str, offset: int = 0, limit: int | None = None) -> bytes:
         """See `Logs.read`."""
+        check_log_name(log)
         with self._lock:
             if log not in self._logs:
                 raise NotFoundError(f"no log {log}")
@@ -47,6 +48,7 @@ class MemoryLogs:
 
     def size(self, log: str) -> int:
         """See `Logs.size`."""
+        check_log_name(log)
         with self._lock:
             return len(self._logs.get(log, b""))
 
@@ -58,6 +60,7 @@ class MemoryLogs:
 
     def delete(self, log: str) -> None:
         """See `Logs.delete`."""
+        check_log_name(log)
         with self._lock:
             self._logs.pop(log, None)
 
@@ -72,11 +75,10 @@ class MemoryBlobs:
         """See `Blobs.put`."""
         import hashlib
 
-        if isinstance(source, str):
-            with open(source, "rb") as file:
-                data = file.read()
-        else:
-            data = source if isinstance(source, bytes) else source.read()
+        try:
+            data = b"".join(chunks(source))
+        except OSError as error:
+            raise StoreError(f"{source!r} cannot be read: {error}") from error
         digest = hashlib.sha256(data).hexdigest()
         self._blobs[digest] = (data, time.monotonic())
         return digest, len(data)
@@ -92,7 +94,7 @@ class MemoryBlobs:
 
     def exists(self, digest: str) -> bool:
         """See `Blobs.exists`."""
-        return digest in self._blobs
+        return check_digest(digest) in self._blobs
 
     def list(self, prefix: str = "") -> Iterator[str]:
         """See `Blobs.list`."""
@@ -100,7 +102,7 @@ class MemoryBlobs:
 
     def delete(self, digest: str) -> None:
         """See `Blobs.delete`."""
-        self._blobs.pop(digest, None)
+        self._blobs.pop(check_digest(digest), None)
 
     def info(self, digest: str) -> tuple[int, float]:
         """See `Blobs.info`."""
@@ -108,9 +110,7 @@ class MemoryBlobs:
         return len(data), time.monotonic() - since
 
     def _get(self, digest: str) -> tuple[bytes, float]:
-        if len(digest) != 64 or not set(digest) <= set("0123456789abcdef"):
-            raise StoreError(f"{digest!r} is not a digest: 64 lowercase hexadecimal digits (SHA-256)")
-        if digest not in self._blobs:
+        if check_digest(digest) not in self._blobs:
             raise NotFoundError(f"no blob {digest}")
         return self._blobs[digest]
 

@@ -15,20 +15,24 @@ from mlsdk.records import Page, Run, Series
 class Logs(Protocol):
     """Append-only byte sequences by name.
 
-    Names are `runs/<run id>/<writer id>` for logs of one writer and `shared/…` for those that several append to. What `append` returned
-    for is seen by every later `read`, here and in other processes on this host.
+    Names are `runs/<run id>/<writer id>` for logs of one writer and `shared/<noun>/<name>` for those that several append
+    to; any other is a `StoreError`. What `append` returned for is seen by every later `read`.
     """
 
     @property
     def capabilities(self) -> frozenset[str]:
-        """What this implementation can do beyond the least: `shared` (shared logs), `seal` (keeps logs as column blocks)."""
+        """What this implementation can do beyond the least.
+
+        `shared`: shared logs. `processes`: other processes on this host see the same logs. `seal`: it can keep logs as
+        column blocks (`seal`, `unseal`, `is_sealed`, `open_sealed`).
+        """
 
     def append(self, log: str, offset: int, data: bytes) -> int:
-        """Make `data` stand at `offset`; returns the new end.
+        """Make `data` stand at `offset`; returns the end of the log.
 
-        Bytes that are there already are accepted whatever the borders of the pieces: sending again is no error. For a shared log,
-        appending at the expected end is compare-and-set: of two who append at the same offset one gets the conflict, and an entry is
-        there whole or not at all.
+        Bytes that are there already are accepted whatever the borders of the pieces: sending again is no error. Appending
+        nothing makes no log. For a shared log, appending at the expected end is compare-and-set: of two who append at the
+        same offset one gets the conflict, and an entry is there whole or not at all.
 
         Raises:
             ConflictError: there is a hole before `offset`, or other bytes are there; it says the true end.
@@ -46,19 +50,22 @@ class Logs(Protocol):
         """Raw size in bytes; 0 for a log that is not there."""
 
     def list(self, prefix: str = "") -> Iterator[str]:
-        """Names of logs that begin with `prefix`, in order."""
+        """Names of logs that begin with `prefix`, in the order of text."""
 
     def delete(self, log: str) -> None:
         """Remove a log; one that is not there is no error."""
 
 
 class Blobs(Protocol):
-    """Bytes by their SHA-256 (64 lowercase hexadecimal digits). A blob is there whole or not at all, and never changes."""
+    """Bytes by their SHA-256 (64 lowercase hexadecimal digits, else a `StoreError`).
+
+    A blob is there whole or not at all, and never changes.
+    """
 
     def put(self, source: bytes | str | BinaryIO) -> tuple[str, int]:
         """Keep bytes, the file at a path, or what an open binary file gives; returns (digest, size in bytes).
 
-        Putting again what is there renews its age, so that garbage collection leaves it.
+        Putting again what is there renews its age, so that garbage collection leaves it. A source that fails leaves nothing.
         """
 
     def open(self, digest: str, start: int = 0, length: int | None = None) -> BinaryIO:
@@ -79,7 +86,11 @@ class Blobs(Protocol):
         """Remove a blob; one that is not there is no error."""
 
     def info(self, digest: str) -> tuple[int, float]:
-        """(size in bytes, seconds since it was last put)."""
+        """(size in bytes, seconds since it was last put).
+
+        Raises:
+            NotFoundError: no such blob.
+        """
 
 
 class Catalog(Protocol):
@@ -88,8 +99,8 @@ class Catalog(Protocol):
     def ingest(self, log: str, offset: int, data: bytes) -> int:
         """Take in raw bytes of a log; returns the offset from which it wants to go on.
 
-        Any set of logs, in any order, in any pieces gives the same runs. Bytes known already are passed over; for bytes beyond a gap
-        nothing is taken and the wanted offset is returned.
+        Any set of logs, in any order, in any pieces gives the same runs. Bytes known already are passed over; for bytes
+        beyond a gap nothing is taken and the wanted offset is returned. The bytes are final: they stand in the `Logs` too.
         """
 
     def forget(self, run: str) -> None:
@@ -100,6 +111,7 @@ class Catalog(Protocol):
 
         Raises:
             NotFoundError: unknown.
+            NewerFormatError: one of its logs was written by a newer mlsdk.
         """
 
     def find(
