@@ -16,9 +16,9 @@ from mlsdk.store import open_store
 from mlsdk.store.base import Store
 
 if TYPE_CHECKING:
-    import pandas
-    import polars
-    import pyarrow
+    import pandas as pd
+    import polars as pl
+    import pyarrow as pa
 
     from mlsdk.editing import Edit
 
@@ -42,10 +42,12 @@ def runs(
     """Find runs.
 
     Args:
-        where: a filter, such as `"metrics.acc > 0.9 and params.lr < 0.5"`; see the page on queries. Deleted runs are left out unless the
+        where: a filter, such as `"metrics.acc > 0.9 and params.lr < 0.5"`; see the page on queries. Deleted runs are
+        left out unless the
             filter speaks of `deleted`.
         experiment: only runs of this experiment.
-        order_by: fields, by commas, `-` in front for descending, such as `"-metrics.acc, name"`; by default the newest first. Missing values
+        order_by: fields, by commas, `-` in front for descending, such as `"-metrics.acc, name"`; by default the
+        newest first. Missing values
             come last, ties by id.
         limit: the most runs to return.
         store: folder or URI; by default the settings' store.
@@ -161,7 +163,7 @@ class Runs(Sequence[Run]):
         """Whether the store may still be asked: nothing was read, and no limit has cut the answer."""
         return self._found is None and self._limit is None
 
-    def where(self, filter: str) -> Runs:  # noqa: A002 - the word of the field
+    def where(self, filter: str) -> Runs:
         """Those of these runs that fit a filter too.
 
         Raises:
@@ -211,7 +213,8 @@ class Runs(Sequence[Run]):
     def pareto(self, goals: Mapping[str, Mode]) -> Runs:
         """The runs that no other one beats in every goal, such as `{"acc": "max", "latency_s": "min"}`.
 
-        A run beats another if it is as good in all goals and better in one. Runs that lack a goal's number are left out.
+        A run beats another if it is as good in all goals and better in one. Runs that lack a goal's number are left
+        out.
         """
         if not goals or any(mode not in ("max", "min") for mode in goals.values()):
             raise UsageError(f"pareto takes metrics with 'max' or 'min', not {dict(goals)!r}")
@@ -220,8 +223,9 @@ class Runs(Sequence[Run]):
         for run in self:
             known = fields(run)
             values = [known.get(key) for key, _ in keys]
-            if all(isinstance(value, (int, float)) and value == value for value in values):
-                rated.append((run, [sign * value for value, (_, sign) in zip(values, keys, strict=True)]))  # type: ignore[operator]
+            numbers = [value for value in values if isinstance(value, (int, float)) and value == value]
+            if len(numbers) == len(keys):
+                rated.append((run, [sign * value for value, (_, sign) in zip(numbers, keys, strict=True)]))
         return self._fixed([run for run, score in rated if not any(_beats(other, score) for _, other in rated)])
 
     def _path_of(self, metric: str) -> tuple[str, ...]:
@@ -242,8 +246,8 @@ class Runs(Sequence[Run]):
 
         return [flat(run) for run in self]
 
-    def to_pandas(self) -> pandas.DataFrame:
-        """A pandas frame, a row for each run; needs pandas. Numbers stay exact: where no type of numpy's holds them, as objects."""
+    def to_pandas(self) -> pd.DataFrame:
+        """A pandas frame, a row for each run; needs pandas. Numbers stay exact, if need be as objects."""
         import pandas as pd
 
         from mlsdk.table import as_objects
@@ -253,7 +257,7 @@ class Runs(Sequence[Run]):
             {name: pd.Series(values, dtype=object) if as_objects(values) else values for name, values in columns}
         )
 
-    def to_polars(self) -> polars.DataFrame:
+    def to_polars(self) -> pl.DataFrame:
         """A polars frame, a row for each run; needs polars. Columns of mixed types become text."""
         import polars as pl
 
@@ -261,7 +265,7 @@ class Runs(Sequence[Run]):
 
         return pl.DataFrame({name: of_one_type(values) for name, values in self._columns().items()})
 
-    def to_arrow(self) -> pyarrow.Table:
+    def to_arrow(self) -> pa.Table:
         """An Arrow table, a row for each run; needs pyarrow. Columns of mixed types become text."""
         import pyarrow as pa
 

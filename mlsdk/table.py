@@ -118,7 +118,7 @@ def text_table(runs: Sequence[Run], width: int | None = None) -> str:
     for row in range(len(shown) + 1):
         parts = [
             column[row].rjust(size) if right else column[row].ljust(size)
-            for column, size, right in zip(cells[:count], widths, numeric)
+            for column, size, right in zip(cells[:count], widths[:count], numeric[:count], strict=True)
         ]
         lines.append("  ".join(parts).rstrip())
     lines.insert(1, "  ".join("─" * size for size in widths[:count]))
@@ -170,7 +170,7 @@ def flat(run: Run) -> dict[str, object]:
 
 
 def _put_all(row: dict[str, object], prefix: str, values: Mapping[str, object]) -> None:
-    """Nested mappings leaf by leaf. Where a name with a dot in it means what a path means already, its dot is escaped."""
+    """Nested mappings leaf by leaf. Where a name with a dot is the same as a path, its dot is escaped."""
     for key, value in values.items():
         name = f"{prefix}.{key}"
         if name in row:
@@ -195,7 +195,7 @@ def flat_columns(runs: Iterable[Run]) -> dict[str, list[Any]]:
 def _place(name: str) -> tuple[int, int, str]:
     if name in _ATTRIBUTES:
         return 0, _ATTRIBUTES.index(name), name
-    return 1, _KINDS.index(name.split(".")[0]), name
+    return 1, _KINDS.index(name.split(".", maxsplit=1)[0]), name
 
 
 def as_objects(column: list[Any]) -> bool:
@@ -207,7 +207,7 @@ def as_objects(column: list[Any]) -> bool:
 
 
 def of_one_type(column: list[Any]) -> list[Any]:
-    """A column for engines that hold one type: integers beside floats as floats where that is exact, all else as text."""
+    """A column for engines of one type: integers beside floats become floats where that is exact, all else text."""
     types = {type(value) for value in column if value is not None}
     if types == {int}:
         if all(value is None or -(2**63) <= value < 2**63 for value in column):

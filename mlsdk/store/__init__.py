@@ -16,7 +16,7 @@ SCHEMES = MappingProxyType(
         "memory": "mlsdk.store.base:open_memory",
     }
 )
-"""Scheme of a URI and the function that opens such a store. Other packages join by the entry-point group `mlsdk.stores`."""
+"""Scheme of a URI and what opens such a store. Other packages join by the entry-point group `mlsdk.stores`."""
 
 _opened: dict[str, Store] = {}
 

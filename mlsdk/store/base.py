@@ -19,7 +19,6 @@ from mlsdk.store.seams import Blobs, Logs
 from mlsdk.store.sqlite import SQLiteCatalog
 from mlsdk.store.target import file_root
 
-
 _SHOWN = 5
 """Of runs that a name may mean, so many are told."""
 
@@ -161,7 +160,7 @@ def open_file(uri: str, catalog: str | None = None) -> Store:
 
 
 def catalog_path(layout: Layout) -> str:
-    """Where the catalog of a folder is kept: in it, or in a local folder of the user's if it lies on a network file system.
+    """Where the catalog of a folder is kept: in it, or in a local folder if it lies on a network file system.
 
     `:memory:` if it can be written nowhere.
     """

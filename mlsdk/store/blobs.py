@@ -16,8 +16,8 @@ _CHUNK_BYTES = 1 << 20
 def put_file(folder: str, source: bytes | str | BinaryIO) -> tuple[str, int]:
     """Put bytes, a file by its path, or an open binary file under `folder`; returns (digest, size).
 
-    What is there already is kept and its time renewed, so that a collection of garbage leaves it. A file appears whole or
-    not at all.
+    What is there already is kept and its time renewed, so that a collection of garbage leaves it. A file appears
+    whole or not at all.
     """
     import hashlib
 

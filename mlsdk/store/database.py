@@ -1,4 +1,4 @@
-"""An SQLite file that is only a cache: patient with others who write it, thrown away when it is damaged, left when it was replaced."""
+"""An SQLite file that is only a cache: patient with others, thrown away when damaged, left when replaced."""
 
 from __future__ import annotations
 
@@ -29,8 +29,8 @@ class Damaged(sqlite3.DatabaseError):
 class Database:
     """A connection to a cache in SQLite, made when first needed. Any thread may use it; one at a time does.
 
-    A rollback journal rather than a write-ahead log: the latter's files are found by name, so that a process which still has a deleted
-    database open would spoil the log of the new one.
+    A rollback journal rather than a write-ahead log: the latter's files are found by name, so that a process which
+    still has a deleted database open would spoil the log of the new one.
 
     Args:
         path: the file, or `:memory:`.
@@ -51,7 +51,7 @@ class Database:
         self.path = path
         self.refill = refill
         self.notes: dict[str, Any] = {}
-        """What this process knows about the database as it is; forgotten when another one takes its place, and on a rollback."""
+        """What this process knows about this database; forgotten with it, and on a rollback."""
         self._schema = schema
         self._version = version
         self._prepare = prepare

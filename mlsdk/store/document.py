@@ -1,4 +1,4 @@
-"""What the logs of a run say together, as documents that JSON can hold: the catalog keeps them, `record` makes a `Run` of them."""
+"""What the logs of a run say together, as JSON: the catalog keeps it, and `record` makes a `Run` of it."""
 
 from __future__ import annotations
 
@@ -15,7 +15,8 @@ Json = dict[str, Any]
 class Document(NamedTuple):
     """A run in three parts, as they are needed: values as tagged JSON, summaries as lists.
 
-    Whoever wrote the facts, another version or a stranger: what cannot be understood is left out and never hides the run.
+    Whoever wrote the facts, another version or a stranger: what cannot be understood is left out and never hides the
+    run.
     """
 
     main: Json
@@ -29,7 +30,8 @@ class Document(NamedTuple):
 def document(state: RunState, logs: Iterable[LogState]) -> Document:
     """The run that facts and logs make together, whatever the order in which they came.
 
-    Of a run that `gc` has erased, what its tombstone says counts and nothing else, whichever logs come back from elsewhere.
+    Of a run that `gc` has erased, what its tombstone says counts and nothing else, whichever logs come back from
+    elsewhere.
     """
     if isinstance(state.values("run").get("erased"), dict):
         state, logs = _tombstone(state), []

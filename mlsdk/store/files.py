@@ -17,8 +17,9 @@ if TYPE_CHECKING:
 class FileLogs:
     """Logs in a folder; see `mlsdk.store.seams.Logs`.
 
-    Of a writer's log only the writer, or whoever ships it here, appends. A shared log is a folder with a file for each entry,
-    named by its offset: written whole under a temporary name and then linked, which succeeds for one of two.
+    Of a writer's log only the writer, or whoever ships it here, appends. A shared log is a folder with a file for
+    each entry, named by its offset: written whole under a temporary name and then linked, which succeeds for one of
+    two.
     """
 
     capabilities = frozenset({"processes", "seal", "shared"})

@@ -1,7 +1,8 @@
 """From logs to a run: how facts and points of many logs become one (`document` says what they mean together).
 
-Everything here is a merge that does not care in which order, or in how many pieces, the logs arrive: for each (kind, key) the fact with the
-highest (order, log) wins; points are summed up for each log, and logs are put together in the order in which they were opened.
+Everything here is a merge that does not care in which order, or in how many pieces, the logs arrive: for each (kind,
+key) the fact with the highest (order, log) wins; points are summed up for each log, and logs are put together in the
+order in which they were opened.
 """
 
 from __future__ import annotations

@@ -59,7 +59,7 @@ def _picked(column: Any, rows: list[int]) -> Any:
 
 
 def _joined(columns: list[Any]) -> Any:
-    """One column: of numpy where it is installed, else an array; of Python numbers where integers and floats do not mix without loss."""
+    """One column: of numpy, else an array; of Python numbers where integers and floats do not mix without loss."""
     columns = [column for column in columns if len(column)]
     if len(columns) == 1 and hasattr(columns[0], "dtype"):
         return columns[0]

@@ -24,7 +24,7 @@ from mlsdk.store.seams import Logs
 from mlsdk.store.status import derive
 
 VERSION = 2
-"""A catalog of another version is thrown away and rebuilt; so is one that was built by who could not read some of the logs."""
+"""A catalog of another version is thrown away and rebuilt: also when this mlsdk reads newer logs than its maker did."""
 
 _TABLES = """
 CREATE TABLE IF NOT EXISTS runs (run INTEGER PRIMARY KEY, id TEXT NOT NULL UNIQUE, deleted INTEGER NOT NULL,
@@ -38,8 +38,8 @@ CREATE TABLE IF NOT EXISTS logs (log TEXT PRIMARY KEY, run INTEGER NOT NULL, off
 CREATE INDEX IF NOT EXISTS logs_run ON logs (run);
 CREATE TABLE IF NOT EXISTS memo (key TEXT PRIMARY KEY, value TEXT) WITHOUT ROWID;
 """
-# `document` is NULL of a run that this version cannot read: `newer` says why. `over` is NULL of a log that may still grow, -1 of one whose
-# close frame was read, else the size of one that ends without.
+# `document` is NULL of a run that this version cannot read: `newer` says why. `over` is NULL of a log that may still
+# grow, -1 of one whose close frame was read, else the size of one that ends without.
 
 CLOSED = -1
 
@@ -58,7 +58,7 @@ class _Known:
 
 
 class Intake:
-    """Takes logs in: each run becomes a row with its document, the states of its logs, and the fields that it is found by.
+    """Takes logs in: each run becomes a row with its document, its logs' states, and the fields that it is found by.
 
     Args:
         path: the database's file, or `:memory:`.

@@ -1,4 +1,4 @@
-"""The folder of the embedded store: names, markers, and making it. Standard library only: the training process uses it."""
+"""The folder of the embedded store: names, markers, and making it. Light: the training process uses it."""
 
 from __future__ import annotations
 
@@ -73,7 +73,8 @@ class Layout:
             return False
         if len(word) == 3 and word[2].isdigit() and int(word[2]) > LAYOUT_VERSION:
             raise NewerFormatError(
-                f"the store {self.root} has layout {word[2]}, this mlsdk reads up to {LAYOUT_VERSION}: pip install -U mlsdk"
+                f"the store {self.root} has layout {word[2]}, this mlsdk reads up to {LAYOUT_VERSION}:"
+                " pip install -U mlsdk"
             )
         return True
 

@@ -1,8 +1,8 @@
 """Finding what is new by the markers: the logs in `open/`, and those that closed since the last look.
 
-A marker moves from `open/` to a day's folder when its log closes. Looking at `open/` first and at the days after it, no log is missed: one that
-moves in between is met in one of the two. Days are told apart by when their folders changed, never by their names: the clocks of writers may
-be wrong by days.
+A marker moves from `open/` to a day's folder when its log closes. Looking at `open/` first and at the days after it,
+no log is missed: one that moves in between is met in one of the two. Days are told apart by when their folders
+changed, never by their names: the clocks of writers may be wrong by days.
 """
 
 from __future__ import annotations
@@ -29,8 +29,8 @@ _SAVE_S = 3_600.0
 _PART_RUNS = 500
 
 Day = list[Any]
-"""What is remembered of a day: when its folder changed (its file system's clock, ns), when that was first met (ours, s), and whether all
-that is in it is known."""
+"""When a day's folder changed (its file system's clock, ns), when that was first met (ours, s), and whether all that is
+in it is known."""
 
 
 def refresh(layout: Layout, catalog: SQLiteCatalog) -> None:

@@ -128,7 +128,7 @@ class MemorySegment(Segment):
         self.path = log
         self._retry_at = 0.0
 
-    def put(self, body: bytes, *, vital: bool = False) -> bool:
+    def put(self, body: bytes, *, vital: bool = False) -> bool:  # noqa: ARG002 - memory is never full
         """See `Segment.put`; memory is never full."""
         from zlib import crc32
 

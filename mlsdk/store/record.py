@@ -22,7 +22,8 @@ def utc(ns: int) -> datetime:
 class Source(RunSource, Protocol):
     """Where a `Run` looks up the rest of its document."""
 
-    def details(self, run: str) -> Mapping[str, Any]: ...
+    def details(self, run: str) -> Mapping[str, Any]:
+        """That rest."""
 
 
 def record(document: Mapping[str, Any], status: str, ended_ns: int | None, source: Source | Mapping[str, Any]) -> Run:

@@ -15,8 +15,8 @@ from mlsdk.records import Page, Run, Series
 class Logs(Protocol):
     """Append-only byte sequences by name.
 
-    Names are `runs/<run id>/<writer id>` for logs of one writer and `shared/<noun>/<name>` for those that several append
-    to; any other is a `StoreError`. What `append` returned for is seen by every later `read`.
+    Names are `runs/<run id>/<writer id>` for logs of one writer and `shared/<noun>/<name>` for those that several
+    append to; any other is a `StoreError`. What `append` returned for is seen by every later `read`.
     """
 
     @property
@@ -30,9 +30,9 @@ class Logs(Protocol):
     def append(self, log: str, offset: int, data: bytes) -> int:
         """Make `data` stand at `offset`; returns the end of the log.
 
-        Bytes that are there already are accepted whatever the borders of the pieces: sending again is no error. Appending
-        nothing makes no log. For a shared log, appending at the expected end is compare-and-set: of two who append at the
-        same offset one gets the conflict, and an entry is there whole or not at all.
+        Bytes that are there already are accepted whatever the borders of the pieces: sending again is no error.
+        Appending nothing makes no log. For a shared log, appending at the expected end is compare-and-set: of two who
+        append at the same offset one gets the conflict, and an entry is there whole or not at all.
 
         Raises:
             ConflictError: there is a hole before `offset`, or other bytes are there; it says the true end.
@@ -40,7 +40,7 @@ class Logs(Protocol):
         """
 
     def read(self, log: str, offset: int = 0, limit: int | None = None) -> bytes:
-        """Up to `limit` raw bytes from `offset`; empty at the end. Offsets mean raw bytes, also where the log is kept sealed.
+        """Up to `limit` raw bytes from `offset`; empty at the end. Raw also where the log is kept sealed.
 
         Raises:
             NotFoundError: no such log.
@@ -65,7 +65,8 @@ class Blobs(Protocol):
     def put(self, source: bytes | str | BinaryIO) -> tuple[str, int]:
         """Keep bytes, the file at a path, or what an open binary file gives; returns (digest, size in bytes).
 
-        Putting again what is there renews its age, so that garbage collection leaves it. A source that fails leaves nothing.
+        Putting again what is there renews its age, so that garbage collection leaves it. A source that fails leaves
+        nothing.
         """
 
     def open(self, digest: str, start: int = 0, length: int | None = None) -> BinaryIO:
@@ -94,13 +95,14 @@ class Blobs(Protocol):
 
 
 class Catalog(Protocol):
-    """A view of the logs for finding runs. It holds nothing that the logs do not: thrown away, it is rebuilt from them."""
+    """A view of the logs for finding runs. It holds nothing else: thrown away, it is rebuilt from them."""
 
     def ingest(self, log: str, offset: int, data: bytes) -> int:
         """Take in raw bytes of a log; returns the offset from which it wants to go on.
 
         Any set of logs, in any order, in any pieces gives the same runs. Bytes known already are passed over; for bytes
-        beyond a gap nothing is taken and the wanted offset is returned. The bytes are final: they stand in the `Logs` too.
+        beyond a gap nothing is taken and the wanted offset is returned. The bytes are final: they stand in the `Logs`
+        too.
         """
 
     def forget(self, run: str) -> None:
@@ -117,7 +119,10 @@ class Catalog(Protocol):
     def find(
         self, query: Tree | None = None, order: Order = (), after: str | None = None, limit: int | None = None
     ) -> Page:
-        """Runs that fit, in order (newest first by default), a page at a time. Deleted runs only if the query speaks of `deleted`."""
+        """Runs that fit, in order (newest first by default), a page at a time.
+
+        Deleted runs only if the query speaks of `deleted`.
+        """
 
     def series(self, run: str, metric: str, rank: int | str | None = None) -> Series:
         """All points of a metric in the order of logging, without what a later restart repeats.

@@ -1,4 +1,4 @@
-"""The catalog in SQLite: embedded in a file beside the logs, or in memory. A cache: deleted or damaged, it is rebuilt."""
+"""The catalog in SQLite: in a file beside the logs, or in memory. A cache: deleted or damaged, it is rebuilt."""
 
 from __future__ import annotations
 
@@ -132,7 +132,8 @@ class SQLiteCatalog(Intake):
     def keys(self, kind: str = "", prefix: str = "") -> list[str]:
         """See `Catalog.keys`."""
         begin = f"{kind}.{prefix}" if kind else prefix
-        statement = "SELECT name FROM keys WHERE substr(name, 1, ?) = ? AND EXISTS (SELECT 1 FROM vals WHERE vals.key = keys.key)"
+        used = "EXISTS (SELECT 1 FROM vals WHERE vals.key = keys.key)"
+        statement = f"SELECT name FROM keys WHERE substr(name, 1, ?) = ? AND {used}"
         return self.database.do(lambda db: sorted(row[0] for row in db.execute(statement, (len(begin), begin))))
 
     # what a Run looks up

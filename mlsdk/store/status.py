@@ -14,7 +14,9 @@ FINAL = ("finished", "failed", "interrupted")
 
 
 def derive(life: Mapping[str, Any], now_ns: int) -> tuple[str, int | None, bool]:
-    """(status, when it ended in ns or None, whether it may still change by itself) of a run, from the `life` of its document.
+    """(status, when it ended in ns or None, whether it may still change by itself) of a run.
+
+    From the `life` of its document.
 
     `killed` when the latest main writer is known to be gone without a word; `lost` when nothing can be known and its
     sign of life is overdue.

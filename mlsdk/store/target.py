@@ -1,6 +1,7 @@
 """Where live runs write: the local side of a store, light enough for the training process.
 
-A live run always writes locally first. `open_store` gives the full store for reading; a target is only what `run` and `log` need.
+A live run always writes locally first. `open_store` gives the full store for reading; a target is only what `run` and
+`log` need.
 """
 
 from __future__ import annotations
@@ -49,9 +50,11 @@ class FileTarget:
 
     @property
     def root(self) -> str:
+        """See `Target.root`."""
         return self.layout.root
 
     def segment(self, run: str, writer: str) -> Segment:
+        """See `Target.segment`."""
         path = self.layout.log_path(f"runs/{run}/{writer}")
         try:
             return Segment(path, mapped=self._mapped, clock=time.monotonic)
@@ -60,12 +63,15 @@ class FileTarget:
             return Segment(path, mapped=self._mapped, clock=time.monotonic)
 
     def announce(self, run: str, writer: str) -> None:
+        """See `Target.announce`."""
         self.layout.mark_open(run, writer)
 
     def retire(self, run: str, writer: str) -> None:
+        """See `Target.retire`."""
         self.layout.mark_closed(run, writer)
 
     def put_blob(self, source: bytes | str) -> tuple[str, int]:
+        """See `Target.put_blob`."""
         from mlsdk.store.blobs import put_file
 
         return put_file(self.layout.blobs, source)

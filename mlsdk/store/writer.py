@@ -56,7 +56,7 @@ class LogWriter:
             self.target.announce(self.run, self.owed)
 
     def close(self) -> None:
-        """End the log. Where even that cannot be written, what was written before stays and a reader sees that the writer is gone."""
+        """End the log. Where even that cannot be written, a reader sees by and by that the writer is gone."""
         with self.segment.lock:
             try:
                 self.segment.write(frames.CLOSE, dumps({"t": time.time_ns()}), vital=True)
