@@ -39,7 +39,13 @@ class Edit:
         self._write({"run": {"deleted": True}})
 
     def restore(self) -> None:
-        """Bring a deleted run back."""
+        """Bring a deleted run back.
+
+        Raises:
+            UsageError: `mlsdk gc` has erased its content.
+        """
+        if self.run.erased:
+            raise UsageError(f"run {self.run.name} ({self.run.short_id}) was erased by `mlsdk gc`: nothing is left")
         self._write({"run": {"deleted": None}})
 
     def _write(self, facts: Mapping[str, Mapping[str, object]]) -> None:

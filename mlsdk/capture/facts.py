@@ -18,16 +18,18 @@ def encode_facts(
 ) -> tuple[dict[str, object], dict[str, str]]:
     """Values by name as tagged JSON, and notes on those that are not kept as they are, by kind of problem.
 
-    Secrets are left out. A long value is put away as a blob; what is said of the run itself (its note) stays.
+    Secrets are left out. A long value is put away as a blob; what is said of the run itself (its note) stays. Artifacts
+    are kept as they are, being names and digests: without the list of a folder's files nothing in it could be opened.
     """
     encoded: dict[str, object] = {}
     notes = {}
     for name, value in values.items():
         plain = encode(value)
-        coded = redact_value(name, plain)
+        coded = plain if kind == "artifacts" else redact_value(name, plain)
         if coded is not plain:
             notes[f"secret {kind}.{name}"] = f"{kind}.{name} held what looks like a secret; it was left out"
-        if kind != "run" and not isinstance(coded, (int, float)) and len(data := dumps(coded)) > LONG_VALUE_BYTES:
+        may_be_long = kind not in ("run", "artifacts") and not isinstance(coded, (int, float))
+        if may_be_long and len(data := dumps(coded)) > LONG_VALUE_BYTES:
             digest, size = put_blob(data)
             coded = encode(LongValue(digest, size, data[:200].decode("utf-8", "replace")))
             notes[f"long-value {kind}.{name}"] = (

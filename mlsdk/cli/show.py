@@ -1,0 +1,203 @@
+"""`mlsdk show`: everything about a run."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from mlsdk.cli import stores
+from mlsdk.cli.draw import chart, spark
+from mlsdk.cli.screen import STATUS_STYLES, Screen, Span, clean, fitted, width_of
+from mlsdk.cli.values import bytes_text, counted, leaves, shown
+from mlsdk.errors import NotFoundError
+from mlsdk.records import MetricSummary, Run, RunStatus, Series
+from mlsdk.store.base import Store
+from mlsdk.table import ago, duration, number
+
+MOST_DRAWN = 60
+"""Metrics of a run that are read for a drawing; of the others the numbers are shown."""
+MOST_ROWS = 200
+"""Metrics that are listed; --json has all."""
+SPARK_WIDTH = 24
+CHART_HEIGHT = 5
+
+
+def show_options(parser: argparse.ArgumentParser) -> None:
+    """Options of `show`."""
+    parser.add_argument("run", nargs="?", default="latest", metavar="RUN", help="by default the latest")
+    parser.add_argument("--metric", action="append", metavar="NAME", help="draw this metric large; may be repeated")
+    parser.add_argument("--output", action="store_true", help="print the recorded stdout and stderr instead")
+
+
+def show(args: argparse.Namespace) -> int:
+    """Show all of a run: params, metrics drawn, tags, data, artifacts, code, environment, machine, problems."""
+    store = stores.existing(args.store)
+    run = store.find_one(args.run)
+    if args.output:
+        return _output(store, run, as_json=args.json)
+    if args.json:
+        return stores.emit(stores.everything(run))
+    screen = Screen()
+    drawn = {name: run.history(name) for name in args.metric or ()}
+    header(screen, run)
+    _params(screen, run)
+    _metrics(screen, run)
+    for name in drawn or _worth_drawing(run):
+        _draw(screen, drawn.get(name) or run.history(name))
+    _section(screen, "tags", run.tags)
+    _records(screen, "data", run.datasets.values())
+    _records(screen, "artifacts", run.artifacts.values())
+    _section(screen, "code", run.code)
+    _section(screen, "environment", run.environment)
+    _section(screen, "hardware", run.hardware)
+    _troubles(screen, run)
+    return 0
+
+
+def header(screen: Screen, run: Run) -> None:
+    """Who, when, how long, how it ended."""
+    deleted: list[Span] = ["  ", ("deleted", "red")] if run.deleted else []
+    screen.line(
+        (run.name, "bold"), "  ", (run.status.value, STATUS_STYLES[run.status.value]), *deleted, "  ", (run.id, "dim")
+    )
+    took = f"took {duration(run.duration_s)}" if run.duration_s is not None else ""
+    who = " on ".join(filter(None, (run.user, run.host)))
+    started = f"{run.started_at:%Y-%m-%d %H:%M:%S} UTC, {ago(run.started_at)} ago"
+    screen.line((" · ".join(filter(None, (run.experiment, started, took, who))), "dim"))
+    if run.parent:
+        screen.line(("inside run ", "dim"), run.parent[-8:])
+    if run.children:
+        screen.line(
+            (f"{counted(len(run.children), 'run')} inside: ", "dim"),
+            " ".join(child[-8:] for child in run.children[:12]),
+        )
+    if run.note:
+        screen.lines(run.note, indent="  ")
+
+
+def _section(screen: Screen, title: str, values: Mapping[str, object]) -> None:
+    """A heading, and names with values; nothing where there are none."""
+    rows = [(clean(name), _shown(name, value)) for name, value in leaves(values)]
+    if not rows:
+        return
+    screen.heading(title)
+    names = min(max(width_of(name) for name, _ in rows), screen.width // 3)
+    for name, value in rows:
+        gap = " " * max(names - width_of(name), 0)
+        room = screen.width - 4 - max(names, width_of(name))
+        screen.line("  ", (name, "dim"), gap, "  ", fitted(value, room) if screen.is_terminal else value)
+
+
+def _shown(name: str, value: object) -> str:
+    """A value, and of a size also what it is in larger units."""
+    if name.endswith("_bytes") and type(value) is int and value >= 1000:
+        return f"{value} ({bytes_text(value)})"
+    return shown(value)
+
+
+def _params(screen: Screen, run: Run) -> None:
+    _section(screen, "params", run.params)
+    for change in run.changes:
+        screen.line(
+            (f"  {change.param} was {shown(change.old)} until {change.at:%H:%M:%S}, then {shown(change.new)}", "yellow")
+        )
+
+
+def _metrics(screen: Screen, run: Run) -> None:
+    groups = [("", run.metrics), *((f"{role}: ", metrics) for role, metrics in run.ranks.items())]
+    rows: list[list[Span]] = []
+    read = 0
+    for role, metrics in groups:
+        for name, found in metrics.items():
+            drawing = ""
+            if found.count > 1 and read < MOST_DRAWN:
+                read += 1
+                drawing = spark(run.history(name, role.removesuffix(": ") or None).values, SPARK_WIDTH)
+            rows.append([fitted(clean(role + name), 32), *_numbers(found), (drawing, "cyan")])
+    if rows:
+        more = len(rows) - MOST_ROWS
+        del rows[MOST_ROWS:]
+        screen.heading("metrics")
+        head = ("", "last", "min", "at step", "max", "at step", "mean", "points", "")
+        screen.table(head, rows, right=range(1, 8), indent="  ", rule=False)
+        if more > 0:
+            screen.line((f"  … and {counted(more, 'more metric')}; --json has all", "dim"))
+
+
+def _numbers(found: MetricSummary) -> list[Span]:
+    parts = [found.min, found.min_step, found.max, found.max_step, found.mean]
+    count = f"{found.count:,}" if found.count else ""
+    return [(number(found.last), "bold"), *(("" if part is None else number(part)) for part in parts), count]
+
+
+def _worth_drawing(run: Run) -> list[str]:
+    """The metrics that are drawn large: the first two with a history, unless there are many."""
+    long = [name for name, found in run.metrics.items() if found.count > SPARK_WIDTH and not name.startswith("system/")]
+    return long[:2]
+
+
+def _draw(screen: Screen, series: Series) -> None:
+    """A chart of a metric, its scale at the left, its name and steps below."""
+    drawn = chart(series.values, min(screen.width - 16, 80), CHART_HEIGHT)
+    if drawn is None:
+        return
+    screen.line()
+    for i, line in enumerate(drawn.lines):
+        label = number(drawn.high) if i == 0 else number(drawn.low) if i == CHART_HEIGHT - 1 else ""
+        screen.line((label.rjust(11), "dim"), " ", ("│", "dim"), (line, "cyan"))
+    first, last, name = f"{series.steps[0]:,}", f"{series.steps[-1]:,}", fitted(clean(series.name), 50)
+    room = len(drawn.lines[0]) - len(first) - len(last) - width_of(name)
+    left = " " * max(room // 2, 2)
+    right = " " * max(room - room // 2, 2)
+    screen.line(" " * 13, (first, "dim"), left, (name, "bold"), right, (last, "dim"))
+
+
+def _records(screen: Screen, title: str, found: Iterable[Any]) -> None:
+    rows: list[list[Span]] = []
+    for one in found:
+        size = "" if one.size_bytes is None else bytes_text(one.size_bytes)
+        digest = ("sha256 " + one.digest[:12], "dim") if one.digest else ""
+        files = getattr(one, "files", None)
+        more = f"{len(files):,} files" if files else getattr(one, "path", None) or getattr(one, "description", "")
+        rows.append([fitted(clean(one.name), 40), size, digest, fitted(clean(more), 60)])
+    if rows:
+        screen.heading(title)
+        screen.table((), rows, right=[1], indent="  ")
+
+
+def _troubles(screen: Screen, run: Run) -> None:
+    if run.problems:
+        screen.heading("problems")
+        for problem in run.problems:
+            count = f" ({problem.count:,} times)" if problem.count > 1 else ""
+            screen.line("  ", (problem.kind, "yellow"), f"  {problem.message}{count}")
+    if run.status is RunStatus.KILLED:
+        screen.heading("error")
+        screen.line("  its process ended without a word: killed, out of memory, or the machine went down")
+    if run.error:
+        screen.heading("error")
+        screen.line("  ", (f"{run.error.get('type', '?')}: {run.error.get('message', '')}", "red"))
+        screen.lines(str(run.error.get("traceback", "")).rstrip(), "dim", "  ")
+
+
+def _output(store: Store, run: Run, *, as_json: bool) -> int:
+    """Print what the run wrote to stdout and stderr, in the order of time."""
+    from mlsdk.log.decode import Output, decode
+
+    pieces: list[Output] = []
+    for log in store.logs.list(f"runs/{run.id}/"):
+        try:
+            pieces += [entry for entry, _ in decode(store.logs.read(log), live=True) if isinstance(entry, Output)]
+        except NotFoundError:  # erased in this moment
+            continue
+    pieces.sort(key=lambda piece: piece.t)
+    if as_json:
+        names = {1: "stdout", 2: "stderr"}
+        return stores.emit(
+            [{"stream": names.get(piece.stream, "?"), "time_ns": piece.t, "text": piece.text} for piece in pieces]
+        )
+    screen = Screen()
+    for piece in pieces:
+        screen.lines(piece.text.removesuffix("\n"), "yellow" if piece.stream == 2 else "")
+    return 0
