@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import html
-import shutil
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime, timezone
 from typing import Any
@@ -105,6 +103,8 @@ def text_table(runs: Sequence[Run], width: int | None = None) -> str:
     """A table in plain text, cut to the terminal's width, with a line that says what is not shown."""
     if not len(runs):
         return "no runs"
+    import shutil
+
     width = width or shutil.get_terminal_size((120, 24)).columns
     shown = runs[:MOST_ROWS]
     all_columns = columns(shown)
@@ -139,6 +139,8 @@ def html_table(runs: Sequence[Run]) -> str:
     """A table for a notebook."""
     if not len(runs):
         return "<p>no runs</p>"
+    import html
+
     shown = runs[:MOST_ROWS]
     all_columns = columns(shown, most=20)
     head = "".join(f"<th>{html.escape(text(name))}</th>" for name, _ in all_columns)

@@ -26,6 +26,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         command, options = parse(words)
         with warnings.catch_warnings():
             warnings.filterwarnings("error", message="no run has ")
+            warnings.showwarning = lambda message, *_, **__: print(
+                f"mlsdk: {clean_lines(str(message))}", file=sys.stderr
+            )
             code = command(options)
         sys.stdout.flush()
         return code

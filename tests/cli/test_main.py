@@ -185,6 +185,21 @@ def test_nobody_reads_on(runs):
     assert done.stderr == ""
 
 
+def test_warnings_are_one_line(runs):
+    """A warning is a line on stderr like an error, without a place in the source."""
+    code = (
+        "import sys, warnings\n"
+        "from mlsdk.cli import ls, main\n"
+        "old = ls.ls\n"
+        "ls.ls = lambda args: (warnings.warn('mind\\x1b this'), old(args))[1]\n"
+        "sys.exit(main(['ls']))"
+    )
+    done = _python(code)
+
+    assert done.stderr == "mlsdk: mind� this\n"
+    assert done.returncode == 0
+
+
 def test_any_encoding_will_do(runs):
     """Where stdout cannot write a character, another one stands in its place."""
     done = _python("from mlsdk.cli import main; main(['show', 'run-1'])", PYTHONIOENCODING="ascii")
