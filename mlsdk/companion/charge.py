@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import time
 from collections.abc import Mapping
@@ -171,6 +172,17 @@ def serve_here(root: str, run: str, writer: str, owed: str) -> None:
         note="no companion could be started: captures were taken when the run had ended, by the process itself"
     )
     charge.end(FileLogs(target.layout), [])
+    for marker in os.listdir(target.layout.open):
+        if marker.startswith(f"{run}."):
+            _retire_unfinished(target, *marker.split("."))
+
+
+def _retire_unfinished(target: FileTarget, run: str, writer: str) -> None:
+    """Take the marker of a log away that a companion before, which was killed, has left open."""
+    with contextlib.suppress(OSError):
+        header = Header(target.layout, run, writer)
+        if header.role == "companion" and is_gone(header):
+            target.retire(run, writer)
 
 
 def _capture_named(name: str) -> Capture:

@@ -99,12 +99,15 @@ class Companion:
             self._passed_over[marker] = float("inf")
             return
         run, writer = parts
+        look_again_s = LOOK_AGAIN_S
         try:
             header = Header(self._target.layout, run, writer)
             if self._serves(header) and header.role != "companion":
                 self._live[marker] = header
                 return
             unfinished = header.role == "companion" and is_gone(header)
+            if header.place == self._place:
+                look_again_s = SLOWEST_TICK_S  # perhaps the companion before, in the middle of dying
         except FileNotFoundError:
             unfinished = True
         owner = self._owner(run, writer) if unfinished else None
@@ -113,7 +116,7 @@ class Companion:
         elif unfinished and os.path.exists(self._target.layout.log_path(f"runs/{run}/{writer}")):
             self._target.retire(run, writer)
         else:
-            self._passed_over[marker] = time.monotonic() + LOOK_AGAIN_S
+            self._passed_over[marker] = time.monotonic() + look_again_s
 
     def _serves(self, header: Header) -> bool:
         if header.place == self._place:

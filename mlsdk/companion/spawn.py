@@ -81,11 +81,13 @@ def _spawn(root: str, place: str) -> bool:
         return False
     folder = os.path.join(root, "companions")
     code = _START.format(path=_import_path(), root=root, place=place)
-    command = '"$@" </dev/null >/dev/null 2>>"$0" &'
+    command = 'exec 2>/dev/null; "$@" </dev/null >/dev/null 2>>"$0" &'
     arguments = [_SHELL, "-c", command, os.path.join(folder, f"{place}.err"), sys.executable, "-I", "-c", code]
     try:
         with contextlib.suppress(FileExistsError):
             os.mkdir(folder)
+        if not os.path.isdir(folder) or not os.access(folder, os.W_OK):
+            return False
         try:
             pid = os.posix_spawn(_SHELL, arguments, dict(os.environ), setsid=True)
         except NotImplementedError:

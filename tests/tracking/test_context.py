@@ -150,7 +150,11 @@ def test_a_hundred_tasks() -> None:
     runs = mlsdk.runs()
 
     assert len(runs) == 100
-    assert all((run.metrics["a"].min, run.metrics["a"].max, run.metrics["a"].count) == (n, n, 20) for run in runs for n in [run.params["number"]])
+    assert all(
+        (run.metrics["a"].min, run.metrics["a"].max, run.metrics["a"].count) == (n, n, 20)
+        for run in runs
+        for n in [run.params["number"]]
+    )
 
 
 def test_tasks_and_threads_inside_a_run() -> None:

@@ -28,9 +28,9 @@ def test_a_signal_handler_that_logs() -> None:
     before = signal.signal(signal.SIGALRM, on_alarm)
     count = 0
     with mlsdk.run() as run:
-        signal.setitimer(signal.ITIMER_REAL, 0.002, 0.002)
+        signal.setitimer(signal.ITIMER_REAL, 0.001, 0.001)
         try:
-            deadline = time.monotonic() + 1.0
+            deadline = time.monotonic() + 0.3
             while time.monotonic() < deadline:
                 run.log(a=count, b=0.5)
                 run.log(c=float(count))
@@ -42,7 +42,7 @@ def test_a_signal_handler_that_logs() -> None:
             signal.signal(signal.SIGALRM, before)
     found = mlsdk.get_run(run.id)
 
-    assert heard > 50
+    assert heard > 20
     assert list(found.history("a").values) == list(range(count))
     assert list(found.history("c").values) == list(range(count))
     assert sorted(found.history("alarm").values) == list(range(1, heard + 1))

@@ -309,7 +309,10 @@ def test_long_values_are_put_away() -> None:
 def test_secrets_are_left_out() -> None:
     """A secret among params, tags, notes and errors is nowhere in the store, and the run says that it was left out."""
     secret = "hf_" + "aB3dE5gH7jK9mN1pQ3sT5vW7yZ"
-    with pytest.raises(ValueError, match="hf_"), mlsdk.run(params={"api_key": secret, "nested": {"text": secret}}) as run:
+    with (
+        pytest.raises(ValueError, match="hf_"),
+        mlsdk.run(params={"api_key": secret, "nested": {"text": secret}}) as run,
+    ):
         run.set_tags({"token": secret})
         run.note(f"use {secret}")
         raise ValueError(secret)

@@ -1,0 +1,327 @@
+"""The companion: there when it is needed, once, and gone when it is not."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+import mlsdk
+from mlsdk.log.identity import writer_identity
+from tests import programs
+
+STORE = ".mlsdk"
+FAST = "from mlsdk.companion import spawn; from mlsdk.tracking import active; spawn._STARTING_S = 0.3; active._CHECK_EVERY_NS = 10**8\n"
+"""A program that looks for its companion ten times a second, rather than each five."""
+
+
+def store() -> Path:
+    """The store in the working directory, as a companion's command line names it."""
+    return Path.cwd() / STORE
+
+
+def gone() -> bool:
+    """Whether the store has no companion."""
+    return not programs.companions(store())
+
+
+def markers() -> list[str]:
+    """What is open in the store."""
+    return os.listdir(store() / "open")
+
+
+def logs(run: mlsdk.Run) -> int:
+    """How many logs a run has."""
+    return len(list((store() / "runs" / run.id).iterdir()))
+
+
+def test_a_run_gets_its_captures_and_nobody_stays() -> None:
+    """A program's run has commit and environment when the program has ended; a second later no companion is left, and no marker."""
+    subprocess.run(["git", "init", "-q", "."], check=True)
+    done = programs.execute("with mlsdk.run(name='it'): mlsdk.log(a=1)")
+    run = mlsdk.get_run("it")
+
+    assert done.stderr == ""
+    assert (run.code["dirty"], run.code["root"]) == (True, str(Path.cwd()))
+    assert run.environment["python"]
+    assert run.problems == ()
+    assert programs.eventually(gone, within_s=5)
+    assert markers() == []
+    assert (store() / "companions" / f"{writer_identity()['place']}.err").read_text() == ""
+
+
+def test_it_ends_about_a_second_after_its_last_work() -> None:
+    """A companion stays for the next run of a loop, and not much longer."""
+    programs.execute("for _ in range(3):\n    with mlsdk.run(): pass")
+    ended = time.monotonic()
+    assert programs.eventually(gone, within_s=5)
+
+    assert time.monotonic() - ended < 2.5
+
+
+def test_eight_processes_at_once_share_one() -> None:
+    """Eight processes that start at once have one companion between them at any time."""
+    code = """
+    import sys, time
+    sys.stdin.readline()
+    with mlsdk.run() as run:
+        deadline = time.monotonic() + 1.5
+        while time.monotonic() < deadline:
+            mlsdk.log(a=1); time.sleep(0.01)
+    """
+    processes = [programs.begin(code, name=f"program{number}.py") for number in range(8)]
+    for process in processes:
+        assert process.stdin is not None
+        process.stdin.write("\n")
+        process.stdin.flush()
+    locked = []
+    while any(process.poll() is None for process in processes):
+        locked.append(len(_holders()))
+        time.sleep(0.02)
+    for process in processes:
+        out, errors = programs.finish(process)
+        assert (process.returncode, out, errors) == (0, "", "")
+
+    assert max(locked) == 1
+    assert len(mlsdk.runs()) == 8
+    assert all("companion" not in problem.kind for run in mlsdk.runs() for problem in run.problems)
+    assert programs.eventually(gone, within_s=5)
+
+
+def _holders() -> list[str]:
+    """Processes that hold the place's lock, by the kernel's own list."""
+    path = store() / "companions" / f"{writer_identity()['place']}.lock"
+    if not path.exists():
+        return []
+    inode = f":{path.stat().st_ino} "
+    return [
+        line
+        for line in Path("/proc/locks").read_text().splitlines()
+        if inode in line and "WRITE" in line and "->" not in line
+    ]
+
+
+def test_ctrl_c_ends_the_training_and_not_the_companion() -> None:
+    """Ctrl-C goes to the whole group in the foreground; the companion is not in it and does its work."""
+    process = programs.begin(
+        "import time\nwith mlsdk.run(name='it'):\n    mlsdk.log(a=1)\n    print('ready')\n    time.sleep(30)"
+    )
+    programs.await_line(process)
+    assert programs.eventually(lambda: programs.companions(store()))
+    os.killpg(process.pid, signal.SIGINT)
+    programs.finish(process)
+    run = mlsdk.get_run("it")
+
+    assert run.status == "interrupted"
+    assert programs.eventually(lambda: markers() == [])
+    assert mlsdk.get_run("it").problems == ()
+
+
+def test_killed_again_and_again() -> None:
+    """A companion that is killed ten times during a run is followed by another each time; nothing is lost and nothing is left."""
+    subprocess.run(["git", "init", "-q", "."], check=True)
+    process = programs.begin(
+        FAST
+        + """
+import select, sys, time
+count = 0
+with mlsdk.run(name="it"):
+    print("ready")
+    while not select.select([sys.stdin], [], [], 0)[0]:
+        mlsdk.log(a=count); count += 1; time.sleep(0.001)
+print(count)
+"""
+    )
+    programs.await_line(process)
+    killed: set[int] = set()
+    while len(killed) < 10:
+        assert programs.eventually(lambda: set(programs.companions(store())) - killed)
+        for pid in set(programs.companions(store())) - killed:
+            time.sleep(0.02 * len(killed))  # at another moment of its life each time
+            os.kill(pid, signal.SIGKILL)
+            killed.add(pid)
+    assert process.stdin is not None
+    process.stdin.write("\n")
+    count, errors = programs.finish(process)
+    run = mlsdk.get_run("it")
+
+    assert errors == ""
+    assert run.status == "finished"
+    assert list(run.history("a").values) == list(range(int(count)))
+    assert run.code["dirty"] is True
+    assert programs.eventually(lambda: gone() and markers() == [], within_s=10)
+
+
+@pytest.mark.parametrize("how", ["setting", "no shell", "unwritable"])
+def test_where_there_can_be_none(how: str) -> None:
+    """Where no companion may be started its work is done at the end of the run, and the run says so."""
+    subprocess.run(["git", "init", "-q", "."], check=True)
+    prepared = {
+        "setting": "",
+        "no shell": "from mlsdk.companion import spawn; spawn._SHELL = '/bin/no-such-shell'\n",
+        "unwritable": "import os; os.makedirs('.mlsdk'); open('.mlsdk/companions', 'w').close()\n",
+    }[how]
+    done = programs.execute(
+        prepared + "with mlsdk.run(name='it') as run: mlsdk.log(a=1)\nprint(mlsdk.get_run(run.id).code['dirty'])",
+        **({"MLSDK_COMPANION": "0"} if how == "setting" else {}),
+    )
+    run = mlsdk.get_run("it")
+
+    assert (done.stdout, done.stderr) == ("True\n", "")
+    assert ["no companion" in problem.message for problem in run.problems] == [True]
+    assert markers() == []
+    assert gone()
+
+
+def test_a_death_is_noticed_and_written_down() -> None:
+    """The death of a training process is written into the store though nobody asks, with its time."""
+    process = programs.begin("with mlsdk.run(name='it'):\n    mlsdk.log(a=1)\n    print('ready')\n    input()")
+    programs.await_line(process)
+    assert programs.eventually(lambda: programs.companions(store()))
+    programs.finish(process, signal.SIGKILL)
+    assert programs.eventually(lambda: gone() and markers() == [], within_s=10)
+    written = b"".join(path.read_bytes() for path in (store() / "runs").rglob("*.log"))
+    run = mlsdk.get_run("it")
+
+    assert b'"gone"' in written
+    assert run.status == "killed"
+    assert run.ended_at is not None
+    assert run.metrics["a"].last == 1
+
+
+def test_what_was_left_open_is_taken_on() -> None:
+    """A run whose process and companion were both killed is looked after by the next companion of the store."""
+    process = programs.begin("with mlsdk.run(name='it'):\n    mlsdk.log(a=1)\n    print('ready')\n    input()")
+    programs.await_line(process)
+    assert programs.eventually(lambda: programs.companions(store()))
+    os.kill(process.pid, signal.SIGSTOP)
+    for pid in programs.companions(store()):
+        os.kill(pid, signal.SIGKILL)
+    programs.finish(process, signal.SIGKILL)
+    assert markers() != []
+    programs.execute("with mlsdk.run(name='next'): pass")
+
+    assert programs.eventually(lambda: gone() and markers() == [], within_s=10)
+    assert mlsdk.get_run("it").status == "killed"
+
+
+def test_a_dead_worker_is_retired() -> None:
+    """The log of a forked worker that was killed does not stay open, and the run goes on."""
+    process = programs.begin(
+        """
+        import os, signal, sys
+        with mlsdk.run(name="it"):
+            child = os.fork()
+            if not child:
+                mlsdk.log(w=1)
+                os.kill(os.getpid(), signal.SIGKILL)
+            os.waitpid(child, 0)
+            print("ready")
+            sys.stdin.readline()
+        """
+    )
+    programs.await_line(process)
+    assert programs.eventually(lambda: len(markers()) == 2)
+    assert mlsdk.get_run("it").status == "running"
+    assert process.stdin is not None
+    process.stdin.write("\n")
+    programs.finish(process)
+    run = mlsdk.get_run("it")
+
+    assert run.status == "finished"
+    assert run.ranks["worker"]["w"].last == 1
+
+
+def test_large_logs_are_sealed() -> None:
+    """When a run with many points has ended its log is packed, reads the same, and small ones stay as they are."""
+    programs.execute(
+        "with mlsdk.run(name='large'):\n    for i in range(5000): mlsdk.log(a=i)\nwith mlsdk.run(name='small'): mlsdk.log(a=1)"
+    )
+    assert programs.eventually(gone, within_s=10)
+    large, small = (list((store() / "runs" / mlsdk.get_run(name).id).iterdir()) for name in ("large", "small"))
+
+    assert [path.suffix for path in sorted(large, key=lambda path: path.suffix)] == [".log", ".seal"]
+    assert {path.suffix for path in small} == {".log"}
+    assert list(mlsdk.get_run("large").history("a").values) == list(range(5000))
+    assert mlsdk.get_run("large").status == "finished"
+
+
+def test_the_store_is_deleted() -> None:
+    """When the store is deleted while a program runs, the companion goes quietly and brings nothing of it back; so does the program."""
+    process = programs.begin(
+        "with mlsdk.run(name='it'):\n    mlsdk.log(a=1)\n    print('ready')\n    input()\n    mlsdk.log(a=2)"
+    )
+    programs.await_line(process)
+    assert programs.eventually(lambda: programs.companions(store()) and len(markers()) == 2)
+    time.sleep(0.5)
+    store().rename(Path.cwd() / "moved")
+    subprocess.run(["rm", "-rf", "moved"], check=True)
+    assert programs.eventually(gone, within_s=10)
+    assert process.stdin is not None
+    process.stdin.write("\n")
+    _, errors = programs.finish(process)
+    time.sleep(0.5)
+
+    assert (process.returncode, errors) == (0, "")
+    assert not store().exists()
+
+
+def test_nothing_is_left_in_the_training_process() -> None:
+    """Runs leave no child, no thread, no zombie and no open file in the process that makes them."""
+    done = programs.execute(
+        """
+        import os, threading
+        def look():
+            children = open(f"/proc/self/task/{os.getpid()}/children").read().split()
+            return sorted(os.listdir("/proc/self/fd")), children, threading.active_count()
+        with mlsdk.run(): pass
+        before = look()
+        for _ in range(20):
+            with mlsdk.run() as run:
+                run.log(a=1)
+                run.log_artifact(b"x", name="y")
+        print(look() == before, before[1:])
+        """
+    )
+
+    assert done.stdout == "True ([], 1)\n"
+
+
+def test_it_does_not_see_the_users_modules() -> None:
+    """A file beside the program that is named as a module of the standard library is not loaded by the companion."""
+    for name in ("signal.py", "attrs.py", "json.py"):
+        Path(name).write_text("open('loaded', 'a').write(__file__)\n")
+    path = Path.cwd() / "below"
+    path.mkdir()
+    (path / "p.py").write_text("import mlsdk\nwith mlsdk.run(name='it', store='.mlsdk'): pass\n")
+    subprocess.run(
+        [sys.executable, str(path / "p.py")], env=programs.environment(), check=True, timeout=60, cwd=Path.cwd()
+    )
+    assert programs.eventually(gone, within_s=10)
+
+    assert not Path("loaded").exists()
+
+
+def test_one_failing_capture_is_the_runs_problem(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A capture that is not there for the companion is a problem of the run; the others are taken and later runs are served."""
+    from mlsdk.companion.charge import Charge, Header
+    from mlsdk.store.layout import Layout
+    from mlsdk.store.target import FileTarget
+
+    monkeypatch.setenv("MLSDK_COMPANION", "0")
+    subprocess.run(["git", "init", "-q", "."], check=True)
+    Path("new").touch()
+    run = mlsdk.run(name="it")
+    header = Header(Layout(str(store())), run.id, run._writer.id)
+    header.captures = {"absent": "beside", "git": "beside", "folder": str(Path.cwd())}
+    Charge(FileTarget(f"file:{store()}", str(store())), header, {}).capture()
+    run.finish()
+    found = mlsdk.get_run("it")
+
+    assert any(problem.kind == "capture absent" and "UsageError" in problem.message for problem in found.problems)
+    assert found.code["dirty"] is True
