@@ -189,6 +189,11 @@ class Database:
             self._db, self._file = None, None
             self.notes.clear()
 
+    def __del__(self) -> None:
+        with contextlib.suppress(Exception):  # whatever is left of it while the interpreter ends
+            if self._db is not None and self._pid == os.getpid():
+                self._db.close()
+
 
 _HINT = "delete it, or see `mlsdk doctor`"
 
