@@ -38,6 +38,10 @@ TOP_LEVEL = set("LICENSE README.md docs examples mlsdk pyproject.toml tests".spl
 
 IMPORT_MAY_LOAD = """
     mlsdk mlsdk.config mlsdk.errors mlsdk.version mlsdk.log mlsdk.log.* mlsdk.tracking mlsdk.tracking.*
+    mlsdk.capture mlsdk.capture.arguments mlsdk.capture.facts mlsdk.capture.output mlsdk.capture.process
+    mlsdk.capture.redaction mlsdk.companion mlsdk.companion.spawn
+    mlsdk.store mlsdk.store.layout mlsdk.store.target mlsdk.store.writer
+    _json json json.decoder json.encoder json.scanner
     __future__ _collections _collections_abc collections collections.abc contextlib contextvars _contextvars copyreg
     enum functools _functools itertools keyword operator _operator re re.* _sre reprlib types _types typing typing.*
     _typing _weakref _weakrefset weakref warnings _warnings

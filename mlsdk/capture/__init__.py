@@ -1,8 +1,9 @@
 """Captures: plain functions that record facts about a run. This table is the whole extension point.
 
-A capture takes a `Context` and returns a mapping of facts, or None where it cannot know. Some run in the caller before the body (what could
-change under a later look), the others beside, in the companion. Strangers join by an entry point of the group `mlsdk.captures`
-(runs beside) or by handing a function to `capture=` (runs before); their facts are found under `env.<name>`.
+A capture takes a `Context` and returns a mapping of facts, or None where it cannot know. Some run in the caller before
+the body (what could change under a later look), the others beside, in the companion. Strangers join by an entry point of
+the group `mlsdk.captures` (runs beside) or by handing a function to `capture=` (runs before); their facts are found
+under `env.<name>`.
 """
 
 from __future__ import annotations
@@ -90,9 +91,7 @@ def _one(entry: object) -> Capture:
 def _offered() -> dict[str, Capture]:
     from importlib.metadata import entry_points
 
-    return {
-        point.name: Capture(point.name, "env", True, point.value) for point in entry_points(group="mlsdk.captures")
-    }
+    return {point.name: Capture(point.name, "env", True, point.value) for point in entry_points(group="mlsdk.captures")}
 
 
 def strangers(needed: str | None = None) -> dict[str, Capture]:

@@ -1,7 +1,7 @@
 """The commit, the branch and whether the working directory differs from it.
 
-Git is asked by one `status` that takes no lock and writes nothing; whatever a repository's configuration could make it execute is switched
-off (file system monitor, hooks, external diff, filters).
+Git is asked by one `status` that takes no lock and writes nothing; whatever a repository's configuration could make it
+execute is switched off: file system monitor, hooks, external diff, filters, fetches.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ _PROGRAMS = r"^filter\..*\.(clean|smudge|process|required)$"
 
 
 def capture(where: Context) -> Mapping[str, object] | None:
-    """Facts `commit`, `branch`, `dirty`, `changed` and `untracked` (numbers of files), `root`; None outside a repository.
+    """Facts `commit`, `branch`, `dirty`, `changed`, `untracked` (numbers of files), `root`; None outside a repository.
 
     `commit` is absent before the first commit, `branch` where the head is detached.
 

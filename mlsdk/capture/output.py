@@ -1,7 +1,7 @@
-"""stdout and stderr beside the run: a wrapper around the streams that passes everything on and hands whole lines to the current run.
+"""stdout and stderr beside the run: a wrapper around the streams that passes everything on and keeps whole lines.
 
-Wrapping `sys.stdout` survives other redirections: what is put over the wrapper later passes through it when it writes on, and a wrapper
-that finds no run is only a detour.
+Wrapping `sys.stdout` survives other redirections: what is put over the wrapper later passes through it when it writes
+on, and a wrapper that finds no run is only a detour.
 """
 
 from __future__ import annotations

@@ -1,6 +1,7 @@
-"""The companion's loop. It looks at the markers in `open/`, serves the logs of its own place, and ends when none is left.
+"""The companion's loop: it looks at the markers in `open/`, serves the logs of its own place, and ends when none is left.
 
-It is asked nothing and holds nothing that the store does not: killed at any moment, the next one goes on from the markers.
+It is asked nothing and holds nothing that the store does not: killed at any moment, the next one goes on from the
+markers.
 """
 
 from __future__ import annotations
@@ -80,7 +81,9 @@ class Companion:
         return bool(self._markers() - self._passed_over.keys())
 
     def _try(self, marker: str, work: Callable[[str], object]) -> None:
-        """Do a piece of work; where it fails, on a full disk say, the others go on and it is tried again later, by whoever is there."""
+        """Do a piece of work; where it fails, on a full disk say, the others go on and it is tried again later, by
+        whoever is there.
+        """
         try:
             work(marker)
         except Exception:
@@ -189,7 +192,7 @@ def main(root: str, place: str) -> None:
             companion = Companion(FileTarget(f"file:{root}", root), place)
             _serve(companion)
             os.close(lock)
-            # A run that began after the last look saw the lock still held, and started nobody: look once more without it.
+            # A run that began after the last look saw the lock held, and started nobody: look once more without it.
             lock = _lock(root, place) if companion.has_new() else None
 
 
@@ -213,7 +216,9 @@ def _serve(companion: Companion) -> None:
 
 
 def _lock(root: str, place: str) -> int | None:
-    """Hold the place's lock; None if another companion does. Those who only look hold it for microseconds, so try a few times."""
+    """Hold the place's lock; None if another companion does. Those who only look hold it for microseconds, so try
+    a few times.
+    """
     import fcntl
 
     try:

@@ -123,7 +123,8 @@ class ActiveRun:
     def use_data(self, data: object, *, name: str | None = None) -> None:
         """Record that this run used some data.
 
-        A file is known by the SHA-256 of its bytes; of anything else only type and shape are kept and no identity is claimed.
+        A file is known by the SHA-256 of its bytes, a folder by its path; of anything else only type and shape are kept
+        and no identity is claimed.
 
         Args:
             data: a path, or an object.
@@ -252,11 +253,14 @@ class ActiveRun:
     def _writable(self) -> None:
         if self.finished:
             raise UsageError(
-                f"run {self.name} ({self.id[-8:]}) is finished; go on with it by mlsdk.run(resume={self.id!r}), or use mlsdk.edit(run)"
+                f"run {self.name} ({self.id[-8:]}) is finished; go on with it by mlsdk.run(resume={self.id!r}),"
+                " or use mlsdk.edit(run)"
             )
 
     def _reopened(self) -> PointWriter:
-        """The writer of points where there is none: the run is over, or this is a forked child, which gets a log of its own."""
+        """The writer of points where there is none: the run is over, or this is a forked child, which gets a log
+        of its own.
+        """
         self._writable()
         with self._writer.segment.lock:
             if self._points is None:

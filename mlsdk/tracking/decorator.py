@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, ParamSpec, TypeVar, cast, overload
 from mlsdk import config
 from mlsdk.capture.arguments import Binder, bind
 from mlsdk.errors import UsageError
-from mlsdk.errors import UsageError
 from mlsdk.log.facts import Tags
 from mlsdk.tracking import context
 from mlsdk.tracking.start import Captures, StorePath, start
@@ -56,9 +55,9 @@ def track(
 ) -> Callable[P, R] | Callable[[Callable[P, R]], Callable[P, R]]:
     """Make every call of a function a run: its arguments become params, a returned mapping of numbers final metrics.
 
-    Works bare (`@track`) and called (`@track(experiment="churn")`), on functions, methods, class and static methods, async functions,
-    generators and async generators; signature, docstring and static types stay. A generator's run begins when it is first resumed
-    and ends with it.
+    Works bare (`@track`) and called (`@track(experiment="churn")`), on functions, methods, class and static methods,
+    async functions, generators and async generators; signature, docstring and static types stay. A generator's run
+    begins when it is first resumed and ends with it.
 
     Args:
         function: the function, when used bare.
@@ -172,7 +171,9 @@ def _name(function: object, attribute: str = "__name__") -> str:
 
 
 def _flags(function: object) -> int:
-    """What kind of function it is: the flags of its code, also where that lies within a partial or a callable object."""
+    """What kind of function it is: the flags of its code, also where that lies within a partial or a callable
+    object.
+    """
     while isinstance(function, functools.partial):
         function = function.func
     code = getattr(function, "__code__", None) or getattr(getattr(type(function), "__call__", None), "__code__", None)

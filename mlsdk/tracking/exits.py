@@ -24,7 +24,9 @@ _signals_installed = False
 _exit_code: object = None
 _wait_s = 0.0
 _owed: dict[str, tuple[str, str, str, str]] = {}
-"""By marker, the companion's work that this process has asked for and that may still be going on: store, run, log, its own log."""
+"""By marker, the companion's work that this process has asked for and that may still be going on: store, run, log,
+its own log.
+"""
 
 _MANY = 1000
 

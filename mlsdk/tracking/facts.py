@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import sys
-import sys
 from collections.abc import Mapping
 
 from mlsdk.capture.facts import PutBlob
@@ -34,7 +33,9 @@ def nanoseconds(at: object) -> int:
 
 
 def final_numbers(values: Mapping[object, object]) -> dict[str, object]:
-    """The numbers in a returned mapping by metric name; what is no number is left out, as a function may return more than metrics."""
+    """The numbers in a returned mapping by metric name; what is no number is left out, as a function may return
+    more than metrics.
+    """
     found: dict[str, object] = {}
     _collect(values, "", 0, found)
     return found
@@ -48,7 +49,7 @@ def _collect(values: Mapping[object, object], prefix: str, depth: int, found: di
             continue
         try:
             found[check_name(name)] = number(name, value)
-        except Exception:  # noqa: S112 - whatever a function returns must not make it fail
+        except Exception:
             continue
 
 

@@ -47,7 +47,8 @@ def run(
 ) -> ActiveRun:
     """Start a run at once; a context manager that ends it too.
 
-    Without `with`, the run is the current one until `finish()`, the end of the process or the next `run()` without `with`.
+    Without `with`, the run is the current one until `finish()`, the end of the process or the next `run()` without
+    `with`.
 
     Args:
         experiment: group of runs; by default the setting `experiment`, else the name of the file that runs.
@@ -55,7 +56,7 @@ def run(
         params: hyperparameters, typed and nested as they are.
         tags: a mapping, or plain names.
         resume: id (or beginning, end, name, `"latest"`) of a finished run to go on with: steps go on, facts are added.
-        from_step: with `resume`: points of earlier parts from this step on are hidden, since they are about to be repeated.
+        from_step: with `resume`: points of earlier parts from this step on are hidden: they are about to be repeated.
         capture: names of captures or functions, () for none; by default all.
         store: folder or URI; by default the setting `store`, else the nearest `.mlsdk` folder.
 
@@ -226,7 +227,9 @@ def _check_id(run_id: str) -> None:
 
 
 def _first(run_id: str, rank: int | None, uri: str) -> bool:
-    """Whether this process is the one that makes the run it was told to join: rank 0, or the first to come where there are no ranks."""
+    """Whether this process is the one that makes the run it was told to join: rank 0, or the first to come where
+    there are no ranks.
+    """
     if rank is not None:
         return rank == 0
     root = open_target(uri).root
@@ -249,7 +252,8 @@ def _previous(resume: str | Run, uri: str) -> Run:
     found = store.find_one(resume.id if isinstance(resume, Run) else resume)
     if found.status is RunStatus.RUNNING:
         raise UsageError(
-            f"run {found.name} ({found.short_id}) is still running; join it from another process by MLSDK_RUN={found.id}"
+            f"run {found.name} ({found.short_id}) is still running;"
+            f" join it from another process by MLSDK_RUN={found.id}"
         )
     return found
 

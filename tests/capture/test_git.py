@@ -171,7 +171,9 @@ CONFIG = """
 
 
 def test_a_hostile_repository(repository: Path, tmp_path: Path) -> None:
-    """No program that a repository's configuration names is run: file system monitor, filters, hooks, pagers, helpers, fetches."""
+    """No program that a repository's configuration names is run: file system monitor, filters, hooks, pagers,
+    helpers, fetches.
+    """
     canary, called, hooks = tmp_path / "canary", tmp_path / "called", tmp_path / "hooks"
     canary.write_text(f'#!/bin/sh\necho "$0 $@" >> "{called}"\ncat\n')
     canary.chmod(0o755)

@@ -185,7 +185,9 @@ def test_it_is_a_stream() -> None:
 
 
 def test_in_a_program() -> None:
-    """A program's own output is kept to the last line, that of child processes passes by, and closing streams does no harm."""
+    """A program's own output is kept to the last line, that of child processes passes by, and closing streams does
+    no harm.
+    """
     done = programs.execute(
         """
         import os, subprocess, sys
@@ -209,7 +211,13 @@ def test_in_a_program() -> None:
 def test_a_closed_stream() -> None:
     """Printing to a stream that is closed fails as it does without a run."""
     done = programs.execute(
-        "run = mlsdk.run(name='it')\nimport sys\nsys.stdout.close()\ntry: print('x')\nexcept ValueError as e: print(e, file=sys.stderr)",
+        """
+        import sys
+        run = mlsdk.run(name="it")
+        sys.stdout.close()
+        try: print("x")
+        except ValueError as error: print(error, file=sys.stderr)
+        """,
         MLSDK_COMPANION="0",
     )
 

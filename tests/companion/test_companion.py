@@ -16,7 +16,10 @@ from mlsdk.log.identity import writer_identity
 from tests import programs
 
 STORE = ".mlsdk"
-FAST = "from mlsdk.companion import spawn; from mlsdk.tracking import active; spawn._STARTING_S = 0.3; active._CHECK_EVERY_NS = 10**8\n"
+FAST = """
+from mlsdk.companion import spawn; from mlsdk.tracking import active
+spawn._STARTING_S = 0.3; active._CHECK_EVERY_NS = 10**8
+"""
 """A program that looks for its companion ten times a second, rather than each five."""
 
 
@@ -41,7 +44,9 @@ def logs(run: mlsdk.Run) -> int:
 
 
 def test_a_run_gets_its_captures_and_nobody_stays() -> None:
-    """A program's run has commit and environment when the program has ended; a second later no companion is left, and no marker."""
+    """A program's run has commit and environment when the program has ended; a second later no companion is left,
+    and no marker.
+    """
     subprocess.run(["git", "init", "-q", "."], check=True)
     done = programs.execute("with mlsdk.run(name='it'): mlsdk.log(a=1)")
     run = mlsdk.get_run("it")
@@ -123,7 +128,9 @@ def test_ctrl_c_ends_the_training_and_not_the_companion() -> None:
 
 
 def test_killed_again_and_again() -> None:
-    """A companion that is killed ten times during a run is followed by another each time; nothing is lost and nothing is left."""
+    """A companion that is killed ten times during a run is followed by another each time; nothing is lost and
+    nothing is left.
+    """
     subprocess.run(["git", "init", "-q", "."], check=True)
     process = programs.begin(
         FAST
@@ -240,7 +247,11 @@ def test_a_dead_worker_is_retired() -> None:
 def test_large_logs_are_sealed() -> None:
     """When a run with many points has ended its log is packed, reads the same, and small ones stay as they are."""
     programs.execute(
-        "with mlsdk.run(name='large'):\n    for i in range(5000): mlsdk.log(a=i)\nwith mlsdk.run(name='small'): mlsdk.log(a=1)"
+        """
+        with mlsdk.run(name="large"):
+            for i in range(5000): mlsdk.log(a=i)
+        with mlsdk.run(name="small"): mlsdk.log(a=1)
+        """
     )
     assert programs.eventually(gone, within_s=10)
     large, small = (list((store() / "runs" / mlsdk.get_run(name).id).iterdir()) for name in ("large", "small"))
@@ -252,7 +263,9 @@ def test_large_logs_are_sealed() -> None:
 
 
 def test_the_store_is_deleted() -> None:
-    """When the store is deleted while a program runs, the companion goes quietly and brings nothing of it back; so does the program."""
+    """When the store is deleted while a program runs, the companion goes quietly and brings nothing of it back; so
+    does the program.
+    """
     process = programs.begin(
         "with mlsdk.run(name='it'):\n    mlsdk.log(a=1)\n    print('ready')\n    input()\n    mlsdk.log(a=2)"
     )
@@ -308,7 +321,9 @@ def test_it_does_not_see_the_users_modules() -> None:
 
 
 def test_one_failing_capture_is_the_runs_problem(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A capture that is not there for the companion is a problem of the run; the others are taken and later runs are served."""
+    """A capture that is not there for the companion is a problem of the run; the others are taken and later runs
+    are served.
+    """
     from mlsdk.companion.charge import Charge, Header
     from mlsdk.store.layout import Layout
     from mlsdk.store.target import FileTarget

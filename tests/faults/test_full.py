@@ -75,7 +75,9 @@ def fill(store: Path, *limit: str, **settings: str) -> list:  # type: ignore[typ
 
 @pytest.mark.parametrize("way", ["map", "write"])
 def test_a_full_disk(small_disk: Path, way: str) -> None:
-    """The loop goes on without a signal, warns once, says so on the run, ends in a second, and everything before is read back."""
+    """The loop goes on without a signal, warns once, says so on the run, ends in a second, and everything before
+    is read back.
+    """
     store = small_disk / "store"
     count, told_at, caught, problems, took_s = fill(store, MLSDK_MAP="1" if way == "map" else "0")
     run = mlsdk.get_run("it", store=str(store))
@@ -97,7 +99,9 @@ def test_a_full_disk(small_disk: Path, way: str) -> None:
 def test_a_file_size_limit(tmp_path: Path, way: str) -> None:
     """A limit on the size of files is met like a full disk."""
     store = tmp_path / "store"
-    _, told_at, caught, problems, took_s = fill(store, "2000000", MLSDK_MAP="1" if way == "map" else "0", MLSDK_COMPANION="0")
+    _, told_at, caught, problems, took_s = fill(
+        store, "2000000", MLSDK_MAP="1" if way == "map" else "0", MLSDK_COMPANION="0"
+    )
     run = mlsdk.get_run("it", store=str(store))
 
     assert told_at

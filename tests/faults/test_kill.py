@@ -30,14 +30,18 @@ with mlsdk.run(name=sys.argv[2], capture=()):
 
 @pytest.mark.parametrize("way", ["map", "write"])
 def test_ten_kills(way: str) -> None:
-    """Ten processes killed at random moments: every point acknowledged on a pipe before is read back, and the run reads killed."""
+    """Ten processes killed at random moments: every point acknowledged on a pipe before is read back, and the run
+    reads killed.
+    """
     chance = random.Random(way)
     path = programs.program(PROGRAM)
     settings = programs.environment(MLSDK_MAP="1" if way == "map" else "0")
     acknowledged = {}
     for kill in range(10):
         ours, theirs = os.pipe()
-        process = subprocess.Popen([sys.executable, str(path), str(theirs), f"run {kill}"], env=settings, pass_fds=[theirs])
+        process = subprocess.Popen(
+            [sys.executable, str(path), str(theirs), f"run {kill}"], env=settings, pass_fds=[theirs]
+        )
         os.close(theirs)
         heard = os.read(ours, 8)
         deadline = time.monotonic() + chance.uniform(0.0, 0.25)

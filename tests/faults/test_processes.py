@@ -42,7 +42,9 @@ def test_eight_processes_in_one_store() -> None:
 
 
 def test_fork_in_the_middle_of_logging() -> None:
-    """Fifty times, a process whose threads log forks a child that logs too: no deadlock, and each keeps its own points."""
+    """Fifty times, a process whose threads log forks a child that logs too: no deadlock, and each keeps its own
+    points.
+    """
     programs.execute(
         """
         import os, signal, threading, time
@@ -80,7 +82,9 @@ def test_fork_in_the_middle_of_logging() -> None:
     assert sorted(values(run, "child", "worker")) == sorted([*range(50), *(-n for n in range(50))])
     assert all(run.params[f"p{fork}"] == fork for fork in range(50))
     assert run.status == "finished"
-    assert [owned.metrics["own"].last for owned in mlsdk.runs('name like "own%"', order_by="metrics.own")] == list(range(50))
+    assert [owned.metrics["own"].last for owned in mlsdk.runs('name like "own%"', order_by="metrics.own")] == list(
+        range(50)
+    )
     assert all(owned.parent == run.id for owned in mlsdk.runs('name like "own%"'))
 
 

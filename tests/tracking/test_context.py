@@ -40,12 +40,11 @@ def test_the_only_run_is_meant_in_every_thread() -> None:
 
 def test_several_runs_must_be_named() -> None:
     """With several live runs, a thread that belongs to none is told to say which."""
-    with mlsdk.run(name="a") as a, mlsdk.run(name="b") as b:
-        with ThreadPoolExecutor(1) as pool:
-            with pytest.raises(NoRunError, match=r"2 runs are live \(a, b\).*run\.log"):
-                pool.submit(mlsdk.log, x=1).result()
-            pool.submit(a.log, x=1).result()
-            pool.submit(contextvars.copy_context().run, mlsdk.log, x=2).result()
+    with mlsdk.run(name="a") as a, mlsdk.run(name="b") as b, ThreadPoolExecutor(1) as pool:
+        with pytest.raises(NoRunError, match=r"2 runs are live \(a, b\).*run\.log"):
+            pool.submit(mlsdk.log, x=1).result()
+        pool.submit(a.log, x=1).result()
+        pool.submit(contextvars.copy_context().run, mlsdk.log, x=2).result()
 
     assert last("x") == {"a": 1, "b": 2}
     assert b.finished
@@ -66,7 +65,9 @@ def test_nesting() -> None:
 
 
 def test_values_of_an_ended_run_go_to_no_other() -> None:
-    """Code that belongs to a run which has ended is told so, though another run is live: its values are not mixed into that one."""
+    """Code that belongs to a run which has ended is told so, though another run is live: its values are not mixed
+    into that one.
+    """
     with mlsdk.run(name="outer"):
         with mlsdk.run(name="inner") as inner:
             inner.finish()

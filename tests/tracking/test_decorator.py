@@ -91,9 +91,9 @@ class Model:
     ("call", "result", "params"),
     [
         (lambda: Model().fit(0.5), 0.5, {"lr": 0.5}),
-        (lambda: Model.build(), 2, {"depth": 2}),
+        (Model.build, 2, {"depth": 2}),
         (lambda: Model().rebuild(depth=4), 4, {"depth": 4}),
-        (lambda: Model.load(), "a", {"path": "a"}),
+        (Model.load, "a", {"path": "a"}),
         (lambda: Model().save("c"), "c", {"path": "c"}),
     ],
 )
@@ -262,7 +262,7 @@ def test_exceptions_pass_unchanged() -> None:
     assert "raise error" in str(run.error["traceback"])
 
 
-class Odd(Exception):
+class OddError(Exception):
     """An error that cannot be shown."""
 
     def __str__(self) -> str:
@@ -278,7 +278,7 @@ class Odd(Exception):
         (SystemExit(3), "failed"),
         (asyncio.CancelledError(), "interrupted"),
         (GeneratorExit(), "finished"),
-        (Odd(), "failed"),
+        (OddError(), "failed"),
         (ValueError("\udc80"), "failed"),
     ],
     ids=lambda value: type(value).__name__ if isinstance(value, BaseException) else value,
@@ -324,7 +324,9 @@ def test_async_functions() -> None:
 
 
 def test_async_behind_a_partial_and_an_object() -> None:
-    """A partial of an async function, and an object whose call is async, end their runs when they are awaited to the end."""
+    """A partial of an async function, and an object whose call is async, end their runs when they are awaited to
+    the end.
+    """
 
     async def train(n: int) -> int:
         await asyncio.sleep(0)
@@ -354,7 +356,9 @@ def _talk(first: str) -> Generator[str, str, dict[str, int]]:
 
 
 def test_generators() -> None:
-    """send, throw and the returned value pass through; the run begins with the first resumption and ends with the generator."""
+    """send, throw and the returned value pass through; the run begins with the first resumption and ends with the
+    generator.
+    """
     talk = mlsdk.track(_talk)("hello")
 
     assert len(mlsdk.runs()) == 0
@@ -393,7 +397,9 @@ def test_a_generator_that_is_closed() -> None:
 
 
 def test_a_generator_is_current_only_while_it_runs() -> None:
-    """Two generators that take turns log each into its own run, a `with` block inside one stays current in it, and outside neither is."""
+    """Two generators that take turns log each into its own run, a `with` block inside one stays current in it, and
+    outside neither is.
+    """
 
     @mlsdk.track
     def steps(n: int) -> Iterator[None]:
@@ -402,7 +408,7 @@ def test_a_generator_is_current_only_while_it_runs() -> None:
                 mlsdk.log(n=n)
                 yield
 
-    for _ in zip(steps(1), steps(2)):
+    for _ in zip(steps(1), steps(2), strict=False):
         with pytest.raises(NoRunError, match=r"run\.log"):
             mlsdk.log(lost=1)
     summaries = {run.experiment: run.metrics["n"] for run in mlsdk.runs('experiment like "inner%"')}

@@ -15,7 +15,9 @@ from mlsdk.tracking.points import PointWriter
 
 
 def test_a_signal_handler_that_logs() -> None:
-    """A handler that logs, sets params and prints in the middle of calls loses nothing of its own and nothing of theirs."""
+    """A handler that logs, sets params and prints in the middle of calls loses nothing of its own and nothing of
+    theirs.
+    """
     heard = 0
 
     def on_alarm(number: int, frame: FrameType | None) -> None:

@@ -104,7 +104,9 @@ def test_resume_from_a_step() -> None:
 
 
 def test_resume_is_checked() -> None:
-    """A run that lives cannot be resumed, `from_step` needs one to resume and a whole number; nothing is left behind."""
+    """A run that lives cannot be resumed, `from_step` needs one to resume and a whole number; nothing is left
+    behind.
+    """
     with mlsdk.run() as run:
         with pytest.raises(UsageError, match="still running"):
             mlsdk.run(resume=run.id)
@@ -293,7 +295,9 @@ def test_params_are_those_of_the_start() -> None:
 
 
 def test_long_values_are_put_away() -> None:
-    """A value too long for a fact goes to a blob, whole, with its beginning and a note on the run; a note of the run stays."""
+    """A value too long for a fact goes to a blob, whole, with its beginning and a note on the run; a note of the
+    run stays.
+    """
     with mlsdk.run(params={"prompt": "word " * 20_000}) as run:
         run.note("n" * 40_000)
     found = mlsdk.get_run(run.id)
