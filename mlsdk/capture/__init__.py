@@ -1,8 +1,8 @@
 """Captures: plain functions that record facts about a run. This table is the whole extension point.
 
 A capture takes a `Context` and returns a mapping of facts, or None where it cannot know. Some run in the caller before
-the body (what could change under a later look), the others beside, in the companion. Strangers join by an entry point of
-the group `mlsdk.captures` (runs beside) or by handing a function to `capture=` (runs before); their facts are found
+the body (what could change under a later look), the others beside, in the companion. Strangers join by an entry point
+of the group `mlsdk.captures` (runs beside) or by handing a function to `capture=` (runs before); their facts are found
 under `env.<name>`.
 """
 

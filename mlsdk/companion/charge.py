@@ -1,5 +1,6 @@
-"""A charge: what the companion owes one log: the captures beside, word of its writer's death, sealing, its own
-log's close.
+"""A charge: what the companion owes one log.
+
+The captures beside, word of its writer's death, sealing, the close of its own log.
 """
 
 from __future__ import annotations
@@ -146,7 +147,7 @@ class Charge:
             self._writer.facts({"signs": {"alive_ns": time.time_ns()}})
 
     def end(self, logs: FileLogs, gone: list[str]) -> None:
-        """The log has closed or its writer is gone: say so, seal what is large, and take the marker of what is owed away.
+        """The log has closed or its writer is gone: say so, seal what is large, take the marker of what is owed away.
 
         Args:
             logs: for sealing.

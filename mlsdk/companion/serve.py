@@ -1,4 +1,4 @@
-"""The companion's loop: it looks at the markers in `open/`, serves the logs of its own place, and ends when none is left.
+"""The companion's loop: it looks at the markers in `open/`, serves the logs of its own place, ends when none is left.
 
 It is asked nothing and holds nothing that the store does not: killed at any moment, the next one goes on from the
 markers.
@@ -81,9 +81,7 @@ class Companion:
         return bool(self._markers() - self._passed_over.keys())
 
     def _try(self, marker: str, work: Callable[[str], object]) -> None:
-        """Do a piece of work; where it fails, on a full disk say, the others go on and it is tried again later, by
-        whoever is there.
-        """
+        """Do a piece of work; where it fails, on a full disk say, the others go on and it is tried again later."""
         try:
             work(marker)
         except Exception:
@@ -216,9 +214,7 @@ def _serve(companion: Companion) -> None:
 
 
 def _lock(root: str, place: str) -> int | None:
-    """Hold the place's lock; None if another companion does. Those who only look hold it for microseconds, so try
-    a few times.
-    """
+    """Hold the place's lock; None if another companion does. Who only looks holds it for microseconds: try again."""
     import fcntl
 
     try:

@@ -258,9 +258,7 @@ class ActiveRun:
             )
 
     def _reopened(self) -> PointWriter:
-        """The writer of points where there is none: the run is over, or this is a forked child, which gets a log
-        of its own.
-        """
+        """The writer of points where there is none: the run is over, or this is a forked child with its own log."""
         self._writable()
         with self._writer.segment.lock:
             if self._points is None:

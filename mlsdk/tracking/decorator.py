@@ -171,12 +171,11 @@ def _name(function: object, attribute: str = "__name__") -> str:
 
 
 def _flags(function: object) -> int:
-    """What kind of function it is: the flags of its code, also where that lies within a partial or a callable
-    object.
-    """
+    """What kind of function it is: the flags of its code, which may lie within a partial or a callable object."""
     while isinstance(function, functools.partial):
         function = function.func
-    code = getattr(function, "__code__", None) or getattr(getattr(type(function), "__call__", None), "__code__", None)
+    call = function if hasattr(function, "__code__") else type(function).__dict__.get("__call__")
+    code = getattr(call, "__code__", None)
     return code.co_flags if isinstance(code, CodeType) else 0
 
 

@@ -147,7 +147,8 @@ def _write_interrupted(root: str, run: str, seen: int, name: str) -> None:
     payloads = (opening(run, log, "main", order, now), ended, {"t": now})
     kinds = (frames.OPEN, frames.FACTS, frames.CLOSE)
     whole = b"".join(
-        frames.encode(kind, number, dumps(payload)) for number, (kind, payload) in enumerate(zip(kinds, payloads))
+        frames.encode(kind, number, dumps(payload))
+        for number, (kind, payload) in enumerate(zip(kinds, payloads, strict=True))
     )
     try:
         descriptor = os.open(os.path.join(root, "runs", run, f"{log}.log"), os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o644)

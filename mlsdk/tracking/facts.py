@@ -33,9 +33,7 @@ def nanoseconds(at: object) -> int:
 
 
 def final_numbers(values: Mapping[object, object]) -> dict[str, object]:
-    """The numbers in a returned mapping by metric name; what is no number is left out, as a function may return
-    more than metrics.
-    """
+    """The numbers in a returned mapping by metric name; a function may return more than metrics."""
     found: dict[str, object] = {}
     _collect(values, "", 0, found)
     return found

@@ -227,9 +227,7 @@ def _check_id(run_id: str) -> None:
 
 
 def _first(run_id: str, rank: int | None, uri: str) -> bool:
-    """Whether this process is the one that makes the run it was told to join: rank 0, or the first to come where
-    there are no ranks.
-    """
+    """Whether this process makes the run it was told to join: rank 0, or, without ranks, the first to come."""
     if rank is not None:
         return rank == 0
     root = open_target(uri).root

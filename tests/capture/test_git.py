@@ -171,9 +171,7 @@ CONFIG = """
 
 
 def test_a_hostile_repository(repository: Path, tmp_path: Path) -> None:
-    """No program that a repository's configuration names is run: file system monitor, filters, hooks, pagers,
-    helpers, fetches.
-    """
+    """No program that a repository's configuration names is run: monitor, filters, hooks, pagers, helpers, fetches."""
     canary, called, hooks = tmp_path / "canary", tmp_path / "called", tmp_path / "hooks"
     canary.write_text(f'#!/bin/sh\necho "$0 $@" >> "{called}"\ncat\n')
     canary.chmod(0o755)
@@ -224,7 +222,8 @@ def test_nothing_is_written(repository: Path) -> None:
 
 def test_reading_a_status() -> None:
     """Renames take two records, conflicts count, and an empty answer is a clean one."""
-    status = "# branch.oid 1234\x00# branch.head (detached)\x002 R. N... 1 2 3 4 5 R100 new\x00? old name\x00u UU N... 1 2 3 4 5 6 7 file\x00? new\x00"
+    records = ["2 R. N... 1 2 3 4 5 R100 new", "? old name", "u UU N... 1 2 3 4 5 6 7 file", "? new", ""]
+    status = "\0".join(["# branch.oid 1234", "# branch.head (detached)", *records])
 
     assert parse_status(status) == {"commit": "1234", "dirty": True, "changed": 2, "untracked": 1}
     assert parse_status("") == {"dirty": False, "changed": 0, "untracked": 0}

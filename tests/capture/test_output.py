@@ -185,9 +185,7 @@ def test_it_is_a_stream() -> None:
 
 
 def test_in_a_program() -> None:
-    """A program's own output is kept to the last line, that of child processes passes by, and closing streams does
-    no harm.
-    """
+    """A program's own output is kept to the last line; that of its child processes passes by."""
     done = programs.execute(
         """
         import os, subprocess, sys

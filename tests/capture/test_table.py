@@ -94,9 +94,7 @@ def test_the_time_limit(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_captures_of_other_packages(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What other packages offer by entry point is taken beside the run; secrets and long values of theirs are
-    treated as everybody's.
-    """
+    """What other packages offer by entry point is taken beside the run, without its secrets."""
     import sys
     import types
 

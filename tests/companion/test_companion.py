@@ -44,9 +44,7 @@ def logs(run: mlsdk.Run) -> int:
 
 
 def test_a_run_gets_its_captures_and_nobody_stays() -> None:
-    """A program's run has commit and environment when the program has ended; a second later no companion is left,
-    and no marker.
-    """
+    """When a program has ended its run has commit and environment, and no companion and no marker stays."""
     subprocess.run(["git", "init", "-q", "."], check=True)
     done = programs.execute("with mlsdk.run(name='it'): mlsdk.log(a=1)")
     run = mlsdk.get_run("it")
@@ -128,9 +126,7 @@ def test_ctrl_c_ends_the_training_and_not_the_companion() -> None:
 
 
 def test_killed_again_and_again() -> None:
-    """A companion that is killed ten times during a run is followed by another each time; nothing is lost and
-    nothing is left.
-    """
+    """A companion that is killed ten times during a run is followed by another each time; nothing is lost."""
     subprocess.run(["git", "init", "-q", "."], check=True)
     process = programs.begin(
         FAST
@@ -175,7 +171,7 @@ def test_where_there_can_be_none(how: str) -> None:
     }[how]
     done = programs.execute(
         prepared + "with mlsdk.run(name='it') as run: mlsdk.log(a=1)\nprint(mlsdk.get_run(run.id).code['dirty'])",
-        **({"MLSDK_COMPANION": "0"} if how == "setting" else {}),
+        MLSDK_COMPANION="0" if how == "setting" else "1",
     )
     run = mlsdk.get_run("it")
 
@@ -263,9 +259,7 @@ def test_large_logs_are_sealed() -> None:
 
 
 def test_the_store_is_deleted() -> None:
-    """When the store is deleted while a program runs, the companion goes quietly and brings nothing of it back; so
-    does the program.
-    """
+    """When the store is deleted while a program runs, nobody complains and nothing of it comes back."""
     process = programs.begin(
         "with mlsdk.run(name='it'):\n    mlsdk.log(a=1)\n    print('ready')\n    input()\n    mlsdk.log(a=2)"
     )
@@ -321,9 +315,7 @@ def test_it_does_not_see_the_users_modules() -> None:
 
 
 def test_one_failing_capture_is_the_runs_problem(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A capture that is not there for the companion is a problem of the run; the others are taken and later runs
-    are served.
-    """
+    """A capture that is not there for the companion is a problem of the run; the others are taken."""
     from mlsdk.companion.charge import Charge, Header
     from mlsdk.store.layout import Layout
     from mlsdk.store.target import FileTarget

@@ -75,9 +75,7 @@ def fill(store: Path, *limit: str, **settings: str) -> list:  # type: ignore[typ
 
 @pytest.mark.parametrize("way", ["map", "write"])
 def test_a_full_disk(small_disk: Path, way: str) -> None:
-    """The loop goes on without a signal, warns once, says so on the run, ends in a second, and everything before
-    is read back.
-    """
+    """The loop goes on, there is one warning, the run says so, ends in a second, and what was before is read back."""
     store = small_disk / "store"
     count, told_at, caught, problems, took_s = fill(store, MLSDK_MAP="1" if way == "map" else "0")
     run = mlsdk.get_run("it", store=str(store))

@@ -30,9 +30,7 @@ with mlsdk.run(name=sys.argv[2], capture=()):
 
 @pytest.mark.parametrize("way", ["map", "write"])
 def test_ten_kills(way: str) -> None:
-    """Ten processes killed at random moments: every point acknowledged on a pipe before is read back, and the run
-    reads killed.
-    """
+    """Killed at random moments, a run has every point that was acknowledged on a pipe before, and reads killed."""
     chance = random.Random(way)
     path = programs.program(PROGRAM)
     settings = programs.environment(MLSDK_MAP="1" if way == "map" else "0")

@@ -42,9 +42,7 @@ def test_eight_processes_in_one_store() -> None:
 
 
 def test_fork_in_the_middle_of_logging() -> None:
-    """Fifty times, a process whose threads log forks a child that logs too: no deadlock, and each keeps its own
-    points.
-    """
+    """Fifty forks in the middle of logging threads: no deadlock, and each process keeps its own points."""
     programs.execute(
         """
         import os, signal, threading, time

@@ -44,7 +44,7 @@ def test_several_runs_must_be_named() -> None:
         with pytest.raises(NoRunError, match=r"2 runs are live \(a, b\).*run\.log"):
             pool.submit(mlsdk.log, x=1).result()
         pool.submit(a.log, x=1).result()
-        pool.submit(contextvars.copy_context().run, mlsdk.log, x=2).result()
+        pool.submit(contextvars.copy_context().run, lambda: mlsdk.log(x=2)).result()
 
     assert last("x") == {"a": 1, "b": 2}
     assert b.finished
@@ -65,9 +65,7 @@ def test_nesting() -> None:
 
 
 def test_values_of_an_ended_run_go_to_no_other() -> None:
-    """Code that belongs to a run which has ended is told so, though another run is live: its values are not mixed
-    into that one.
-    """
+    """Code whose run has ended is told so: its values are not mixed into another run that is live."""
     with mlsdk.run(name="outer"):
         with mlsdk.run(name="inner") as inner:
             inner.finish()

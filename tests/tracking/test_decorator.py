@@ -166,9 +166,9 @@ def test_wrong_calls_raise_their_own_error(arguments: tuple[int, ...]) -> None:
         """Never called."""
 
     with pytest.raises(TypeError) as plain:
-        train(*arguments)  # type: ignore[call-arg]
+        train(*arguments)
     with pytest.raises(TypeError) as tracked:
-        mlsdk.track(train)(*arguments)  # type: ignore[call-arg]
+        mlsdk.track(train)(*arguments)
 
     assert str(tracked.value) == str(plain.value)
     assert len(mlsdk.runs()) == 0
@@ -324,9 +324,7 @@ def test_async_functions() -> None:
 
 
 def test_async_behind_a_partial_and_an_object() -> None:
-    """A partial of an async function, and an object whose call is async, end their runs when they are awaited to
-    the end.
-    """
+    """A partial of an async function, and an object whose call is async, end their runs when awaited to the end."""
 
     async def train(n: int) -> int:
         await asyncio.sleep(0)
@@ -356,9 +354,7 @@ def _talk(first: str) -> Generator[str, str, dict[str, int]]:
 
 
 def test_generators() -> None:
-    """send, throw and the returned value pass through; the run begins with the first resumption and ends with the
-    generator.
-    """
+    """send, throw and the returned value pass through; the run lasts from the first resumption to the end."""
     talk = mlsdk.track(_talk)("hello")
 
     assert len(mlsdk.runs()) == 0
@@ -397,9 +393,7 @@ def test_a_generator_that_is_closed() -> None:
 
 
 def test_a_generator_is_current_only_while_it_runs() -> None:
-    """Two generators that take turns log each into its own run, a `with` block inside one stays current in it, and
-    outside neither is.
-    """
+    """Generators that take turns log each into its own run, blocks inside them too; outside neither is current."""
 
     @mlsdk.track
     def steps(n: int) -> Iterator[None]:

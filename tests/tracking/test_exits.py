@@ -40,9 +40,7 @@ STARTED = "run = mlsdk.run(name='it')\nmlsdk.log(a=1)\n"
     ids=["clean", "error", "exit 3", "exit text", "exit", "ctrl-c", "in with", "exit caught", "thread"],
 )
 def test_how_an_open_run_ends(rest: str, code: int | None, status: str, error: tuple[str, str] | None) -> None:
-    """A run that is open at the process's end is finished, failed or interrupted as the process is; nothing is
-    printed for it.
-    """
+    """A run that is open at the process's end ends as the process does, and nothing is printed for it."""
     done = programs.execute(STARTED + rest, code_expected=code)
     run = mlsdk.get_run("latest")
 
@@ -54,9 +52,7 @@ def test_how_an_open_run_ends(rest: str, code: int | None, status: str, error: t
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP], ids=str)
 def test_told_to_stop(number: signal.Signals) -> None:
-    """SIGTERM and SIGHUP interrupt the run, each of nested ones too, and the process ends by the signal as its
-    parent expects.
-    """
+    """SIGTERM and SIGHUP interrupt all live runs, and the process ends by the signal as its parent expects."""
     process = programs.begin(
         """
         import time

@@ -6,6 +6,7 @@ import gc
 import signal
 import time
 from types import FrameType
+from typing import Any
 
 import pytest
 
@@ -15,9 +16,7 @@ from mlsdk.tracking.points import PointWriter
 
 
 def test_a_signal_handler_that_logs() -> None:
-    """A handler that logs, sets params and prints in the middle of calls loses nothing of its own and nothing of
-    theirs.
-    """
+    """A handler that logs, sets params and prints in the middle of calls loses nothing, of its own or of theirs."""
     heard = 0
 
     def on_alarm(number: int, frame: FrameType | None) -> None:
@@ -77,7 +76,7 @@ def test_every_moment_of_a_call() -> None:
 
     moments = 0
 
-    def tracer(frame: FrameType, event: str, argument: object) -> object:
+    def tracer(frame: FrameType, event: str, argument: Any) -> Any:
         nonlocal moments
         name = frame.f_code.co_filename
         if "mlsdk/tracking" not in name and "mlsdk/log/segment" not in name and "mlsdk/store/writer" not in name:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import decimal
 import math
+from collections.abc import Callable
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
@@ -42,7 +43,7 @@ def test_given_steps() -> None:
     """Steps may be negative, repeated and in any order; the next one follows the last that was given."""
     with mlsdk.run() as run:
         for step in (5, -3, -3, np.int64(2**40), 0):
-            run.log(a=float(step), step=step)  # type: ignore[arg-type]
+            run.log(a=float(step), step=step)
         run.log(a=1.0)
 
     assert [step for step, _ in points(run, "a")] == [5, -3, -3, 2**40, 0, 1]
@@ -104,9 +105,7 @@ def test_resume_from_a_step() -> None:
 
 
 def test_resume_is_checked() -> None:
-    """A run that lives cannot be resumed, `from_step` needs one to resume and a whole number; nothing is left
-    behind.
-    """
+    """A live run cannot be resumed, `from_step` needs one to resume; nothing is left behind."""
     with mlsdk.run() as run:
         with pytest.raises(UsageError, match="still running"):
             mlsdk.run(resume=run.id)
@@ -192,7 +191,7 @@ def test_tensors() -> None:
     """A tensor of one element is its number; one of several is refused with what to do."""
     with mlsdk.run() as run:
         run.log(a=Tensor(0.25))
-        with pytest.raises(MetricError, match="3 elements.*mean"):
+        with pytest.raises(MetricError, match=r"3 elements.*mean"):
             run.log(a=Tensor(0.5, 3))
 
     assert points(run, "a") == [(0, 0.25)]
@@ -207,7 +206,7 @@ def test_what_is_no_number(value: Any) -> None:
     """What is no number, or would lose precision, is refused by name; the other values of the call are recorded."""
     with mlsdk.run() as run:
         run.log(good=1.0, bad=1.0)
-        with pytest.raises(MetricError, match="'bad'.*the other values of the call were recorded"):
+        with pytest.raises(MetricError, match=r"'bad'.*the other values of the call were recorded"):
             run.log(good=2.0, bad=value)
         run.log(good=3.0, bad=3.0)
 
@@ -295,9 +294,7 @@ def test_params_are_those_of_the_start() -> None:
 
 
 def test_long_values_are_put_away() -> None:
-    """A value too long for a fact goes to a blob, whole, with its beginning and a note on the run; a note of the
-    run stays.
-    """
+    """A value too long for a fact goes to a blob, whole, with a note on the run; a note of the run stays."""
     with mlsdk.run(params={"prompt": "word " * 20_000}) as run:
         run.note("n" * 40_000)
     found = mlsdk.get_run(run.id)
@@ -360,7 +357,7 @@ def test_artifacts(tmp_path: Path) -> None:
     with mlsdk.run() as run:
         run.log_artifact(tmp_path / "model.bin")
         run.log_artifact("plots", name="figures")
-        run.log_artifact(bytearray(b"xyz"), name="raw")
+        run.log_artifact(b"xyz", name="raw")
         for wrong in ("not there", b"no name", 7):
             with pytest.raises(UsageError):
                 run.log_artifact(wrong)  # type: ignore[arg-type]
@@ -407,14 +404,15 @@ def test_after_the_end() -> None:
     run.finish("failed")
     run.finish("finished")
     run.finish()
-    for late in (
+    calls: tuple[Callable[[], None], ...] = (
         lambda: run.log(a=2),
         lambda: run.log_params({"a": 1}),
         lambda: run.note("x"),
         lambda: run.log_artifact(b"x", name="x"),
         lambda: run.use_data(1),
-    ):
-        with pytest.raises(UsageError, match="finished.*resume"):
+    )
+    for late in calls:
+        with pytest.raises(UsageError, match=r"finished.*resume"):
             late()
 
     assert mlsdk.get_run(run.id).status == "failed"
