@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping
 
+from mlsdk.capture.facts import encode_facts
 from mlsdk.errors import UsageError
 from mlsdk.log.facts import Tags, checked_tags
-from mlsdk.log.values import encode
 from mlsdk.records import Run
 from mlsdk.store.base import Store
 from mlsdk.store.target import open_target
@@ -21,22 +22,30 @@ class Edit:
         self.run = run
 
     def set_tags(self, tags: Tags) -> None:
-        """Set tags: a mapping, or plain names (whose value is true). A value of None removes a tag."""
-        self._write({"tags": {name: encode(value) for name, value in checked_tags(tags).items()}})
+        """Set tags: a mapping, or plain names (whose value is true). A value of None removes a tag.
+
+        Raises:
+            UsageError: something else.
+        """
+        self._write("tags", checked_tags(tags))
 
     def note(self, text: str) -> None:
         """Set the note; the last one counts."""
-        self._write({"run": {"note": str(text)}})
+        self._write("run", {"note": str(text)})
 
     def rename(self, name: str) -> None:
-        """Give the run another name."""
-        if not name:
+        """Give the run another name.
+
+        Raises:
+            UsageError: it is empty, or no text.
+        """
+        if not isinstance(name, str) or not name:
             raise UsageError(f"a name must be text, not {name!r}")
-        self._write({"run": {"name": name}})
+        self._write("run", {"name": name})
 
     def delete(self) -> None:
         """Hide the run; `mlsdk gc` erases it later, until then `restore` brings it back."""
-        self._write({"run": {"deleted": True}})
+        self._write("run", {"deleted": True})
 
     def restore(self) -> None:
         """Bring a deleted run back.
@@ -46,10 +55,16 @@ class Edit:
         """
         if self.run.erased:
             raise UsageError(f"run {self.run.name} ({self.run.short_id}) was erased by `mlsdk gc`: nothing is left")
-        self._write({"run": {"deleted": None}})
+        self._write("run", {"deleted": None})
 
-    def _write(self, facts: Mapping[str, Mapping[str, object]]) -> None:
+    def _write(self, kind: str, values: Mapping[str, object]) -> None:
+        """Write facts of one kind as a log of its own, secrets left out and long values put away as in a live run."""
         target = open_target(self._store.uri)
+        encoded, notes = encode_facts(kind, values, target.put_blob)
+        facts: dict[str, Mapping[str, object]] = {kind: encoded}
+        if notes:
+            now = time.time_ns()
+            facts["problems"] = {name: {"message": note, "t": now, "count": 1} for name, note in notes.items()}
         writer = LogWriter(target, self.run.id, "edit", seen=self.run.order)
         writer.announce()
         writer.facts(facts)

@@ -7,6 +7,7 @@ from itertools import pairwise
 from typing import Any, NamedTuple
 
 from mlsdk.log.ids import started_ns
+from mlsdk.log.values import decode
 from mlsdk.store.fold import LogState, MetricState, RunState
 
 Json = dict[str, Any]
@@ -91,6 +92,8 @@ def _metrics(state: RunState, logs: list[LogState]) -> tuple[Json, Json]:
     }
     metrics = ranks.pop("main", {})
     for name, final in state.values("metrics").items():
+        if type(decode(final)) not in (int, float):
+            continue
         known = metrics.get(name, [None, None, None, None, 0, None, None, None])
         returned = state.facts["metrics"][name][0]
         if not any(log.is_main and log.order > returned and _has_points(log, name) for log in logs):
