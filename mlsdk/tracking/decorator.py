@@ -12,6 +12,7 @@ from mlsdk.capture.arguments import Binder, bind
 from mlsdk.errors import UsageError
 from mlsdk.log.facts import Tags
 from mlsdk.tracking import context
+from mlsdk.tracking.disabled import DisabledRun
 from mlsdk.tracking.start import Captures, StorePath, start
 
 if TYPE_CHECKING:
@@ -126,6 +127,8 @@ class _Starter:
 
     def __call__(self, args: tuple[object, ...], kwargs: dict[str, object]) -> ActiveRun | None:
         """The started run; None if the arguments do not fit, so that the call itself can say so."""
+        if config.disabled():
+            return DisabledRun(self._label, self._experiment or "disabled")
         bound = self._binder(args, kwargs, method=self._method)
         if bound is None:
             return None
@@ -195,7 +198,7 @@ def _wrap_plain(function: Callable[..., Any], starter: _Starter) -> Callable[...
 
 def _call(function: Callable[..., Any], starter: _Starter) -> Callable[..., Any]:
     def wrapper(*args: object, **kwargs: object) -> object:
-        run = None if config.disabled() else starter(args, kwargs)
+        run = starter(args, kwargs)
         if run is None:
             return function(*args, **kwargs)
         with run:
@@ -208,7 +211,7 @@ def _call(function: Callable[..., Any], starter: _Starter) -> Callable[..., Any]
 
 def _coroutine(function: Callable[..., Any], starter: _Starter) -> Callable[..., Any]:
     async def wrapper(*args: object, **kwargs: object) -> object:
-        run = None if config.disabled() else starter(args, kwargs)
+        run = starter(args, kwargs)
         if run is None:
             return await function(*args, **kwargs)
         with run:
@@ -221,7 +224,7 @@ def _coroutine(function: Callable[..., Any], starter: _Starter) -> Callable[...,
 
 def _generator(function: Callable[..., Any], starter: _Starter) -> Callable[..., Any]:
     def wrapper(*args: object, **kwargs: object) -> Generator[object, object, object]:
-        run = None if config.disabled() else starter(args, kwargs)
+        run = starter(args, kwargs)
         if run is None:
             return (yield from function(*args, **kwargs))
         with _Ending(run) as inside:
@@ -248,7 +251,7 @@ def _generator(function: Callable[..., Any], starter: _Starter) -> Callable[...,
 
 def _async_generator(function: Callable[..., Any], starter: _Starter) -> Callable[..., Any]:
     async def wrapper(*args: object, **kwargs: object) -> AsyncGenerator[object, object]:
-        run = None if config.disabled() else starter(args, kwargs)
+        run = starter(args, kwargs)
         with _Ending(run) as inside:
             body = function(*args, **kwargs)
             resume, value = body.asend, None
