@@ -25,6 +25,9 @@ SEAL_BYTES = 65_536
 
 SIGN_EVERY_S = 30.0
 
+LATE_S = 60.0
+"""What is found longer than this after the last word of a run's process may be another commit, another machine."""
+
 _HEAD_BYTES = 262_144
 
 Taken = dict[tuple[str, str], tuple[int, dict[str, Mapping[str, object]]]]
@@ -103,7 +106,11 @@ class Charge:
             writer.announce()
         self._writer = writer
         problems = {} if note is None else {"companion": note}
-        for name in self._wanted():
+        late_s = self._late_s()
+        if late_s > LATE_S and self._wanted():
+            missed = ", ".join(self._wanted())
+            problems["companion"] = f"no companion came until {late_s:.0f} s after the end: {missed} not taken"
+        for name in self._wanted() if late_s <= LATE_S else ():
             try:
                 problems.update(self._take(writer, _capture_named(name)))
             except Exception as error:  # a capture may be a stranger's code; its failure is a fact of the run
@@ -112,6 +119,12 @@ class Charge:
             now = time.time_ns()
             found = {kind: {"message": message, "t": now, "count": 1} for kind, message in problems.items()}
             writer.facts({"problems": found}, vital=True)
+
+    def _late_s(self) -> float:
+        """Seconds since the log was last written, if its writer does not live any more; else 0."""
+        if is_alive(self.header.identity):
+            return 0.0
+        return max(0.0, time.time() - os.path.getmtime(self.header.path))
 
     def _wanted(self) -> list[str]:
         """Names of the captures that are asked for."""

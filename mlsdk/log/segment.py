@@ -158,7 +158,11 @@ class Segment:
             return
         os.posix_fallocate(self._fd, start, size - start)
         base = self.at[0] // PAGE_BYTES * PAGE_BYTES
-        new = mmap.mmap(self._fd, size - base, offset=base)
+        try:
+            new = mmap.mmap(self._fd, size - base, offset=base)
+        except OSError:  # no more maps for this process: the space is there all the same
+            self.unmap()
+            return
         _prefault(new)
         old, self._map, self._base = self._map, new, base
         if old is not None:

@@ -81,11 +81,13 @@ class PointWriter:
                                 plan.pack(plan.length, POINTS, segment.at[1], plan.number, reached, at_ns, value)
                             )
                 plan = self._plans.get((tuple(named), tuple(map(type, named.values()))))
-                if plan is None or not plan.alone:
+                if plan is None:
                     return self._log_any(named, step, at_ns)
-                reached = plan.next_step if step is None else integer_step(step)
+                whole = self._next_step(plan) if step is None else integer_step(step)
+                if whole is None:
+                    return self._log_any(named, step, at_ns)
                 try:
-                    return self._put(plan, reached, at_ns, *named.values())
+                    return self._put(plan, whole, at_ns, *named.values())
                 except struct.error:
                     return self._log_any(named, step, at_ns)
             finally:
@@ -110,8 +112,18 @@ class PointWriter:
     def _put(self, plan: _Plan, step: int, at_ns: int, *values: object) -> bool:
         segment = self._segment
         body = plan.pack(plan.length, POINTS, segment.at[1], plan.number, step, at_ns, *values)
-        plan.next_step = step + 1
+        if plan.alone:
+            plan.next_step = step + 1
+        else:
+            self._steps.update(dict.fromkeys(plan.names, step + 1))
         return segment.put(body)
+
+    def _next_step(self, plan: _Plan) -> int | None:
+        """The step that a plan's metrics have all reached; None if they have not reached the same one."""
+        if plan.alone:
+            return plan.next_step
+        steps = {self._steps[name] for name in plan.names}
+        return steps.pop() if len(steps) == 1 else None
 
     def _catch_up(self) -> None:
         """Write what was put off; a mistake in it is raised when all is written."""
@@ -153,8 +165,6 @@ class PointWriter:
                 if plan.alone and plan.kinds == "f":
                     self._single[plan.names[0]] = plan
             written = self._put(plan, group_step, at_ns, *group.values()) and written
-            if not plan.alone:
-                self._steps.update(dict.fromkeys(group, group_step + 1))
         if mistakes:
             rest = f" (and {len(mistakes) - 1} more)" if len(mistakes) > 1 else ""
             kept = "; the other values of the call were recorded" if good else ""

@@ -213,6 +213,27 @@ def test_what_was_left_open_is_taken_on() -> None:
     assert mlsdk.get_run("it").status == "killed"
 
 
+def test_a_late_companion_takes_no_captures() -> None:
+    """What a companion finds an hour after a run has died is not said of that run."""
+    programs.execute(
+        """
+        import os
+        mlsdk.configure(companion=False)
+        mlsdk.run(name="lost").log(a=1)
+        os._exit(1)
+        """,
+        code_expected=1,
+    )
+    for log in store().glob("runs/*/*.log"):
+        os.utime(log, (time.time() - 3600, time.time() - 3600))
+    programs.execute("with mlsdk.run(name='next'): pass")
+    run = mlsdk.get_run("lost")
+
+    assert programs.eventually(gone)
+    assert markers() == []
+    assert ["git" in problem.message for problem in mlsdk.get_run(run.id).problems] == [True]
+
+
 def test_a_dead_worker_is_retired() -> None:
     """The log of a forked worker that was killed does not stay open, and the run goes on."""
     process = programs.begin(

@@ -11,7 +11,6 @@ import pytest
 
 import mlsdk
 from tests import programs
-from tests.conftest import require
 
 
 def values(run: mlsdk.Run, metric: str, role: str | None = None) -> list[float]:
@@ -123,9 +122,9 @@ def test_a_loader_with_workers(method: str) -> None:
     assert programs.eventually(lambda: not list(Path(".mlsdk/open").iterdir()))
 
 
+@pytest.mark.skipif(importlib.util.find_spec("torch") is None, reason="torch is in no extra: decision 0001")
 def test_a_loader_of_torch() -> None:
     """The same with PyTorch's own DataLoader."""
-    require(importlib.util.find_spec("torch"), "torch")
     programs.execute(
         """
         import torch
