@@ -39,9 +39,7 @@ class Edit:
         Raises:
             UsageError: it is empty, or no text.
         """
-        if not isinstance(name, str) or not name:
-            raise UsageError(f"a name must be text, not {name!r}")
-        self._write("run", {"name": name})
+        self._write("run", {"name": checked_name(name)})
 
     def delete(self) -> None:
         """Hide the run; `mlsdk gc` erases it later, until then `restore` brings it back."""
@@ -69,3 +67,14 @@ class Edit:
         writer.announce()
         writer.facts(facts)
         writer.close()
+
+
+def checked_name(name: object) -> str:
+    """The name itself.
+
+    Raises:
+        UsageError: it is empty, or no text.
+    """
+    if not isinstance(name, str) or not name:
+        raise UsageError(f"a name must be text, not {name!r}")
+    return name

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from datetime import datetime, timezone
-from typing import Any
+from itertools import zip_longest
+from typing import Any, NamedTuple
 
+from mlsdk.log.standins import printable
 from mlsdk.query.names import clean_text, escape_segment
-from mlsdk.records import MetricSummary, Run
+from mlsdk.records import Run
 
 MOST_ROWS = 40
 MOST_COLUMNS = 12
@@ -20,13 +22,30 @@ def number(value: object) -> str:
     if isinstance(value, bool) or not isinstance(value, (int, float)):
         return text(value)
     if isinstance(value, int):
-        return str(value) if abs(value) < 10_000_000 else f"{value:.3e}"
+        return str(value) if abs(value) < 10_000_000 else _large(value)
     return f"{value:.4g}"
+
+
+def _large(value: int) -> str:
+    try:
+        return f"{value:.3e}"
+    except OverflowError:
+        from decimal import Decimal
+
+        return f"{Decimal(value):.3e}"
+
+
+def as_text(value: object) -> str:
+    """A value as text; Python refuses to write integers of thousands of digits."""
+    try:
+        return str(value)
+    except ValueError:
+        return _large(value) if isinstance(value, int) else f"<{type(value).__name__} too long to show>"
 
 
 def text(value: object, longest: int = 24) -> str:
     """A value on one line, shortened in the middle."""
-    plain = " ".join(("" if value is None else str(value)).split())
+    plain = " ".join(("" if value is None else as_text(value)).split())
     plain = "".join(character if character.isprintable() else "�" for character in plain)
     if len(plain) <= longest:
         return plain
@@ -56,8 +75,16 @@ def duration(seconds: float | None) -> str:
 Column = tuple[str, Callable[[Run], str]]
 
 
-def columns(runs: Sequence[Run], most: int = MOST_COLUMNS) -> list[Column]:
-    """What to show: who and when, then params that differ, then metrics."""
+class _Shown(NamedTuple):
+    """A column as it is printed."""
+
+    name: str
+    cells: list[str]
+    right: bool
+
+
+def columns(runs: Sequence[Run], most: int = MOST_COLUMNS) -> tuple[list[Column], list[Column], list[Column]]:
+    """What to show: who and when; params that differ; metrics."""
     shown: list[Column] = [
         ("run", lambda run: run.short_id),
         ("name", lambda run: text(run.name, 28)),
@@ -68,63 +95,89 @@ def columns(runs: Sequence[Run], most: int = MOST_COLUMNS) -> list[Column]:
     if len({run.experiment for run in runs}) > 1:
         shown.insert(1, ("experiment", lambda run: text(run.experiment)))
     left = max(most - len(shown), 2)
-    metrics = _by_frequency(name for run in runs for name in run.metrics)
-    params = [name for name in _by_frequency(name for run in runs for name in run.params) if _differs(runs, name)]
+    rows = {run.id: flat(run) for run in runs}
+    metrics = _by_frequency(rows.values(), "metrics.")
+    params = [name for name in _by_frequency(rows.values(), "params.") if _differs(rows.values(), name)]
     for_metrics = min(len(metrics), max(left - len(params), (left + 1) // 2))
-    shown += [(name, _param(name)) for name in params[: left - for_metrics]]
-    shown += [(name, _metric(name)) for name in metrics[:for_metrics]]
-    return shown
+    made = [[(name.partition(".")[2], _cell(rows, name)) for name in names] for names in (params, metrics)]
+    return shown, made[0][: left - for_metrics], made[1][:for_metrics]
 
 
-def _by_frequency(names: object) -> list[str]:
+def _by_frequency(rows: Iterable[dict[str, object]], prefix: str) -> list[str]:
+    """Names of fields that begin so, what most runs have first, what the machine did last."""
     from collections import Counter
 
-    counted = Counter(names)  # type: ignore[call-overload]
-    return sorted(counted, key=lambda name: (name.startswith("system/"), -counted[name]))
+    counted = Counter(name for row in rows for name in row if name.startswith(prefix))
+    return sorted(counted, key=lambda name: (name.startswith("metrics.system/"), -counted[name]))
 
 
-def _differs(runs: Sequence[Run], name: str) -> bool:
-    return len(runs) == 1 or len({repr(run.params.get(name)) for run in runs}) > 1
+def _differs(rows: Collection[dict[str, object]], name: str) -> bool:
+    return len(rows) == 1 or len({as_text(row.get(name)) for row in rows}) > 1
 
 
-def _param(name: str) -> Callable[[Run], str]:
-    return lambda run: number(run.params[name]) if name in run.params else ""
-
-
-def _metric(name: str) -> Callable[[Run], str]:
-    def cell(run: Run) -> str:
-        summary: MetricSummary | None = run.metrics.get(name)
-        return "" if summary is None else number(summary.last)
-
-    return cell
+def _cell(rows: Mapping[str, dict[str, object]], name: str) -> Callable[[Run], str]:
+    return lambda run: number(rows[run.id].get(name))
 
 
 def text_table(runs: Sequence[Run], width: int | None = None) -> str:
-    """A table in plain text, cut to the terminal's width, with a line that says what is not shown."""
+    """A table in plain text, cut to the terminal's width, with a line that says what is not shown.
+
+    Where not all columns have room, those that tell the least go first: when it was, how long it took, then the last
+    params and metrics.
+    """
     if not len(runs):
         return "no runs"
     import shutil
 
     width = width or shutil.get_terminal_size((120, 24)).columns
     shown = runs[:MOST_ROWS]
-    all_columns = columns(shown)
-    cells = [[text(name), *(cell(run) for run in shown)] for name, cell in all_columns]
-    widths = [max(map(len, column)) for column in cells]
-    count = len(cells)
-    while count > 4 and sum(widths[:count]) + 2 * (count - 1) > width:
-        count -= 1
-    numeric = [all(_is_number(cell) for cell in column[1:]) for column in cells]
-    lines = []
-    for row in range(len(shown) + 1):
-        parts = [
-            column[row].rjust(size) if right else column[row].ljust(size)
-            for column, size, right in zip(cells[:count], widths[:count], numeric[:count], strict=True)
-        ]
-        lines.append("  ".join(parts).rstrip())
-    lines.insert(1, "  ".join("─" * size for size in widths[:count]))
+    about, params, metrics = ([_shown(column, shown) for column in part] for part in columns(shown))
+    table = [*about, *params, *metrics]
+    kept = _fitting(about, params, metrics, width)
+    lines = [[_padded(column.name, column) for column in kept], ["─" * _width(column) for column in kept]]
+    lines += [[_padded(column.cells[row], column) for column in kept] for row in range(len(shown))]
     rest = [f"{len(runs) - len(shown):,} more runs"] if len(runs) > len(shown) else []
-    rest += [f"{len(cells) - count} more columns"] if count < len(cells) else []
-    return "\n".join([*lines, *([f"… and {', '.join(rest)}"] if rest else [])])
+    rest += [f"{len(table) - len(kept)} more columns"] if len(kept) < len(table) else []
+    said = [f"… and {', '.join(rest)}"] if rest else []
+    return "\n".join(["  ".join(line).rstrip() for line in lines] + said)
+
+
+def _shown(column: Column, runs: Sequence[Run]) -> _Shown:
+    name, cell = column
+    cells = [cell(run) for run in runs]
+    return _Shown(text(name), cells, name != "run" and all(map(_is_number, cells)))
+
+
+def _fitting(about: list[_Shown], params: list[_Shown], metrics: list[_Shown], width: int) -> list[_Shown]:
+    """The columns that have room, in their order."""
+    by_name = {column.name: column for column in about}
+    needed = [by_name.pop("status"), by_name.pop("run"), by_name.pop("name")]
+    turns = zip_longest(params[::-1], metrics[::-1])
+    least = [*reversed(by_name.values()), *(column for turn in turns for column in turn if column), *needed[:2]]
+    kept = [*about, *params, *metrics]
+    for column in least:
+        if sum(map(_width, kept)) + 2 * (len(kept) - 1) <= width:
+            break
+        kept = [one for one in kept if one is not column]
+    return kept
+
+
+def _width(column: _Shown) -> int:
+    return max(map(_cells_wide, (column.name, *column.cells)))
+
+
+def _cells_wide(line: str) -> int:
+    """How many cells of a terminal a text takes."""
+    if line.isascii():
+        return len(line)
+    from unicodedata import combining, east_asian_width
+
+    return sum(0 if combining(char) else 2 if east_asian_width(char) in "WF" else 1 for char in line)
+
+
+def _padded(cell: str, column: _Shown) -> str:
+    space = " " * (_width(column) - _cells_wide(cell))
+    return space + cell if column.right else cell + space
 
 
 def _is_number(cell: str) -> bool:
@@ -142,7 +195,7 @@ def html_table(runs: Sequence[Run]) -> str:
     import html
 
     shown = runs[:MOST_ROWS]
-    all_columns = columns(shown, most=20)
+    all_columns = [column for part in columns(shown, most=20) for column in part]
     head = "".join(f"<th>{html.escape(text(name))}</th>" for name, _ in all_columns)
     rows = "".join(
         "<tr>" + "".join(f"<td>{html.escape(cell(run))}</td>" for _, cell in all_columns) + "</tr>" for run in shown
@@ -166,7 +219,7 @@ def flat(run: Run) -> dict[str, object]:
     row["status"] = run.status.value
     _put_all(row, "params", run.params)
     for key, summary in run.metrics.items():
-        row["metrics." + key] = summary.last
+        row["metrics." + printable(key)] = summary.last
     _put_all(row, "tags", run.tags)
     return row
 
@@ -174,15 +227,15 @@ def flat(run: Run) -> dict[str, object]:
 def _put_all(row: dict[str, object], prefix: str, values: Mapping[str, object]) -> None:
     """Nested mappings leaf by leaf. Where a name with a dot is the same as a path, its dot is escaped."""
     for key, value in values.items():
-        name = f"{prefix}.{key}"
+        name = f"{prefix}.{printable(str(key))}"
         if name in row:
-            name = f"{prefix}.{escape_segment(key)}"
+            name = f"{prefix}.{escape_segment(printable(str(key)))}"
         if type(value) in _SCALARS:
             row[name] = value
         elif isinstance(value, Mapping) and value:
             _put_all(row, name, value)
         else:
-            row[name] = value if isinstance(value, (int, float, str)) else str(value)
+            row[name] = value if isinstance(value, (int, float, str)) else as_text(value)
 
 
 def flat_columns(runs: Iterable[Run]) -> dict[str, list[Any]]:
@@ -201,8 +254,10 @@ def _place(name: str) -> tuple[int, int, str]:
 
 
 def as_objects(column: list[Any]) -> bool:
-    """Whether numbers of a column would become inexact in an array: large integers beside floats or missing values."""
+    """Whether an array would spoil a column: large integers beside floats or missing ones, text that is no Unicode."""
     types = set(map(type, column))
+    if str in types and any(type(value) is str and printable(value) != value for value in column):
+        return True
     if int not in types or types == {int}:
         return False
     return any(type(value) is int and abs(value) > _EXACT for value in column)
@@ -219,4 +274,4 @@ def of_one_type(column: list[Any]) -> list[Any]:
             return [None if value is None else float(value) for value in column]
     elif len(types) <= 1 and str not in types:
         return column
-    return [None if value is None else clean_text(str(value)) for value in column]
+    return [None if value is None else clean_text(as_text(value)) for value in column]

@@ -108,7 +108,7 @@ def test_a_sequence(store: Store) -> None:
     assert shown(found[1:3]) == ["r4", "r3"]
     assert isinstance(found[1:3], Runs)
     assert found[-1] in found
-    assert [run.name for run in reversed(found)][0] == "r0"
+    assert next(reversed(found)).name == "r0"
 
 
 @pytest.mark.parametrize("wrong", [{"where": 3}, {"limit": -1}])
@@ -159,7 +159,7 @@ def test_known_fields_do_not_warn(store: Store) -> None:
 @settings(max_examples=150)
 @given(st.lists(st.tuples(nested, nested), max_size=6), trees, orders)
 def test_store_and_memory_agree(content, tree, order) -> None:
-    """`where` and `sort` give the same runs in the same order whether the store is asked or runs that were read already."""
+    """`where` and `sort` give the same runs in the same order, asked of the store or of runs that were read."""
     store = empty_store()
     for at, (params, tags) in enumerate(content):
         put(store, f"r{at}", at, params=params, tags=tags)
@@ -383,6 +383,16 @@ def test_anything_fits_into_frames(content) -> None:
         assert len(columns) == len(set(columns))
     assert len(found.to_pandas()) == found.to_polars().height == found.to_arrow().num_rows == len(content)
     store.catalog.close()
+
+
+def test_names_that_are_no_unicode(store: Store) -> None:
+    """Names with lone surrogates are columns whose names can be printed, each its own."""
+    params = {chr(0xDC80): 1, chr(0xDC81): "x\udc80"}
+    put(store, "a", params=params, metrics={"\udc82": 0.5})
+    found = mlsdk.runs()
+
+    assert {"params.\\udc80", "params.\\udc81", "metrics.\\udc82"} <= set(found.to_arrow().column_names)
+    assert found.to_polars()["params.\\udc81"].to_list() == ["x\ufffd"]
 
 
 def test_no_runs_make_empty_frames(store: Store) -> None:

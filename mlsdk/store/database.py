@@ -37,7 +37,7 @@ class Database:
         schema: statements that make the tables.
         version: a database of another version is thrown away.
         prepare: done with each new connection.
-        refill: fills a new database after a damaged one was thrown away.
+        refill: fills a database that has taken the place of another one.
     """
 
     def __init__(
@@ -60,6 +60,7 @@ class Database:
         self._pid = os.getpid()
         self._lock = RLock()
         self._depth = 0
+        self._was_used = self._is_other = False
 
     @property
     def in_memory(self) -> bool:
@@ -69,6 +70,8 @@ class Database:
     def do(self, work: Callable[[sqlite3.Connection], T]) -> T:
         """Work on the database; if it turns out to be damaged, throw it away, fill a new one and do the work again.
 
+        A database that has taken the place of the one known before is filled first: whoever made it may not be done.
+
         Raises:
             StoreError: it cannot be used: locked, full, not to be opened.
         """
@@ -76,7 +79,7 @@ class Database:
             if self._depth > 1:  # within other work, which starts again as a whole
                 return work(self._connect())
             try:
-                return work(self._connect())
+                return self._filled_and(work)
             except sqlite3.Error as error:
                 if not _is_damage(error):
                     raise StoreError(
@@ -84,10 +87,17 @@ class Database:
                     ) from error
             self.discard()
             try:
-                self.refill()
-                return work(self._connect())
+                return self._filled_and(work)
             except sqlite3.Error as error:
                 raise StoreError(f"the catalog {self.path} stays damaged: {error}; it is a cache: {_HINT}") from error
+
+    def _filled_and(self, work: Callable[[sqlite3.Connection], T]) -> T:
+        db = self._connect()
+        while self._is_other:
+            self.refill()
+            self._is_other = False
+            db = self._connect()
+        return work(db)
 
     @contextlib.contextmanager
     def transaction(self) -> Iterator[sqlite3.Connection]:
@@ -133,7 +143,8 @@ class Database:
                 self._depth -= 1
 
     def _connect(self) -> sqlite3.Connection:
-        if self._db is not None and (self.in_memory or self._db.in_transaction or _identity(self.path) == self._file):
+        # Looked for once in a piece of work: what it has begun on one file it shall not end on another.
+        if self._db is not None and (self.in_memory or self._depth > 1 or _identity(self.path) == self._file):
             return self._db
         self.close()
         db = sqlite3.connect(self.path, timeout=PATIENCE_S, isolation_level=None, check_same_thread=False)
@@ -146,6 +157,7 @@ class Database:
             db.close()
             raise
         self._db, self._file = db, _identity(self.path)
+        self._is_other, self._was_used = self._was_used, True
         return db
 
     def _make_tables(self, db: sqlite3.Connection) -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from bisect import bisect_left
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from mlsdk.log.decode import Batch, Closed, Entry, Facts, Opened, Output, Position
@@ -77,8 +77,7 @@ class LogState:
         """Take in the next entry of the log."""
         self.position = position
         if isinstance(entry, Batch):
-            for name, column in zip(entry.schema.names, entry.values, strict=True):
-                self.metrics.setdefault(name, MetricState()).add(entry.steps, column, self.limit)
+            self._add_points(entry)
             self.seen_ns = max(self.seen_ns, int(entry.times[-1]))
         elif isinstance(entry, Opened):
             header = entry.header
@@ -96,10 +95,15 @@ class LogState:
         elif isinstance(entry, Damage):
             self.damaged_bytes += entry.end - entry.start
 
-    def restart(self, limit: int | None) -> None:
-        """Forget what was read: the log is to be read again, without the steps from `limit` on."""
-        self.limit, self.position, self.metrics = limit, Position(), {}
-        self.output_lines = self.damaged_bytes = 0
+    def sum_up_again(self, batches: Iterable[Batch], limit: int | None) -> None:
+        """Sum up all points read so far, without the steps from `limit` on."""
+        self.limit, self.metrics = limit, {}
+        for batch in batches:
+            self._add_points(batch)
+
+    def _add_points(self, batch: Batch) -> None:
+        for name, column in zip(batch.schema.names, batch.values, strict=True):
+            self.metrics.setdefault(name, MetricState()).add(batch.steps, column, self.limit)
 
 
 class MetricState:

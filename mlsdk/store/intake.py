@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator
 from typing import Any, TypeVar
 
 from mlsdk.errors import NewerFormatError, NotFoundError, StoreError
-from mlsdk.log.decode import Facts, decode
+from mlsdk.log.decode import Batch, Facts, decode
 from mlsdk.log.frames import FORMAT_VERSION, HEADER
 from mlsdk.query import sql, table
 from mlsdk.query.fields import fields
@@ -179,10 +179,8 @@ class Intake:
         for state in known.logs.values():
             limit = known.state.limit_for(state)
             if limit != state.limit:
-                data = self._logs.read(state.log, 0, state.position.offset)
-                state.restart(limit)
-                for entry, position in decode(data):
-                    state.add(entry, position)
+                entries = decode(self._logs.read(state.log, 0, state.position.offset))
+                state.sum_up_again((entry for entry, _ in entries if isinstance(entry, Batch)), limit)
                 known.changed.setdefault(state.log, CLOSED if state.closed else None)
 
     def _known(self, db: sqlite3.Connection, run: str) -> _Known:

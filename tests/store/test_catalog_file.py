@@ -407,7 +407,7 @@ def test_a_store_of_a_newer_layout() -> None:
         lambda: mlsdk.runs(store="store"),
         lambda: mlsdk.run("x", store="store"),
     ):
-        with pytest.raises(NewerFormatError, match="layout 99.*pip install -U mlsdk"):
+        with pytest.raises(NewerFormatError, match=r"layout 99.*pip install -U mlsdk"):
             call()
 
 
@@ -416,7 +416,7 @@ def test_a_log_of_a_newer_format() -> None:
     made_store()
     newer = put(MadeLog(version=FORMAT_VERSION + 1).facts({"run": {"name": "new"}}).close())
     store = open_file("file:store")
-    with pytest.warns(UserWarning, match="1 runs are left out: .*pip install -U mlsdk"):
+    with pytest.warns(UserWarning, match=r"1 runs are left out: .*pip install -U mlsdk"):
         found = names(store)
     with warnings.catch_warnings():
         warnings.simplefilter("error")

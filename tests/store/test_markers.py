@@ -137,7 +137,7 @@ def test_a_log_met_before_its_marker() -> None:
 
 @pytest.mark.parametrize("days", [-400, -2, -1, 1, 3, 400])
 def test_clocks_of_writers_may_be_wrong(days: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A writer whose clock is wrong by days puts its marker into another day's folder, where it is found all the same."""
+    """A writer whose clock is wrong by days puts its marker into another day's folder: it is found all the same."""
     store = open_file("file:store")
     short_run("right")
     names(store)
@@ -210,7 +210,12 @@ def test_a_quiet_folder_is_not_listed_again(monkeypatch: pytest.MonkeyPatch) -> 
     short_run("a")
     names(store)
     real, listed, real_names = time.time, [], markers._names
-    monkeypatch.setattr(markers, "_names", lambda folder: listed.append(os.path.basename(folder)) or real_names(folder))
+
+    def names_of(folder: str) -> list[str]:
+        listed.append(os.path.basename(folder))
+        return real_names(folder)
+
+    monkeypatch.setattr(markers, "_names", names_of)
     monkeypatch.setattr(time, "time", lambda: real() + 10)
     names(store)
     first, listed[:] = listed[:], []
@@ -221,7 +226,7 @@ def test_a_quiet_folder_is_not_listed_again(monkeypatch: pytest.MonkeyPatch) -> 
 
 
 def test_markers_without_logs(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A marker whose log is not there hides nothing; for a while the log may still come, as on a network file system."""
+    """A marker without its log hides nothing; for a while the log may come, as on a network file system."""
     store = open_file("file:store")
     run, late = new_id(), MadeLog()
     target().announce(run, new_id())
@@ -258,7 +263,7 @@ def test_logs_without_markers() -> None:
 
 
 def test_a_log_that_grows_after_its_marker(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The close frame, not the marker, is the authority: a log that ends without one is read on when its marker comes again."""
+    """A log that ends without a close frame is read on when its marker comes again: the frame is the authority."""
     store = open_file("file:store")
     log = MadeLog().facts({"run": {"name": "a"}})
     run, writer = log.name.split("/")[1:]
@@ -289,7 +294,7 @@ def test_sealed_logs_are_found() -> None:
 
 
 def test_damage_is_passed_when_the_log_is_over() -> None:
-    """A damaged piece of an open log may be half written and is waited for; once the log is over, what follows is read."""
+    """What looks damaged in an open log may be half written and is waited for; later, what follows is read."""
     log = MadeLog().facts({"run": {"name": "a"}}).facts({"params": {"x": 1}}).facts({"run": {"name": "b"}})
     data = bytearray(log.data)
     data[log.borders[1] + 20] ^= 0xFF

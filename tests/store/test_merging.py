@@ -99,14 +99,14 @@ def open_catalog(found) -> SQLiteCatalog:
 
 def rows(catalog: SQLiteCatalog) -> object:
     """All that the catalog knows, without the numbers of rows."""
+    by_key = "JOIN runs USING (run) JOIN keys USING (key)"
 
     def read(db):
         found = {}
         for query in (
             "SELECT id, deleted, parent, live, status, ended_ns, newer, document, more, life, state FROM runs",
-            "SELECT id, name, value FROM vals JOIN runs USING (run) JOIN keys USING (key)",
-            "SELECT id, name, min, max, mean, count, min_step, max_step FROM metrics JOIN runs USING (run)"
-            " JOIN keys USING (key)",
+            f"SELECT id, name, value FROM vals {by_key}",
+            f"SELECT id, name, min, max, mean, count, min_step, max_step FROM metrics {by_key}",
             "SELECT id, log, offset, logs.state FROM logs JOIN runs USING (run)",
         ):
             table = [[_plain(value) for value in row] for row in db.execute(query)]
@@ -120,7 +120,7 @@ def rows(catalog: SQLiteCatalog) -> object:
 
 
 def _plain(value):
-    """JSON without the order of its keys, NaN equal to itself, 0 and -0.0 and 0.0 the same: no query tells them apart."""
+    """JSON without the order of its keys; NaN equal to itself; 0, -0.0 and 0.0 the same, as for every query."""
     if isinstance(value, str) and value[:1] == "{":
         return json.dumps(json.loads(value), sort_keys=True)
     whole = isinstance(value, float) and value.is_integer()
@@ -135,7 +135,7 @@ def rebuilt(found) -> object:
 
 @given(sets(), st.randoms(use_true_random=False))
 def test_any_order_and_any_pieces(found, chance: random.Random) -> None:
-    """Logs of a run, ingested in any order and cut anywhere, give the rows that a rebuild from whole logs gives."""
+    """Logs of a run, ingested in any order and cut anywhere, give the rows that a rebuild gives."""
     catalog = open_catalog(found)
     wanted = {log.name: 0 for log in found}
     for _ in range(12):
@@ -152,7 +152,7 @@ def test_any_order_and_any_pieces(found, chance: random.Random) -> None:
 
 @given(sets(damaged=False), st.randoms(use_true_random=False))
 def test_logs_read_while_they_grow(found, chance: random.Random) -> None:
-    """What a reader of the files takes in bit by bit is what it would find at the end, space allocated ahead included."""
+    """What a reader of growing files takes in bit by bit, allocated space behind them, is what it finds at the end."""
     kept = MemoryLogs()
     catalog = SQLiteCatalog(":memory:", kept, MemoryBlobs())
     for _ in range(6):
@@ -174,7 +174,7 @@ def history(found, role: str, metric: str) -> list[tuple[int, float]]:
     """The points of a metric in order, without what a later restart repeats."""
     kept = []
     for log in sorted(found, key=lambda log: (log.opened, log.name)):
-        if (log.role in ("main", "rank 0")) != (role == "main") or role != "main" and log.role != role:
+        if (log.role in ("main", "rank 0")) != (role == "main") or (log.role not in ("main", role) and role != "main"):
             continue
         limit = math.inf
         for other in found:
@@ -202,7 +202,7 @@ def same(found: float | None, wanted: float | None) -> bool:
 
 @given(sets(damaged=False))
 def test_summaries_and_histories(found) -> None:
-    """Summaries and histories are those of a straightforward look at all points, rewinds, ranks and mixed types included."""
+    """Summaries and histories are those of a straightforward look at all points, rewinds and ranks included."""
     catalog = open_catalog(found)
     catalog.rebuild()
     run = catalog.get(RUN)

@@ -58,7 +58,7 @@ def test_a_live_writer() -> None:
 @LINUX
 @pytest.mark.parametrize("what", ["pid", "start", "boot"])
 def test_a_writer_that_is_gone(what: str) -> None:
-    """A process that is no more, whose number another one has now, or whose host was restarted, was killed: for good."""
+    """A process that is no more, whose number is another's now, or whose host was restarted, was killed: for good."""
     found = {"pid": gone_pid(), "start": (start_ticks(os.getpid()) or 0) - 1, "boot": "another-boot"}
     catalog = catalog_of(mine(**{what: found[what]}).facts(RUNNING, order=START_NS + 5))
     (run,) = catalog.find().runs
@@ -74,7 +74,7 @@ def test_a_writer_that_is_gone(what: str) -> None:
 @LINUX
 @pytest.mark.parametrize("identity", [{"host": "another"}, {"pidns": "pid:[1]"}, {"host": None}, {"pid": "x"}])
 def test_a_writer_of_which_nothing_can_be_known(identity, monkeypatch: pytest.MonkeyPatch) -> None:
-    """On another host, or in another container, a run counts as running until its sign of life is overdue; then as lost."""
+    """On another host, or in another container, a run is running until its sign of life is overdue; then lost."""
     now = [START_NS + 1]
     monkeypatch.setattr(time, "time_ns", lambda: now[0])
     log = mine(**identity).facts(RUNNING, order=START_NS)
@@ -135,7 +135,7 @@ def test_without_main_nothing_is_known() -> None:
 
 
 def test_found_dead_by_the_next_query() -> None:
-    """A run that was running when it was last looked at, and whose process died since, reads killed without a new log."""
+    """A run whose process died since it was last looked at reads killed without a new log."""
     code = (
         "import mlsdk, os\nrun = mlsdk.run('dies', capture=())\nprint(run.id, flush=True)\n"
         "input()\nos.kill(os.getpid(), 9)"
