@@ -57,7 +57,10 @@ def refresh(layout: Layout, catalog: SQLiteCatalog) -> None:
 def _look_at_day(layout: Layout, catalog: SQLiteCatalog, day: str, before: Day | None) -> Day:
     """Take in the logs that closed on a day, if its folder changed since; returns what to remember of it."""
     folder, now = os.path.join(layout.closed, day), time.time()
-    changed = os.stat(folder).st_mtime_ns
+    try:
+        changed = os.stat(folder).st_mtime_ns
+    except FileNotFoundError:  # dropped by `mlsdk gc` in this moment
+        return [0, now, True]
     if before and before[0] == changed and before[2]:
         return before
     since = before[1] if before and before[0] == changed else now
