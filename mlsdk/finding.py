@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal, overload
 
@@ -37,18 +38,16 @@ def runs(
     experiment: str | None = None,
     order_by: str | None = None,
     limit: int | None = None,
-    store: str | None = None,
+    store: str | os.PathLike[str] | None = None,
 ) -> Runs:
     """Find runs.
 
     Args:
         where: a filter, such as `"metrics.acc > 0.9 and params.lr < 0.5"`; see the page on queries. Deleted runs are
-        left out unless the
-            filter speaks of `deleted`.
+            left out unless it speaks of `deleted`.
         experiment: only runs of this experiment.
         order_by: fields, by commas, `-` in front for descending, such as `"-metrics.acc, name"`; by default the
-        newest first. Missing values
-            come last, ties by id.
+            newest first. Missing values come last, ties by id.
         limit: the most runs to return.
         store: folder or URI; by default the settings' store.
 
@@ -57,6 +56,7 @@ def runs(
 
     Raises:
         QueryError: the filter or the order cannot be understood.
+        StoreError: the store that was named is not there.
 
     >>> import mlsdk
     >>> with mlsdk.run("docs-find", params={"lr": 0.1}):
@@ -78,7 +78,7 @@ def runs(
     return Runs(opened, tree, order, limit)
 
 
-def get_run(which: str, *, store: str | None = None) -> Run:
+def get_run(which: str, *, store: str | os.PathLike[str] | None = None) -> Run:
     """One run by its id, the beginning or end of it, its name, or `"latest"`.
 
     Raises:
@@ -96,7 +96,7 @@ def get_run(which: str, *, store: str | None = None) -> Run:
     return open_store(store).find_one(which)
 
 
-def edit(run: Run | str, *, store: str | None = None) -> Edit:
+def edit(run: Run | str, *, store: str | os.PathLike[str] | None = None) -> Edit:
     """Say more about a run, at any time: tags, note, name; delete and restore it.
 
     Args:

@@ -9,7 +9,7 @@ from mlsdk.capture import Context
 from mlsdk.log.identity import writer_identity
 
 
-def capture(where: Context) -> Mapping[str, object]:
+def capture(_: Context) -> Mapping[str, object]:
     """Facts `host`, `cores` (of the machine), `usable_cores` (of this process), `memory_bytes`."""
     found: dict[str, object] = {"host": writer_identity()["host"], "cores": os.cpu_count()}
     if hasattr(os, "sched_getaffinity"):

@@ -23,7 +23,8 @@ class Receiver(Protocol):
 
     finished: bool
 
-    def output(self, stream: int, text: str) -> None: ...
+    def output(self, stream: int, text: str) -> None:
+        """Take a line of stdout (1) or stderr (2)."""
 
 
 Find = Callable[[], Receiver | None]
@@ -147,14 +148,6 @@ def install(find: Find, limit: int = 10_000_000) -> None:
             stream.adopt()
         elif stream is not None:
             setattr(sys, name, Tee(stream, number, find, limit))
-
-
-def uninstall() -> None:
-    """Take the wrappers away where nobody has put something over them."""
-    for name in ("stdout", "stderr"):
-        stream = getattr(sys, name, None)
-        if isinstance(stream, Tee):
-            setattr(sys, name, stream._stream)
 
 
 def flush_lines(run: Receiver) -> None:

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from mlsdk.capture import Context
 
 
-def capture(where: Context) -> Mapping[str, object]:
+def capture(_: Context) -> Mapping[str, object]:
     """Facts `python`, `implementation`, `executable`, `platform`, `machine`, `kernel`."""
     system = os.uname() if hasattr(os, "uname") else None
     return {

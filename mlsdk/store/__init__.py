@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import os
 from types import MappingProxyType
 from typing import TYPE_CHECKING
+
+from mlsdk.errors import StoreError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -21,14 +24,15 @@ SCHEMES = MappingProxyType(
 _opened: dict[str, Store] = {}
 
 
-def open_store(uri: str | None = None) -> Store:
+def open_store(uri: str | os.PathLike[str] | None = None) -> Store:
     """Open a store for reading and finding; the same object for the same URI.
 
     Args:
-        uri: `file:` with a folder, `memory:` with a name, a plain folder; by default the store that the settings say.
+        uri: `file:` with a folder, `memory:` with a name, a plain folder; by default the store that the settings say,
+            which need not be there yet.
 
     Raises:
-        StoreError: no such kind of store, or it cannot be opened.
+        StoreError: no such kind of store, or nothing is there.
 
     >>> store = open_store("memory:docs")
     >>> store.find().runs
@@ -40,13 +44,13 @@ def open_store(uri: str | None = None) -> Store:
     store = _opened.get(wanted)
     if store is None:
         store = _opened[wanted] = _opener(wanted.partition(":")[0])(wanted)
+    if uri is not None and store.layout is not None and not store.layout.check():
+        raise StoreError(f"there is no store at {store.layout.root}; the first run with store={str(uri)!r} makes one")
     return store
 
 
 def _opener(scheme: str) -> Callable[[str], Store]:
     from importlib import import_module
-
-    from mlsdk.errors import StoreError
 
     if scheme in SCHEMES:
         module, _, name = SCHEMES[scheme].partition(":")

@@ -77,7 +77,7 @@ class Store:
         self.refresh()
         which = str(which)
         if which == "latest":
-            page = self.catalog.find(limit=1)
+            page = self.catalog.find(order=((("started_at",), True),), limit=1)
             if not page.runs:
                 raise NotFoundError(f"the store {self.uri} has no runs yet")
             return page.runs[0]

@@ -116,6 +116,8 @@ class SQLiteCatalog(Intake):
         wanted = [log for log in logs if (log.is_main if role == "main" else log.role == role)]
         wanted = sorted((log for log in wanted if metric in log.metrics), key=lambda log: (log.order, log.log))
         if not wanted:
+            if role == "main" and metric in self.get(run).metrics:
+                raise NotFoundError(f"run {run[-8:]} has no history of {metric!r}: it was returned, not logged")
             known = sorted({name for log in logs for name in log.metrics})
             near = suggest(metric, known)
             hint = f"; did you mean {near[0]!r}?" if near else f"; it has: {', '.join(known[:10]) or 'none'}"

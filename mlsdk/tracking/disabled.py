@@ -22,14 +22,17 @@ class DisabledRun(ActiveRun):
 
     @property
     def store_uri(self) -> str:
+        """Empty: nothing is kept."""
         return ""
 
     @property
     def path(self) -> str | None:
+        """None: nothing is kept."""
         return None
 
     @property
     def url(self) -> str:
+        """Empty: nothing is kept."""
         return ""
 
     def log(self, values: Mapping[str, object] | None = None, /, **named: object) -> None:

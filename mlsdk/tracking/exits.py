@@ -129,7 +129,7 @@ def _install_signals() -> None:
             signal.signal(number, _on_signal)
 
 
-def _on_signal(number: int, frame: FrameType | None) -> None:
+def _on_signal(number: int, _: FrameType | None) -> None:
     """Say on each run that it was interrupted, each in a new log and so without any lock, and give the signal on."""
     for run in tuple(context.live.values()):
         writer = run._writer

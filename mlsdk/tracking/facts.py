@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Mapping
+from types import TracebackType
 
 from mlsdk.capture.facts import PutBlob
 from mlsdk.capture.redaction import redact_text
@@ -125,6 +126,15 @@ def _files_below(folder: str) -> list[str]:
     return found
 
 
+def _own_part(trace: TracebackType | None) -> TracebackType | None:
+    """A traceback without the frames of this package that it begins with: the wrapper of a tracked function."""
+    ours = os.path.dirname(__file__)
+    rest = trace
+    while rest is not None and rest.tb_frame.f_code.co_filename.startswith(ours):
+        rest = rest.tb_next
+    return rest or trace
+
+
 def outcome(error: BaseException) -> tuple[str, dict[str, object] | None]:
     """Status of a run that an exception ended, and what to keep of the exception."""
     if isinstance(error, GeneratorExit) or (isinstance(error, SystemExit) and error.code in (None, 0)):
@@ -133,7 +143,7 @@ def outcome(error: BaseException) -> tuple[str, dict[str, object] | None]:
 
     cancelled = getattr(sys.modules.get("asyncio"), "CancelledError", KeyboardInterrupt)
     status = "interrupted" if isinstance(error, (KeyboardInterrupt, cancelled)) else "failed"
-    trace = "".join(traceback.format_exception(type(error), error, error.__traceback__))
+    trace = "".join(traceback.format_exception(type(error), error, _own_part(error.__traceback__)))
     try:
         message = str(error)
     except Exception:  # a broken __str__ must not take the place of the error

@@ -19,12 +19,20 @@ from mlsdk.log.decode import Output, decode
 from tests import programs
 
 
+def unwrap() -> None:
+    """Take the wrappers away that a run has put around the streams."""
+    for name in ("stdout", "stderr"):
+        stream = getattr(sys, name)
+        if isinstance(stream, output.Tee):
+            setattr(sys, name, stream._stream)
+
+
 @pytest.fixture(autouse=True)
 def _alone(_own_folder: None, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     monkeypatch.setenv("MLSDK_COMPANION", "0")
     monkeypatch.setenv("MLSDK_CAPTURE", "none")
     yield
-    output.uninstall()
+    unwrap()
 
 
 def lines(name: str = "it") -> list[tuple[int, str]]:
@@ -143,7 +151,7 @@ def test_secrets_are_left_out() -> None:
 
 def test_the_limit(monkeypatch: pytest.MonkeyPatch) -> None:
     """Beyond the limit nothing is kept, which is said where it begins and counted at the end."""
-    output.uninstall()
+    unwrap()
     monkeypatch.setenv("MLSDK_OUTPUT_LIMIT_BYTES", "100")
     with mlsdk.run(name="it"):
         for number in range(1000):
