@@ -210,7 +210,7 @@ _ATTRIBUTES = ("id", "name", "experiment", "status", "started_at", "ended_at", "
 _KINDS = ("params", "metrics", "tags")
 _SCALARS = frozenset({bool, int, float, str, type(None)})
 
-_EXACT = 2**53
+_EXACT, _LARGEST = 2**53, 2**63 - 1
 
 
 def flat(run: Run) -> dict[str, object]:
@@ -258,9 +258,8 @@ def as_objects(column: list[Any]) -> bool:
     types = set(map(type, column))
     if str in types and any(type(value) is str and printable(value) != value for value in column):
         return True
-    if int not in types or types == {int}:
-        return False
-    return any(type(value) is int and abs(value) > _EXACT for value in column)
+    most = _LARGEST if types == {int} else _EXACT
+    return int in types and any(type(value) is int and abs(value) > most for value in column)
 
 
 def of_one_type(column: list[Any]) -> list[Any]:

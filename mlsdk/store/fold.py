@@ -103,7 +103,10 @@ class LogState:
 
     def _add_points(self, batch: Batch) -> None:
         for name, column in zip(batch.schema.names, batch.values, strict=True):
-            self.metrics.setdefault(name, MetricState()).add(batch.steps, column, self.limit)
+            metric = self.metrics.get(name) or MetricState()
+            metric.add(batch.steps, column, self.limit)
+            if metric.count:  # not all of it is hidden
+                self.metrics[name] = metric
 
 
 class MetricState:

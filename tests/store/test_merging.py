@@ -155,9 +155,11 @@ def test_logs_read_while_they_grow(found, chance: random.Random) -> None:
     """What a reader of growing files takes in bit by bit, allocated space behind them, is what it finds at the end."""
     kept = MemoryLogs()
     catalog = SQLiteCatalog(":memory:", kept, MemoryBlobs())
+    sizes = dict.fromkeys((log.name for log in found), 0)
     for _ in range(6):
         log = chance.choice(found)
-        kept._logs[log.name] = bytearray(log.data[: chance.randrange(len(log.data) + 1)]) + bytes(chance.randrange(50))
+        sizes[log.name] = chance.randrange(sizes[log.name], len(log.data) + 1)
+        kept._logs[log.name] = bytearray(log.data[: sizes[log.name]]) + bytes(chance.randrange(50))
         catalog.catch_up([log.name], live=True)
     for log in found:
         kept._logs[log.name] = bytearray(log.data + bytes(chance.randrange(50)))
