@@ -98,8 +98,8 @@ class SQLiteCatalog(Intake):
 
     def unreadable(self) -> list[str]:
         """Why runs cannot be read by this version, one sentence for each."""
-        statement = "SELECT newer FROM runs WHERE newer IS NOT NULL ORDER BY id"
-        return self.database.do(lambda db: [row[0] for row in db.execute(statement)])
+        statement = "SELECT id, newer FROM runs WHERE newer IS NOT NULL"  # ordered here: SQLite would walk all ids for it
+        return [newer for _, newer in self.database.do(lambda db: sorted(db.execute(statement)))]
 
     def matching_ids(self, beginning: str = "", end: str = "", limit: int = 20) -> list[str]:
         """Ids of runs, deleted or not, that begin and end so; newest first."""
