@@ -180,8 +180,6 @@ def main(root: str, place: str) -> None:
     lock = _lock(root, place)
     if lock is None:
         return
-    with contextlib.suppress(OSError, AttributeError):
-        os.nice(5)
     for name in [name for name in os.environ if name in _OF_ONE_REPOSITORY]:
         del os.environ[name]  # who starts a companion from a hook of git does not mean it for all runs
     with contextlib.suppress(FileNotFoundError):  # the store was deleted; nothing is left to do

@@ -98,7 +98,8 @@ class SQLiteCatalog(Intake):
 
     def unreadable(self) -> list[str]:
         """Why runs cannot be read by this version, one sentence for each."""
-        statement = "SELECT id, newer FROM runs WHERE newer IS NOT NULL"  # ordered here: SQLite would walk all ids for it
+        # ordered here: SQLite would go through all ids for it
+        statement = "SELECT id, newer FROM runs WHERE newer IS NOT NULL"
         return [newer for _, newer in self.database.do(lambda db: sorted(db.execute(statement)))]
 
     def matching_ids(self, beginning: str = "", end: str = "", limit: int = 20) -> list[str]:
