@@ -14,7 +14,7 @@ from mlsdk.log.identity import writer_identity
 
 _START = """
 import os, sys
-os.nice(10)
+os.nice(5)
 os.closerange(3, 65536)
 sys.path += {path!r}
 from mlsdk.companion.serve import main
@@ -90,7 +90,7 @@ def _spawn(root: str, place: str) -> bool:
         if not os.path.isdir(folder) or not os.access(folder, os.W_OK):
             return False
         try:
-            pid = os.posix_spawn(_SHELL, arguments, dict(os.environ), setsid=True, **_in_the_background())
+            pid = os.posix_spawn(_SHELL, arguments, dict(os.environ), setsid=True)
         except NotImplementedError:
             pid = os.posix_spawn(_SHELL, arguments, dict(os.environ))
     except OSError:
@@ -100,11 +100,6 @@ def _spawn(root: str, place: str) -> bool:
     except ChildProcessError:  # SIGCHLD is ignored here; the shell ends all the same
         return True
     return True
-
-
-def _in_the_background() -> dict[str, Any]:
-    """The scheduler's policy for work that nobody waits for: it takes no core from a process that computes."""
-    return {"scheduler": (os.SCHED_BATCH, os.sched_param(0))} if hasattr(os, "SCHED_BATCH") else {}
 
 
 def _import_path() -> list[str]:
