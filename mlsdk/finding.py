@@ -296,11 +296,11 @@ def _beats(score: list[float], other: list[float]) -> bool:
 def _warn_of_unknown(store: Store, tree: Tree | None, order: Order) -> None:
     """Warn of fields that no run has, with the nearest that some have: most likely a slip of the pen."""
     named = [path for path in [*paths(tree), *(path for path, _ in order)] if len(path) > 1]
-    if not named:
+    keys = [join_key(path[:2] if path[0] == "metrics" else path) for path in named]
+    if all(map(store.catalog.has_key, keys)):
         return
     store.refresh()
-    for path in named:
-        base = join_key(path[:2] if path[0] == "metrics" else path)
+    for path, base in zip(named, keys, strict=True):
         if store.catalog.has_key(base):
             continue
         near = suggest(base, store.catalog.keys(path[0]))

@@ -270,9 +270,8 @@ def long_series() -> list[Row]:
     """One series of a million points."""
     with folder() as where:
         run = child("many_points", where, 1_000_000, MLSDK_EXIT_WAIT_S="60")
-        subprocess.run(
-            [sys.executable, "-m", "mlsdk", "seal", run], cwd=where, env=environment(), check=True, capture_output=True
-        )
+        seal = [sys.executable, "-m", "mlsdk", "seal", run]  # the companion has, or has not yet
+        subprocess.run(seal, cwd=where, env=environment(), check=False, capture_output=True)
         found = [child("read_series", where, run) for _ in range(5)]
     taken = sorted(f["ms"] for f in found)[2]
     met = taken <= 50 and found[0]["count"] == 1_000_000
