@@ -232,14 +232,6 @@ def top_ten() -> dict[str, float]:
     return {"first": first, "warm": sorted(taken)[15], "newest": sorted(pages)[5], "found": found}
 
 
-def top_ten_once() -> None:
-    """A filtered top ten and nothing else."""
-    import mlsdk
-
-    if not list(mlsdk.runs("metrics.acc > 0.9 and params.lr < 0.5", order_by="-metrics.acc", limit=10)):
-        raise RuntimeError("nothing found")
-
-
 def as_frame() -> float:
     """Seconds for all runs as a pandas frame, pandas being imported already."""
     import pandas  # noqa: ICN001, F401
