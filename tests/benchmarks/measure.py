@@ -65,6 +65,16 @@ def child(work: str, where: Path, *arguments: object, **variables: str) -> Any:
     raise RuntimeError(f"{work} failed with {done.returncode}:\n{done.stdout[-2000:]}\n{done.stderr[-4000:]}")
 
 
+def settle(where: Path, within_s: float = 60.0) -> None:
+    """Wait until no companion works on the store in a folder, so that it does not disturb what is measured next."""
+    from mlsdk.companion.spawn import is_present
+    from mlsdk.log.identity import writer_identity
+
+    until = time.monotonic() + within_s
+    while time.monotonic() < until and is_present(str(where / ".mlsdk"), str(writer_identity()["place"])):
+        time.sleep(0.1)
+
+
 def cpu_of_python(code: str, times: int = 15) -> float:
     """The least CPU seconds of some fresh `python -c code`."""
     least = 1e9

@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from tests.benchmarks.measure import Row, child, cpu_of_python, environment, folder
+from tests.benchmarks.measure import Row, child, cpu_of_python, environment, folder, settle
 
 
 def import_time() -> list[Row]:
@@ -55,6 +55,7 @@ def log_call() -> list[Row]:
     for _ in range(10):
         with folder() as where:
             found.append(child("log_one", where))
+            settle(where)
     with folder() as where:
         limits = child("bare_limits", where)
     median, p99 = sorted(f["median"] for f in found)[5], sorted(f["p99"] for f in found)[5]
@@ -96,6 +97,7 @@ def step_overhead() -> list[Row]:
     for _ in range(3):
         with folder() as where:
             found.append(child("training_step", where))
+            settle(where)
     ratio = sorted(f["tracked"] / f["plain"] for f in found)[1]
     whole = sorted(f["whole"] / f["plain"] for f in found)[1]
     return [
@@ -247,6 +249,7 @@ def two_thousand_runs() -> list[Row]:
     """2,000 runs: made, found, as a frame."""
     with folder() as where:
         made = child("make_runs", where, 2000)
+        settle(where)
         time.sleep(3.0)
         found = [child("top_ten", where) for _ in range(5)]
         frame = sorted(child("as_frame", where) for _ in range(3))[1]
