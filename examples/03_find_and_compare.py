@@ -2,7 +2,7 @@
 
 Several kinds of models learn to read digits, from more and more of the data. Some are right more often, others smaller.
 
-    pip install '.[examples,frames]'
+    pip install '.[examples]'
     python examples/03_find_and_compare.py
 
 It prints::

@@ -248,6 +248,7 @@ class Runs(Sequence[Run]):
 
     def to_pandas(self) -> pd.DataFrame:
         """A pandas frame, a row for each run; needs pandas. Numbers stay exact, if need be as objects."""
+        _needs("pandas")
         import pandas as pd
 
         from mlsdk.table import as_objects
@@ -259,6 +260,7 @@ class Runs(Sequence[Run]):
 
     def to_polars(self) -> pl.DataFrame:
         """A polars frame, a row for each run; needs polars. Columns of mixed types become text."""
+        _needs("polars")
         import polars as pl
 
         from mlsdk.table import of_one_type
@@ -267,6 +269,7 @@ class Runs(Sequence[Run]):
 
     def to_arrow(self) -> pa.Table:
         """An Arrow table, a row for each run; needs pyarrow. Columns of mixed types become text."""
+        _needs("pyarrow")
         import pyarrow as pa
 
         from mlsdk.table import of_one_type
@@ -287,6 +290,14 @@ class Runs(Sequence[Run]):
         from mlsdk.table import html_table
 
         return html_table(self)
+
+
+def _needs(package: str) -> None:
+    """Say how to get a package that a user asked for and does not have."""
+    from importlib.util import find_spec
+
+    if find_spec(package) is None:
+        raise UsageError(f"this needs {package}, which is not installed: pip install {package}")
 
 
 def _beats(score: list[float], other: list[float]) -> bool:

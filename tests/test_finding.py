@@ -402,3 +402,10 @@ def test_no_runs_make_empty_frames(store: Store) -> None:
     assert found.to_pandas().shape == (0, 8)
     assert found.to_polars().height == found.to_arrow().num_rows == 0
     assert found.to_dicts() == []
+
+
+def test_a_frame_without_its_library(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Asking for a frame of a library that is not there says how to get it."""
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    with pytest.raises(mlsdk.UsageError, match="pip install polars"):
+        mlsdk.runs().to_polars()
