@@ -8,6 +8,7 @@ import struct
 import time
 import tracemalloc
 import zlib
+from importlib import import_module
 from itertools import groupby
 from pathlib import Path
 
@@ -92,7 +93,7 @@ def test_columns_come_back(wanted: tuple[str, list], repeat: int, numpy: bool) -
     """Numbers of any kind come back to the bit, and so do the bytes of NaN."""
     code, values = wanted
     data = struct.pack(f"<{len(values)}{code}", *values) * (repeat + 1)
-    np = pytest.importorskip("numpy") if numpy else None
+    np = import_module("numpy") if numpy else None
     chunks = columns.encode(data, code, np)
     found = columns.decode(chunks, len(data) // 8, code, np)
 
@@ -121,7 +122,7 @@ def _metric(rows: list[tuple], kind: str = "f") -> bytes:
 
 def test_bytes_a_point() -> None:
     """Float32 noise every few microseconds costs at most 8 bytes a point, index and pyramid included."""
-    np = pytest.importorskip("numpy")
+    np = import_module("numpy")
     rng, count = np.random.default_rng(1), 100_000
     times = 1_700_000_000_000_000_000 + np.cumsum(rng.integers(2_000, 60_000, count))
     values = rng.random(count).astype("f4").astype("f8")
@@ -415,7 +416,7 @@ def test_sealed_damage_stays_damage() -> None:
 @pytest.mark.slow
 def test_a_million_points() -> None:
     """A million points seal in a few seconds; steps and values of the series are read in 35 ms (here: thrice that)."""
-    np = pytest.importorskip("numpy")
+    np = import_module("numpy")
     rng, count = np.random.default_rng(1), 1_000_000
     times = (1_700_000_000_000_000_000 + np.cumsum(rng.integers(2_000, 60_000, count))).tolist()
     raw = _metric(list(zip(range(count), times, rng.random(count).astype("f4").astype("f8").tolist(), strict=True)))
