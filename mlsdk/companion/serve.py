@@ -84,7 +84,7 @@ class Companion:
         """Do a piece of work; where it fails, on a full disk say, the others go on and it is tried again later."""
         try:
             work(marker)
-        except Exception:
+        except Exception:  # written to the companion's `.err` file and tried again; it must not end the work for others
             if not os.path.isdir(self._target.layout.open):
                 raise
             traceback.print_exc()

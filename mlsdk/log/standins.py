@@ -186,7 +186,7 @@ def describe(value: Any) -> Described:
     """
     try:
         text = _text(value)
-    except Exception as error:
+    except Exception as error:  # a repr is a stranger's code; what it raised stands in the description
         text = f"<cannot be shown: its repr raised {type(error).__name__}>"
     text = re.sub(r" at 0x[0-9a-fA-F]+", "", printable(text[: 2 * MAX_TEXT]))
     return Described(type_name(type(value)), shortened(text))

@@ -318,7 +318,7 @@ def _decode(value: Any) -> Any:
             return _DECODERS[value["$"]](value)
         except RecursionError:
             raise
-        except Exception:
+        except Exception:  # a malformed tag is read as it stands, so nothing of it is hidden
             return value
     if type(value) is list:
         return [_decode(item) for item in value]

@@ -48,7 +48,7 @@ def _collect(values: Mapping[object, object], prefix: str, depth: int, found: di
             continue
         try:
             found[check_name(name)] = number(name, value)
-        except Exception:
+        except Exception:  # a function may return anything; only what is a number is a metric
             continue
 
 

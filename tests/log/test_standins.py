@@ -10,10 +10,10 @@ import json
 import math
 import sys
 import types
+from importlib import import_module
 from typing import Any, NamedTuple
 
 import attrs
-import pytest
 
 from mlsdk.log.standins import MAX_TEXT, Described, EnumValue, Fields
 from mlsdk.log.values import decode, dumps, encode, loads
@@ -94,7 +94,7 @@ def test_objects() -> None:
 
 def test_pydantic() -> None:
     """A pydantic model's fields are read from its class; a secret field stays masked."""
-    pydantic = pytest.importorskip("pydantic")
+    pydantic = import_module("pydantic")
     inner = pydantic.create_model("Inner", rate=(float, 0.5))
     outer = pydantic.create_model("Outer", inner=(inner, inner()), key=(pydantic.SecretStr, pydantic.SecretStr("hush")))
     read = there_and_back(outer())
@@ -127,7 +127,7 @@ def test_subclasses_become_plain() -> None:
 
 def test_numpy() -> None:
     """Scalars of numpy become Python's numbers, exactly; arrays and what has no Python form are described."""
-    numpy = pytest.importorskip("numpy")
+    numpy = import_module("numpy")
     scalars = [
         numpy.float64(0.1),
         numpy.float32(0.1),
@@ -150,7 +150,7 @@ def test_numpy() -> None:
 
 def test_frames() -> None:
     """Data frames are described by shape and columns; a pandas time that Python's cannot hold is described too."""
-    pandas = pytest.importorskip("pandas")
+    pandas = import_module("pandas")
     frame = pandas.DataFrame({f"c{i}": [0.0] * 3 for i in range(30)})
 
     assert encode(frame)["text"].startswith("(3, 30) columns c0, c1, ")
@@ -162,15 +162,15 @@ def test_frames() -> None:
     assert there_and_back(pandas.Timestamp("2026-01-02T03:04:05.000000001")).text.endswith("000000001')")
     assert there_and_back(pandas.NaT).text == "NaT"
     for name in ("polars", "pyarrow"):
-        library = sys.modules.get(name) or pytest.importorskip(name)
+        library = sys.modules.get(name) or import_module(name)
         build = getattr(library, "table", None) or library.DataFrame
         assert encode(build({"a": [1], "b": [2]}))["text"] == "(1, 2) columns a, b"
 
 
 def test_estimators() -> None:
     """An estimator, known by `get_params`, becomes its params; one inside another too."""
-    linear = pytest.importorskip("sklearn.linear_model")
-    ensemble = pytest.importorskip("sklearn.ensemble")
+    linear = import_module("sklearn.linear_model")
+    ensemble = import_module("sklearn.ensemble")
     read = there_and_back(ensemble.BaggingRegressor(linear.Ridge(alpha=0.5), n_estimators=3))
 
     assert read["n_estimators"] == 3
