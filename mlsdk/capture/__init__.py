@@ -10,9 +10,21 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Mapping
+from types import MappingProxyType
 from typing import NamedTuple
 
 from mlsdk.errors import UsageError
+
+PutBlob = Callable[[bytes | str], tuple[str, int]]
+"""Puts bytes, or the file at a path, away by content: (SHA-256, size in bytes)."""
+
+
+def _no_blobs(_: bytes | str) -> tuple[str, int]:
+    raise UsageError("this capture puts bytes away, and its context has no store")
+
+
+def _no_blob(digest: str) -> bytes:
+    raise UsageError(f"this capture reads blob {digest}, and its context has no store")
 
 
 class Context(NamedTuple):
@@ -20,6 +32,18 @@ class Context(NamedTuple):
 
     folder: str
     """Working directory of the run."""
+    function: Callable[..., object] | None = None
+    """The tracked function, if the run is a call of one; in the caller only."""
+    arguments: Mapping[str, object] = MappingProxyType({})
+    """Its arguments by name, the caller's own objects; in the caller only."""
+    facts: Mapping[str, Mapping[str, object]] = MappingProxyType({})
+    """By kind and key, what was recorded before the body; beside only."""
+    pid: int = 0
+    """Process that is being recorded; beside only."""
+    root: str | None = None
+    """Folder of the store: `cache/` in it is for what a capture wants to find again."""
+    put_blob: PutBlob = _no_blobs
+    read_blob: Callable[[str], bytes] = _no_blob
 
 
 Function = Callable[[Context], Mapping[str, object] | None]
@@ -35,6 +59,8 @@ class Capture(NamedTuple):
     """Whether it runs in the companion rather than before the body."""
     function: str | Function
     """A function, or where to import it: `module:name`."""
+    shared: bool = True
+    """Of a capture beside: what it finds depends on the folder alone, so that one look serves many runs."""
 
     def __call__(self, where: Context) -> Mapping[str, object] | None:
         """Take the facts."""

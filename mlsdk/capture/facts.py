@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 
+from mlsdk.capture import PutBlob
 from mlsdk.capture.redaction import redact_value
 from mlsdk.log.values import LongValue, dumps, encode
 
 LONG_VALUE_BYTES = 32_768
 """A value whose JSON is longer is put away as a blob."""
-
-PutBlob = Callable[[bytes | str], tuple[str, int]]
 
 
 def encode_facts(

@@ -7,7 +7,7 @@ import sys
 from collections.abc import Mapping
 from types import TracebackType
 
-from mlsdk.capture.facts import PutBlob
+from mlsdk.capture import PutBlob
 from mlsdk.capture.redaction import redact_text
 from mlsdk.errors import UsageError
 from mlsdk.log.values import dumps, encode
