@@ -5,7 +5,9 @@ Every setting is one line of `SETTINGS`; `docs/configuration.md` describes them 
 
 from __future__ import annotations
 
+import contextlib
 import os
+from collections.abc import Iterator, Mapping
 from typing import NamedTuple
 
 from mlsdk.errors import ConfigError
@@ -55,8 +57,20 @@ SETTINGS: dict[str, Setting] = {
         Setting("companion", bool, True, "start the helper process; without it its work is done at `finish()`"),
         Setting("exit_wait_s", float, 10.0, "seconds that a process waits at exit for its companion"),
         Setting("map", bool, True, "write logs through a memory map where the file system is known to be safe for it"),
+        Setting("observe", bool, True, "name the files and addresses that the code of a run reads from"),
+        Setting("warn_undeclared", bool, False, "warn at the end of a run that read files which no `use_data` names"),
+        Setting("environment", str, None, "further environment variables recorded by value, by commas; `*` at an end"),
+        Setting("largest_source_bytes", int, 10_000_000, "a larger file of the code is known by its digest, not kept"),
+        Setting("lock", str, "installed", "what the lock is made from; `uv` asks an index", ("installed", "uv")),
+        Setting("check_packages", bool, False, "look for installed files that were modified"),
+        Setting("sample_every_s", float, 5.0, "seconds between two samples of the hardware; 0 for none"),
+        Setting("price_per_hour", float, 0.0, "of this machine, in your currency; 0 if unknown"),
+        Setting("cpu_tdp_w", float, 0.0, "thermal design power of the processor in watts, for estimates; 0 if unknown"),
     )
 }
+
+BESIDE = ("largest_source_bytes", "lock", "check_packages", "sample_every_s", "price_per_hour", "cpu_tdp_w")
+"""Settings that the companion goes by: it is told those of each run."""
 
 _TRUE, _FALSE = ("1", "true", "yes", "on"), ("0", "false", "no", "off")
 
@@ -98,6 +112,24 @@ def lookup(name: str) -> Value:
     if name in table:
         return Value(setting, _convert(setting, table[name], path), path)
     return Value(setting, setting.default, "default")
+
+
+def for_companion() -> dict[str, object]:
+    """What the companion has to be told: its settings where they are not the defaults."""
+    found = {name: lookup(name).value for name in BESIDE}
+    return {name: value for name, value in found.items() if value != SETTINGS[name].default}
+
+
+@contextlib.contextmanager
+def in_force(settings: Mapping[str, object]) -> Iterator[None]:
+    """For a while, go by what `for_companion` said in another process, and by the defaults."""
+    before = dict(_configured)
+    _configured.update({name: settings.get(name, SETTINGS[name].default) for name in BESIDE})
+    try:
+        yield
+    finally:
+        _configured.clear()
+        _configured.update(before)
 
 
 def text(name: str) -> str | None:

@@ -81,13 +81,34 @@ class Artifact:
 
 @attrs.frozen
 class Dataset:
-    """Data that a run used. `digest` is of the bytes, where the data are a file; None where nothing is claimed."""
+    """Data that a run used, or was seen to read.
+
+    `digest` (SHA-256) is of the bytes, where the data are files; `fingerprint` is the id of their content; both are
+    None where nothing is claimed, and `note` says why. `mlsdk.fingerprint(dataset)` gives the whole fingerprint back,
+    to be compared with what is there now.
+    """
 
     name: str
     description: str
     digest: str | None = None
     size_bytes: int | None = None
     path: str | None = None
+    fingerprint: str | None = None
+    rows: int | None = None
+    columns: int | None = None
+    note: str | None = None
+    blob: str | None = None
+    """SHA-256 of the blob that holds the whole fingerprint."""
+    declared: bool = True
+    """False for an input that was only seen to be read: no argument and no `use_data` names it."""
+    _open: Callable[[str], BinaryIO] | None = attrs.field(default=None, repr=False, eq=False, alias="open")
+
+    def stored(self) -> bytes | None:
+        """The stored form of the fingerprint; None where none was taken."""
+        if self.blob is None or self._open is None:
+            return None
+        with self._open(self.blob) as file:
+            return file.read()
 
 
 @attrs.frozen
@@ -145,6 +166,8 @@ class Run:
     tags: Mapping[str, object] = attrs.field(factory=dict)
     datasets: Mapping[str, Dataset] = attrs.field(factory=dict)
     artifacts: Mapping[str, Artifact] = attrs.field(factory=dict)
+    inputs: Mapping[str, Dataset] = attrs.field(factory=dict)
+    """Files by path, and addresses, that the run was seen to read."""
     code: Mapping[str, object] = attrs.field(factory=dict)
     environment: Mapping[str, object] = attrs.field(factory=dict)
     hardware: Mapping[str, object] = attrs.field(factory=dict)

@@ -11,6 +11,11 @@ from mlsdk.log.values import LongValue, dumps, encode
 LONG_VALUE_BYTES = 32_768
 """A value whose JSON is longer is put away as a blob."""
 
+LONG_CAPTURE_BYTES = 4096
+"""The same for what captures find: lists that many runs share, and that nobody filters by."""
+
+_CAPTURED = ("code", "env", "hardware")
+
 
 def encode_facts(
     kind: str, values: Mapping[str, object], put_blob: PutBlob
@@ -22,17 +27,19 @@ def encode_facts(
     """
     encoded: dict[str, object] = {}
     notes = {}
+    longest = LONG_CAPTURE_BYTES if kind in _CAPTURED else LONG_VALUE_BYTES
     for name, value in values.items():
         plain = encode(value)
         coded = plain if kind == "artifacts" else redact_value(name, plain)
         if coded is not plain:
             notes[f"secret {kind}.{name}"] = f"{kind}.{name} held what looks like a secret; it was left out"
         may_be_long = kind not in ("run", "artifacts") and not isinstance(coded, (int, float))
-        if may_be_long and len(data := dumps(coded)) > LONG_VALUE_BYTES:
+        if may_be_long and len(data := dumps(coded)) > longest:
             digest, size = put_blob(data)
             coded = encode(LongValue(digest, size, data[:200].decode("utf-8", "replace")))
-            notes[f"long-value {kind}.{name}"] = (
-                f"{kind}.{name} is {size:,} bytes long and was put away as blob {digest[:12]}…"
-            )
+            if kind not in _CAPTURED:
+                notes[f"long-value {kind}.{name}"] = (
+                    f"{kind}.{name} is {size:,} bytes long and was put away as blob {digest[:12]}…"
+                )
         encoded[name] = coded
     return encoded, notes

@@ -6,8 +6,9 @@ import math
 import sys
 from collections.abc import Iterable, Mapping
 from datetime import date, datetime, timezone
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
+from mlsdk.log.standins import LongValue
 from mlsdk.query.names import ATTRIBUTES, STATISTICS, clean_text, escape_segment
 from mlsdk.query.tree import Scalar
 
@@ -30,7 +31,8 @@ def fields(run: Run) -> dict[str, Scalar]:
 
     Plain attributes under their names; `params.`, `tags.`, `code.`, `env.`, `hardware.` by path, lists by index;
     `metrics.x` is the last value and `metrics.x.min` and so on the others; `data.x` is the description of a
-    data set, `data.x.digest`, `.size_bytes`, `.path` the rest of it.
+    data set, `data.x.digest`, `.size_bytes`, `.path`, `.fingerprint`, `.rows`, `.columns` the rest of it. What a
+    capture found and was put away for its length cannot be asked for.
 
     Example: a run with `params={"model": {"depth": 3}}` has `{"params.model.depth": 3, ...}`.
     """
@@ -39,9 +41,9 @@ def fields(run: Run) -> dict[str, Scalar]:
         _put(found, name, getattr(run, name), 0)
     _put(found, "params", run.params, 0)
     _put(found, "tags", run.tags, 0)
-    _put(found, "code", run.code, 0)
-    _put(found, "env", run.environment, 0)
-    _put(found, "hardware", run.hardware, 0)
+    for kind, captured in (("code", run.code), ("env", run.environment), ("hardware", run.hardware)):
+        recorded = captured.recorded() if isinstance(captured, _Fetching) else captured
+        _put(found, kind, {name: value for name, value in recorded.items() if not isinstance(value, LongValue)}, 0)
     for name, metric in run.metrics.items():
         key = f"metrics.{escape_segment(name)}"
         _put(found, key, metric.last, 0)
@@ -50,9 +52,17 @@ def fields(run: Run) -> dict[str, Scalar]:
     for name, dataset in run.datasets.items():
         key = f"data.{escape_segment(name)}"
         _put(found, key, dataset.description, 0)
-        for part in ("digest", "size_bytes", "path"):
+        for part in ("digest", "size_bytes", "path", "fingerprint", "rows", "columns"):
             _put(found, f"{key}.{part}", getattr(dataset, part), 0)
     return found
+
+
+@runtime_checkable
+class _Fetching(Protocol):
+    """A mapping that fetches long values when it is looked at."""
+
+    def recorded(self) -> Mapping[str, object]:
+        """The values without fetching any."""
 
 
 _PLAIN = frozenset({bool, int, float, str})

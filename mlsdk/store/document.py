@@ -23,7 +23,7 @@ class Document(NamedTuple):
     main: Json
     """What runs are found and listed by."""
     more: Json
-    """What is looked up run by run: code, environment, hardware, artifacts, metrics of the other writers."""
+    """What is looked up run by run: code, environment, hardware, artifacts, inputs, metrics of the other writers."""
     life: Json
     """What `status.derive` wants to know."""
 
@@ -52,7 +52,7 @@ def document(state: RunState, logs: Iterable[LogState]) -> Document:
         "changes": _changes(state),
         "host": next((str(log.writer.get("host", "?")) for log in logs if log.role == "main"), None),
     }
-    more = {kind: state.values(kind) for kind in ("code", "env", "hardware", "artifacts")}
+    more = {kind: state.values(kind) for kind in ("code", "env", "hardware", "artifacts", "inputs")}
     return Document(main, {**more, "ranks": ranks}, _life(state, logs, run))
 
 

@@ -49,8 +49,8 @@ class LogState:
 
     @property
     def is_main(self) -> bool:
-        """Whether plain `metrics` and `history()` mean this log."""
-        return self.role in ("main", "rank 0")
+        """Whether plain `metrics` and `history()` mean this log: the main process's, and what was sampled beside it."""
+        return self.role in ("main", "rank 0", "companion")
 
     def dump(self) -> dict[str, Any]:
         """As JSON can hold it."""

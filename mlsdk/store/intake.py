@@ -23,7 +23,7 @@ from mlsdk.store.record import record
 from mlsdk.store.seams import Logs
 from mlsdk.store.status import derive
 
-VERSION = 2
+VERSION = 3
 """A catalog of another version is thrown away and rebuilt: also when this mlsdk reads newer logs than its maker did."""
 
 _TABLES = """

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
+import functools
 from collections.abc import Callable, Iterator, Mapping
 from datetime import datetime, timedelta, timezone
-from typing import Any, Protocol, TypeVar
+from typing import Any, BinaryIO, Protocol, TypeVar
 
-from mlsdk.log.values import decode
+from mlsdk.errors import NotFoundError
+from mlsdk.log.values import LongValue, decode, loads
 from mlsdk.records import Artifact, Change, Dataset, MetricSummary, Problem, Run, RunSource, RunStatus
 
 T = TypeVar("T")
+OpenBlob = Callable[[str], BinaryIO]
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
 
@@ -38,6 +42,8 @@ def record(document: Mapping[str, Any], status: str, ended_ns: int | None, sourc
     run = document["run"]
     started = run["started_ns"]
     rest = _Rest(source, document["id"])
+    blobs = None if isinstance(source, Mapping) else source.open_blob
+    whole = functools.partial(_whole, blobs=blobs)
     return Run(
         id=document["id"],
         name=run.get("name") or document["id"][-8:],
@@ -49,11 +55,12 @@ def record(document: Mapping[str, Any], status: str, ended_ns: int | None, sourc
         params=_decoded(document["params"]),
         metrics=_summaries(document["metrics"]),
         tags=_decoded(document["tags"]),
-        datasets=_named(document["datasets"], Dataset, ("description",), ("digest", "size_bytes", "path")),
+        datasets=_datasets(document["datasets"], blobs),
         artifacts=Later(rest, "artifacts", _artifacts),
-        code=Later(rest, "code", _decoded),
-        environment=Later(rest, "env", _decoded),
-        hardware=Later(rest, "hardware", _decoded),
+        inputs=Later(rest, "inputs", functools.partial(_datasets, blobs=blobs)),
+        code=Later(rest, "code", whole),
+        environment=Later(rest, "env", whole),
+        hardware=Later(rest, "hardware", whole),
         parent=run.get("parent"),
         problems=tuple(_problem(kind, found) for kind, found in document["problems"].items()),
         changes=tuple(Change(param, decode(old), decode(new), utc(t)) for param, old, new, t in document["changes"]),
@@ -101,6 +108,10 @@ class Later(Mapping[str, Any]):
             self._made = self._make(self._rest[self._kind])
         return self._made
 
+    def recorded(self) -> dict[str, Any]:
+        """The values as they stand among the facts: what was put away for its length is not fetched."""
+        return _decoded(self._rest[self._kind])
+
     def __getitem__(self, key: str) -> Any:
         return self._all()[key]
 
@@ -127,6 +138,21 @@ def _ranks(values: Mapping[str, Any]) -> dict[str, Any]:
 
 def _decoded(values: Mapping[str, Any]) -> dict[str, Any]:
     return {key: decode(value) if type(value) in (dict, list) else value for key, value in values.items()}
+
+
+def _whole(values: Mapping[str, Any], blobs: OpenBlob | None) -> dict[str, Any]:
+    """Values, those that were put away for their length fetched; the stand-in where its blob is not here."""
+    found = _decoded(values)
+    for key, value in found.items():
+        if isinstance(value, LongValue) and blobs is not None:
+            with contextlib.suppress(NotFoundError), blobs(value.digest) as file:
+                found[key] = decode(loads(file.read()))
+    return found
+
+
+def _datasets(values: Mapping[str, Any], blobs: OpenBlob | None) -> dict[str, Dataset]:
+    others = ("digest", "size_bytes", "path", "fingerprint", "rows", "columns", "note", "blob", "declared")
+    return _named(values, functools.partial(Dataset, open=blobs), ("description",), others)
 
 
 def _summaries(metrics: Mapping[str, list[Any]]) -> dict[str, MetricSummary]:

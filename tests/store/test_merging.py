@@ -18,6 +18,9 @@ from mlsdk.testing import MadeLog
 from mlsdk.testing.made import START_NS
 
 RUN = "01a10000000070008000000000000001"
+MAIN = ("main", "rank 0", "companion")
+"""Roles whose points are the run's own."""
+
 ROLES = ("main", "main", "main", "rank 0", "rank 1", "worker", "companion", "edit")
 METRICS = ("acc", "train/loss", "größe")
 OF_KIND = {
@@ -176,7 +179,7 @@ def history(found, role: str, metric: str) -> list[tuple[int, float]]:
     """The points of a metric in order, without what a later restart repeats."""
     kept = []
     for log in sorted(found, key=lambda log: (log.opened, log.name)):
-        if (log.role in ("main", "rank 0")) != (role == "main") or (log.role not in ("main", role) and role != "main"):
+        if (log.role in MAIN) != (role == "main") or (log.role not in ("main", role) and role != "main"):
             continue
         limit = math.inf
         for other in found:
@@ -209,7 +212,7 @@ def test_summaries_and_histories(found) -> None:
     catalog.rebuild()
     run = catalog.get(RUN)
     final = {name for log in found for name in _final(log)}
-    for role in {"main" if log.role == "rank 0" else log.role for log in found}:
+    for role in {"main" if log.role in MAIN else log.role for log in found}:
         summaries = run.metrics if role == "main" else run.ranks.get(role, {})
         for metric in METRICS:
             wanted = history(found, role, metric)
