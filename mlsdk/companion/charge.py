@@ -10,13 +10,16 @@ import os
 import time
 from collections.abc import Mapping
 
+from mlsdk import config
 from mlsdk.capture import BUILT_IN, STRANGERS, Capture, Context, facts_of, strangers
 from mlsdk.capture.facts import encode_facts
-from mlsdk.log.decode import Facts, Opened, decode
+from mlsdk.companion.data import Reading
+from mlsdk.companion.follow import Follower
+from mlsdk.companion.header import Decoded, Header, is_gone
 from mlsdk.log.identity import is_alive
 from mlsdk.log.ids import new_id
+from mlsdk.store.blobs import FileBlobs
 from mlsdk.store.files import FileLogs
-from mlsdk.store.layout import Layout
 from mlsdk.store.target import FileTarget
 from mlsdk.store.writer import LogWriter
 
@@ -28,51 +31,8 @@ SIGN_EVERY_S = 30.0
 LATE_S = 60.0
 """What is found longer than this after the last word of a run's process may be another commit, another machine."""
 
-_HEAD_BYTES = 262_144
-
 Taken = dict[tuple[str, str], tuple[int, dict[str, Mapping[str, object]]]]
 """By capture and folder: when it was begun (ns) and what it found. One taken after a run's start serves that run."""
-
-
-class Header:
-    """What the companion needs to know of a log: who writes it, and what was asked for."""
-
-    def __init__(self, layout: Layout, run: str, writer: str) -> None:
-        self.run, self.writer = run, writer
-        self.log = f"runs/{run}/{writer}"
-        self.path = layout.log_path(self.log)
-        self.role = "?"
-        self.identity: dict[str, object] = {}
-        self.owed: str | None = None
-        self.order = 0
-        self.captures: dict[str, object] = {}
-        size = _HEAD_BYTES
-        while self._read(size) and self.owed and not self.captures:  # behind a great many params
-            size *= 4
-
-    def _read(self, size: int) -> bool:
-        """Read the beginning of the log; whether there is more."""
-        with open(self.path, "rb") as file:
-            head = file.read(size)
-        for entry, _ in decode(head, live=True):
-            if isinstance(entry, Opened):
-                self._read_open(entry.header)
-            elif isinstance(entry, Facts):
-                self.captures.update(entry.kinds.get("captures", {}))
-                self.order = max(self.order, entry.order)
-        return len(head) == size
-
-    def _read_open(self, header: dict[str, object]) -> None:
-        identity, owed, order = header.get("writer"), header.get("owed"), header.get("order")
-        self.role = str(header.get("role"))
-        self.identity = dict(identity) if isinstance(identity, dict) else {}
-        self.owed = str(owed) if owed else None
-        self.order = order if isinstance(order, int) else 0
-
-    @property
-    def place(self) -> object:
-        """The writer's place."""
-        return self.identity.get("place")
 
 
 class Charge:
@@ -89,6 +49,8 @@ class Charge:
         self._target = target
         self._taken = taken
         self._writer: LogWriter | None = None
+        self._follower = Follower(header.path)
+        self._reading = Reading(target.put_blob)
         self._signed_at = time.monotonic()
 
     @property
@@ -110,11 +72,13 @@ class Charge:
         if late_s > LATE_S and self._wanted():
             missed = ", ".join(self._wanted())
             problems["companion"] = f"no companion came until {late_s:.0f} s after the end: {missed} not taken"
-        for name in self._wanted() if late_s <= LATE_S else ():
-            try:
-                problems.update(self._take(writer, _capture_named(name)))
-            except Exception as error:  # a capture may be a stranger's code; its failure is a fact of the run
-                problems[f"capture {name}"] = f"failed: {type(error).__name__}: {error}"
+        with config.in_force(self.header.settings):
+            for name in self._wanted() if late_s <= LATE_S else ():
+                try:
+                    problems.update(self._take(writer, _capture_named(name)))
+                except Exception as error:  # a capture may be a stranger's code; its failure is a fact of the run
+                    problems[f"capture {name}"] = f"failed: {type(error).__name__}: {error}"
+        self.look()
         if problems:
             now = time.time_ns()
             found = {kind: {"message": message, "t": now, "count": 1} for kind, message in problems.items()}
@@ -135,29 +99,63 @@ class Charge:
 
     def _take(self, writer: LogWriter, capture: Capture) -> dict[str, str]:
         """Take a capture and write down what it found; returns notes on what is not kept as it was."""
+        return self._write(writer, self._found(capture), f"capture {capture.name}")
+
+    def _write(self, writer: LogWriter, found: Mapping[str, Mapping[str, object]], what: str) -> dict[str, str]:
         notes: dict[str, str] = {}
-        for kind, values in self._found(capture).items():
+        for kind, values in found.items():
             encoded, more = encode_facts(kind, values, self._target.put_blob)
             notes.update(more)
             if not writer.facts({kind: encoded}):
-                notes[f"capture {capture.name}"] = "not kept: the disk is full"
+                notes[what] = "not kept: the disk is full"
         return notes
 
     def _found(self, capture: Capture) -> dict[str, Mapping[str, object]]:
-        folder = str(self.header.captures.get("folder", ""))
-        begun, facts = self._taken.get((capture.name, folder), (0, {}))
-        if begun <= self.header.order:
+        where = self._context()
+        begun, facts = self._taken.get((capture.name, where.folder), (0, {}))
+        if begun <= self.header.order or not capture.shared:
             begun = time.time_ns()
-            facts = facts_of(capture, capture(Context(folder)) or {})
-            self._taken[capture.name, folder] = (begun, facts)
+            facts = facts_of(capture, capture(where) or {})
+            self._taken[capture.name, where.folder] = (begun, facts)
         return facts
 
-    def sign(self) -> None:
-        """Give a sign of life now and then, for readers on other hosts."""
+    def _context(self) -> Context:
+        pid = self.header.identity.get("pid")
+        return Context(
+            str(self.header.captures.get("folder", "")),
+            facts={kind: Decoded(values, self._blob) for kind, values in self.header.facts.items()},
+            pid=pid if isinstance(pid, int) else 0,
+            root=self._target.root,
+            put_blob=self._target.put_blob,
+            read_blob=self._blob,
+        )
+
+    def _blob(self, digest: str) -> bytes:
+        with FileBlobs(self._target.layout.blobs).open(digest) as file:
+            return file.read()
+
+    def look(self) -> None:
+        """See what the run asks for while it goes on, and write down what has been done of it."""
+        for facts in self._follower.look():
+            self._reading.ask(facts.kinds)
+        self._write_down()
+
+    def _write_down(self, *, wait: bool = False) -> None:
+        if self._writer is not None and (found := self._reading.done(wait=wait)):
+            self._write(self._writer, found, "data")
+
+    def tick(self) -> None:
+        """While the run is live: look, and now and then give a sign of life, for readers on other hosts."""
+        self.look()
         now = time.monotonic()
         if self._writer is not None and now - self._signed_at > SIGN_EVERY_S:
             self._signed_at = now
             self._writer.facts({"signs": {"alive_ns": time.time_ns()}})
+
+    @property
+    def busy(self) -> bool:
+        """Whether files are still being read, or what they are was not written down yet."""
+        return self._reading.busy
 
     def end(self, logs: FileLogs, gone: list[str]) -> None:
         """The log has closed or its writer is gone: say so, seal what is large, take the marker of what is owed away.
@@ -167,6 +165,7 @@ class Charge:
             gone: names of logs of the run whose writers died without closing them.
         """
         writer = self._writer
+        self._write_down(wait=True)
         if writer is not None:
             if gone:
                 now = time.time_ns()
@@ -203,8 +202,3 @@ def _retire_unfinished(target: FileTarget, run: str, writer: str) -> None:
 
 def _capture_named(name: str) -> Capture:
     return BUILT_IN.get(name) or strangers(name)[name]
-
-
-def is_gone(header: Header) -> bool:
-    """Whether the writer of a log is known to have died."""
-    return is_alive(header.identity) is False

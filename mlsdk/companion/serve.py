@@ -14,7 +14,8 @@ import time
 import traceback
 from collections.abc import Callable
 
-from mlsdk.companion.charge import Charge, Header, Taken, is_gone
+from mlsdk.companion.charge import Charge, Taken
+from mlsdk.companion.header import Header, is_gone
 from mlsdk.companion.spawn import is_present, lock_path
 from mlsdk.errors import MlsdkError
 from mlsdk.store.files import FileLogs
@@ -68,7 +69,7 @@ class Companion:
                 self._try(marker, self._bury)
         for marker, charge in tuple(self._charges.items()):
             if f"{charge.header.run}.{charge.header.writer}" in self._live:
-                charge.sign()
+                self._try(marker, self._tick)
             else:
                 self._try(marker, self._end)
         return bool(self._live or self._charges)
@@ -144,9 +145,15 @@ class Companion:
         self._ended.setdefault(header.run, []).append(header.log)
         self._target.retire(header.run, header.writer)
 
+    def _tick(self, marker: str) -> None:
+        self._charges[marker].tick()
+
     def _end(self, marker: str) -> None:
-        """What a charge was taken on for is over."""
+        """What a charge was taken on for is over, once the files that the run named have been read."""
         charge = self._charges[marker]
+        charge.look()
+        if charge.busy:
+            return
         charge.end(self._logs, self._ended.pop(charge.header.run, []))
         del self._charges[marker]
 

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import os
+from collections.abc import Iterable, Mapping
 
 from mlsdk.errors import UsageError
 
 Tags = Mapping[str, object] | list[str] | tuple[str, ...] | set[str]
 """A mapping of names to values, or plain names."""
+
+_GLOB = frozenset("*?[")
 
 
 def checked_mapping(call: str, values: object) -> Mapping[str, object]:
@@ -35,3 +38,16 @@ def checked_tags(tags: object) -> Mapping[str, object]:
     if isinstance(tags, (list, tuple, set, frozenset)):
         tags = dict.fromkeys(tags, True)
     return checked_mapping("tags", tags)
+
+
+def is_covered(path: str, named: Iterable[str]) -> bool:
+    """Is a file one of those that are named: itself, by a folder that it lies in, or by a pattern?"""
+    for name in named:
+        if path == name or path.startswith(name.rstrip(os.sep) + os.sep):
+            return True
+        if not _GLOB.isdisjoint(name):
+            from fnmatch import fnmatchcase
+
+            if fnmatchcase(path, name):
+                return True
+    return False

@@ -8,7 +8,10 @@ from collections.abc import Callable, Iterator, Mapping
 from datetime import datetime, timedelta, timezone
 from typing import Any, BinaryIO, Protocol, TypeVar
 
+import attrs
+
 from mlsdk.errors import NotFoundError
+from mlsdk.log.facts import is_covered
 from mlsdk.log.values import LongValue, decode, loads
 from mlsdk.records import Artifact, Change, Dataset, MetricSummary, Problem, Run, RunSource, RunStatus
 
@@ -57,7 +60,7 @@ def record(document: Mapping[str, Any], status: str, ended_ns: int | None, sourc
         tags=_decoded(document["tags"]),
         datasets=_datasets(document["datasets"], blobs),
         artifacts=Later(rest, "artifacts", _artifacts),
-        inputs=Later(rest, "inputs", functools.partial(_datasets, blobs=blobs)),
+        inputs=Later(rest, "inputs", functools.partial(_inputs, document["datasets"])),
         code=Later(rest, "code", whole),
         environment=Later(rest, "env", whole),
         hardware=Later(rest, "hardware", whole),
@@ -151,8 +154,15 @@ def _whole(values: Mapping[str, Any], blobs: OpenBlob | None) -> dict[str, Any]:
 
 
 def _datasets(values: Mapping[str, Any], blobs: OpenBlob | None) -> dict[str, Dataset]:
-    others = ("digest", "size_bytes", "path", "fingerprint", "rows", "columns", "note", "blob", "declared")
+    others = ("digest", "size_bytes", "path", "fingerprint", "rows", "columns", "note", "blob")
     return _named(values, functools.partial(Dataset, open=blobs), ("description",), others)
+
+
+def _inputs(datasets: Mapping[str, Any], values: Mapping[str, Any]) -> dict[str, Dataset]:
+    """What a run was seen to read; declared is what a data set names."""
+    named = [str(fact["path"]) for fact in datasets.values() if isinstance(fact, dict) and fact.get("path")]
+    found = _datasets(values, None)
+    return {name: attrs.evolve(one, declared=is_covered(one.path or name, named)) for name, one in found.items()}
 
 
 def _summaries(metrics: Mapping[str, list[Any]]) -> dict[str, MetricSummary]:

@@ -10,22 +10,29 @@ from threading import RLock
 from types import TracebackType
 from typing import TYPE_CHECKING
 
+from mlsdk import config
+from mlsdk.capture.datasets import dataset
 from mlsdk.capture.facts import encode_facts
 from mlsdk.capture.output import flush_lines
 from mlsdk.errors import UsageError
 from mlsdk.log import frames
-from mlsdk.log.facts import Tags, checked_mapping, checked_tags
+from mlsdk.log.facts import Tags, checked_mapping, checked_tags, is_covered
 from mlsdk.tracking import context, facts
+from mlsdk.tracking.captures import closing
 from mlsdk.tracking.points import PointWriter, now_ns
+from mlsdk.tracking.problems import Problems
 from mlsdk.tracking.writer import Writer, tell
 
 if TYPE_CHECKING:
     from datetime import datetime
 
+    from mlsdk.capture.opened import Opened
     from mlsdk.records import Problem
 
 _CHECK_EVERY_NS = 5_000_000_000
-_SAY_AGAIN_NS = 1_000_000_000
+_MEASURE_EACH = 64
+"""Of so many `log` calls one is timed and stands for all: timing each would cost a tenth of it."""
+_LONG_CALL_NS = 100_000
 
 
 class ActiveRun:
@@ -52,10 +59,15 @@ class ActiveRun:
         self._next_steps = next_steps
         self._points: PointWriter | None = PointWriter(writer.segment, next_steps)
         self._check_at = now_ns() + _CHECK_EVERY_NS
-        self._problems: dict[str, tuple[str, int, int]] = {}
-        self._unsaid: set[str] = set()
+        self._problems = Problems(name, self._write_problems)
         self._token: Token[ActiveRun | None] | None = None
         self._warned_full = False
+        self._began_ns = now_ns()
+        self._spent_ns = self._calls = 0
+        self._data_paths: list[str] = []
+
+    opened: Opened | None = None
+    """What the code of this run was seen to read."""
 
     def __repr__(self) -> str:
         return f"<ActiveRun {self.name} {self.id[-8:]} {'finished' if self.finished else 'live'}>"
@@ -97,6 +109,11 @@ class ActiveRun:
             return
         if not written or now >= self._check_at:
             self._look_around(now)
+        self._calls = calls = self._calls + 1
+        if not calls % _MEASURE_EACH:
+            taken = now_ns() - now
+            # What is rare and long is counted once: a wait for the disk does not stand for calls not looked at.
+            self._spent_ns += taken if taken > _LONG_CALL_NS else taken * _MEASURE_EACH
 
     def log_params(self, params: Mapping[str, object]) -> None:
         """Record hyperparameters with their types; nested ones are found by path (`params.model.depth`).
@@ -123,17 +140,27 @@ class ActiveRun:
     def use_data(self, data: object, *, name: str | None = None) -> None:
         """Record that this run used some data.
 
-        A file is known by the SHA-256 of its bytes, a folder by its path; of anything else only type and shape are kept
-        and no identity is claimed.
+        What is in memory is read here and now; files, folders and patterns such as `data/*.csv` are read beside the
+        training, and what was changed meanwhile is not claimed. See `mlsdk.fingerprint`.
 
         Args:
-            data: a path, or an object.
+            data: a path or pattern, a frame, an array, a data set of a framework, or a `Fingerprint` taken before.
             name: under which it is found as `data.<name>`; by default the file's name or `data`.
         """
+        self._writable()
+        begun, writer = now_ns(), self._writer
         try:
-            self._set("datasets", facts.dataset(data, name))
+            found, fact = dataset(data, name, writer.target.put_blob, config.number("capture_limit_s"))
+            if "pending" in fact and (writer.owed is None or writer.target.root is None):
+                from mlsdk.companion.data import read
+
+                fact = read(fact, writer.target.put_blob)
+            if "path" in fact:
+                self._data_paths.append(str(fact["path"]))
+            self._set("datasets", {found: fact})
         except OSError as error:
             self._failed(f"data set {name or data!r}", error)
+        self.spent(begun)
 
     def log_artifact(self, artifact: str | os.PathLike[str] | bytes, *, name: str | None = None) -> None:
         """Keep a file, a folder or bytes with the run, by content; `Run.open(name)` gives it back, its digest checked.
@@ -148,10 +175,15 @@ class ActiveRun:
             UsageError: bytes without a name, or a path where nothing is.
         """
         self._writable()
+        begun, opened = now_ns(), self.opened
+        self.opened = None  # what is kept is an output, though it is read here
         try:
             self._set("artifacts", facts.artifact(self._writer.target.put_blob, artifact, name))
         except OSError as error:
             self._failed(f"artifact {name or artifact!r}", error)
+        finally:
+            self.opened = opened
+        self.spent(begun)
 
     def _set(self, kind: str, values: Mapping[str, object]) -> None:
         """Record facts of one kind; values too long for a fact are put away as blobs, with a note."""
@@ -164,23 +196,37 @@ class ActiveRun:
             self._failed(kind, error)
             return
         for about, note in notes.items():
-            self._problem(about, note, warn=False)
+            self._problems.note(about, note, warn=False)
         if not written:
             self._look_around(now_ns())
+
+    def _write_facts(self, kinds: Mapping[str, Mapping[str, object]]) -> None:
+        """Write facts that are encoded."""
+        points = self._points
+        if points is not None and not points.alone(lambda: self._writer.facts(kinds)):
+            self._look_around(now_ns())
+
+    def spent(self, since_ns: int) -> None:
+        """Count the time since then as spent by mlsdk, not by the run's own code."""
+        self._spent_ns += now_ns() - since_ns
+
+    def _news(self) -> dict[str, dict[str, object]]:
+        """Facts of what the run was seen to read since the last time."""
+        return {} if self.opened is None else self.opened.news()
+
+    def _warn_of_undeclared(self) -> None:
+        names = () if self.opened is None else self.opened.names
+        found = [name for name in names if not is_covered(name, self._data_paths)]
+        if found and config.flag("warn_undeclared"):
+            more = f" and {len(found) - 5} more" if len(found) > 5 else ""
+            tell(f"mlsdk: run {self.name} read what no use_data names: {', '.join(found[:5])}{more}")
 
     # health
 
     @property
     def problems(self) -> tuple[Problem, ...]:
         """What could not be done so far; empty while everything that was logged is safe."""
-        from datetime import datetime, timezone
-
-        from mlsdk.records import Problem
-
-        return tuple(
-            Problem(kind, message, datetime.fromtimestamp(at / 1e9, timezone.utc), count)
-            for kind, (message, at, count) in self._problems.items()
-        )
+        return self._problems.records()
 
     @property
     def store_uri(self) -> str:
@@ -198,31 +244,8 @@ class ActiveRun:
         """Where this run is found: the store's URI and the id."""
         return f"{self.store_uri}#{self.id}"
 
-    def _problem(self, kind: str, message: str, count: int | None = None, *, warn: bool = True) -> None:
-        """Note that something could not be done: on the run, and once as a warning.
-
-        Args:
-            kind: under which it is known; met again, it is counted.
-            message: what could not be done.
-            count: how often in all; by default once more than before.
-            warn: whether the user is to be told.
-        """
-        now, before = now_ns(), self._problems.get(kind)
-        self._problems[kind] = (message, now, count or (before[2] + 1 if before else 1))
-        self._unsaid.add(kind)
-        if before is None or now - before[1] > _SAY_AGAIN_NS:
-            self._say_problems()
-        if warn and before is None:
-            tell(f"mlsdk: {message} (run {self.name})")
-
-    def _say_problems(self) -> None:
-        """Write down the problems that the log does not hold yet."""
-        found = {}
-        while self._unsaid:
-            kind = self._unsaid.pop()
-            message, at, count = self._problems[kind]
-            found[kind] = {"message": message, "t": at, "count": count}
-        if found and self._points is not None:
+    def _write_problems(self, found: Mapping[str, Mapping[str, object]]) -> None:
+        if self._points is not None:
             with contextlib.suppress(OSError):  # what is failing is known already, and warned about
                 self._points.alone(lambda: self._writer.facts({"problems": found}, vital=True))
 
@@ -230,25 +253,27 @@ class ActiveRun:
         """Something could not be written: training goes on. A run that has ended meanwhile says so instead."""
         if self.finished:
             self._writable()
-        self._problem("write-failed", f"{what} could not be written: {error}")
+        self._problems.note("write-failed", f"{what} could not be written: {error}")
 
     def _look_around(self, now: int) -> None:
         """Now and then, from `log`: is the disk full, or has it recovered; is the companion still there."""
         segment = self._writer.segment
         if segment.full and not self._warned_full:
             self._warned_full = True
-            self._problem("disk-full", "the disk is full: points are being dropped and counted; training goes on")
+            self._problems.note("disk-full", "the disk is full: points are being dropped and counted; training goes on")
         elif self._warned_full and not segment.full:
             self._warned_full = False
             self._say_dropped()
         if now >= self._check_at:
             self._check_at = now + _CHECK_EVERY_NS
             self._writer.call_companion()
+            if news := self._news():
+                self._write_facts({"inputs": news})
 
     def _say_dropped(self) -> None:
         dropped = self._writer.segment.dropped
         if dropped:
-            self._problem("disk-full", f"the disk was full: {dropped:,} frames were dropped", dropped, warn=False)
+            self._problems.note("disk-full", f"the disk was full: {dropped:,} frames were dropped", dropped, warn=False)
 
     def _writable(self) -> None:
         if self.finished:
@@ -268,6 +293,8 @@ class ActiveRun:
 
     def forget_parent(self) -> None:
         """In a forked child: let go of the parent's log. The child's own is opened when it first logs."""
+        if self.opened is not None:
+            self.opened = type(self.opened)(self._writer.target.root)
         self._writer.segment.abandon()
         self._writer.segment.lock = RLock()  # a thread of the parent may hold the old one, and is not here to let go
         self._points = None
@@ -293,12 +320,19 @@ class ActiveRun:
         if self._points is None:  # a forked child that recorded nothing: the parent ends the run
             self.finished = True
             return
+        begun = now_ns()
         flush_lines(self)
         with self._writer.segment.lock:
             if self.finished:
                 return
             self._say_dropped()
-            self._say_problems()
+            self._problems.say()
+            self.spent(begun)
+            last: dict[str, Mapping[str, object]] = {"hardware": closing(self._began_ns, self._spent_ns, now_ns())}
+            if news := self._news():
+                last["inputs"] = news
+            with contextlib.suppress(OSError):  # `end` meets the same fault
+                self._writer.facts(last)  # not by `alone`: this may interrupt a `log` that will not go on
             self.finished = True
         context.live.pop(self._writer.id, None)
         context.hand_down()
@@ -306,6 +340,7 @@ class ActiveRun:
             context.bare.set(None)
         self._writer.end(status, error)
         self._points = None
+        self._warn_of_undeclared()
 
     @property
     def entered(self) -> bool:

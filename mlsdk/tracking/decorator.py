@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, ParamSpec, TypeVar, cast, overload
 
 from mlsdk import config
 from mlsdk.capture.arguments import Binder, bind
+from mlsdk.capture.datasets import is_data
 from mlsdk.errors import UsageError
 from mlsdk.log.facts import Tags
 from mlsdk.tracking import context
@@ -65,7 +66,8 @@ def track(
         experiment: by default the setting `experiment`, else the name of the file that runs.
         name: name of the runs; by default the function's name and the end of the id.
         tags: of every run: a mapping, or plain names.
-        data: names of parameters that are data: recorded as data sets of the run; a path is known by its bytes.
+        data: names of parameters that are data, such as folders and paths in text. Frames, arrays and `Path`s of
+            files are data sets of the run by themselves.
         capture: names of captures or functions, () for none; by default all.
         store: folder or URI.
 
@@ -106,6 +108,7 @@ class _Starter:
     ) -> None:
         self._binder: Binder = bind(function)
         self._method = method
+        self._inner = function
         self._function = f"{getattr(function, '__module__', '?')}:{_name(function, '__qualname__')}"
         self._label = name or _name(function)
         self._named = name is not None
@@ -142,9 +145,12 @@ class _Starter:
             store=self._store,
             code={"function": self._function},
             label=self._label,
+            function=self._inner,
+            arguments=bound,
         )
-        for name in self._data:
-            run.use_data(bound.get(name), name=name)
+        for name, value in bound.items():
+            if name in self._data or is_data(value):
+                run.use_data(value, name=name)
         return run
 
 

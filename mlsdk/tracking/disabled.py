@@ -7,6 +7,7 @@ from types import TracebackType
 
 from mlsdk.tracking import context
 from mlsdk.tracking.active import ActiveRun
+from mlsdk.tracking.problems import Problems
 
 
 class DisabledRun(ActiveRun):
@@ -18,7 +19,7 @@ class DisabledRun(ActiveRun):
         self.experiment = experiment
         self.finished = False
         self._token = None
-        self._problems = {}
+        self._problems = Problems(name, lambda _: None)
 
     @property
     def store_uri(self) -> str:

@@ -10,7 +10,7 @@ from types import TracebackType
 from mlsdk.capture import PutBlob
 from mlsdk.capture.redaction import redact_text
 from mlsdk.errors import UsageError
-from mlsdk.log.values import dumps, encode
+from mlsdk.log.values import dumps
 from mlsdk.tracking.numbers import check_name, number
 
 _DEEPEST = 20
@@ -50,34 +50,6 @@ def _collect(values: Mapping[object, object], prefix: str, depth: int, found: di
             found[check_name(name)] = number(name, value)
         except Exception:  # a function may return anything; only what is a number is a metric
             continue
-
-
-def dataset(data: object, name: str | None) -> dict[str, object]:
-    """The fact of a data set: a file by its bytes, anything else by type and shape."""
-    if isinstance(data, (str, os.PathLike)) and os.path.isfile(data):
-        path = os.path.abspath(os.fspath(data))
-        digest, size = _digest(path)
-        return {
-            name or os.path.basename(path): {"description": "file", "digest": digest, "size_bytes": size, "path": path}
-        }
-    if isinstance(data, (str, os.PathLike)) and os.path.isdir(data):
-        path = os.path.abspath(os.fspath(data))
-        return {name or os.path.basename(path): {"description": "folder", "path": path}}
-    coded = encode(data)
-    text = coded.get("text") if isinstance(coded, dict) else None
-    described = f"{type(data).__module__}.{type(data).__qualname__}" + (f" {text}" if text else "")
-    return {name or "data": {"description": described[:1000]}}
-
-
-def _digest(path: str) -> tuple[str, int]:
-    import hashlib
-
-    hasher, size = hashlib.sha256(), 0
-    with open(path, "rb") as file:
-        for chunk in iter(lambda: file.read(1 << 20), b""):
-            hasher.update(chunk)
-            size += len(chunk)
-    return hasher.hexdigest(), size
 
 
 def artifact(put_blob: PutBlob, source: object, name: str | None) -> dict[str, object]:

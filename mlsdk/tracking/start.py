@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import os
-import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from mlsdk import config
-from mlsdk.capture import STRANGERS, Capture, Context, chosen, facts_of
+from mlsdk.capture import Context, chosen
 from mlsdk.capture.process import entry_name
 from mlsdk.errors import ConfigError, UsageError
 from mlsdk.log.facts import Tags, checked_mapping, checked_tags
 from mlsdk.log.ids import new_id
 from mlsdk.store.target import Target, open_target
-from mlsdk.tracking import context, exits
+from mlsdk.tracking import captures, context, exits
 from mlsdk.tracking.active import ActiveRun
 from mlsdk.tracking.disabled import DisabledRun
 from mlsdk.tracking.numbers import integer_step
@@ -100,8 +99,11 @@ def start(
     store: StorePath | None = None,
     code: Mapping[str, object] | None = None,
     label: str | None = None,
+    function: Callable[..., object] | None = None,
+    arguments: Mapping[str, object] | None = None,
 ) -> ActiveRun:
     """Start a run without making it anybody's current one."""
+    begun = now_ns()
     if config.disabled():
         return DisabledRun(name or "disabled", experiment or "disabled")
     if from_step is not None:
@@ -110,7 +112,7 @@ def start(
             raise UsageError(f"from_step={from_step!r} needs resume=: it says from where a resumed run repeats steps")
     asked = {"params": checked_mapping("params", params or {}), "tags": checked_tags(tags or {})}
     asked_for = capture if capture is not None else config.text("capture")
-    captures = chosen(asked_for)
+    wanted = chosen(asked_for)
     uri = config.store_uri(store)
     joined = _joined() if resume is None else None
     if joined is not None:
@@ -126,9 +128,11 @@ def start(
     active = ActiveRun(writer, name=name, experiment=experiment, next_steps=_next_steps(previous, from_step))
     _write_start(active, writer, experiment, name, previous, from_step)
     _with_facts(active, {**asked, "code": code or {}})
-    _capture(active, writer, captures, everything=asked_for is None)
+    where = Context(os.getcwd(), function, arguments or {}, root=target.root, put_blob=target.put_blob)
+    captures.take(active, wanted, where, everything=asked_for is None)
     writer.announce()
     _enlist(active, writer)
+    active.spent(begun)
     return active
 
 
@@ -156,32 +160,6 @@ def _with_facts(active: ActiveRun, kinds: Mapping[str, Mapping[str, object]]) ->
     return active
 
 
-def _capture(active: ActiveRun, writer: Writer, captures: list[Capture], *, everything: bool) -> None:
-    """Take the captures that belong before the body, within the time limit; ask the companion for the others.
-
-    Those of other packages are looked for by the companion: reading all entry points takes too long here.
-    """
-    limit, begun, where = config.number("capture_limit_s"), time.monotonic(), Context(os.getcwd())
-    taken = {STRANGERS: "beside"} if everything else {}
-    for capture in captures:
-        if capture.beside:
-            taken[capture.name] = "beside"
-            continue
-        if time.monotonic() - begun > limit:
-            active._problem(f"capture {capture.name}", f"not taken: the captures before it took more than {limit:g} s")
-            continue
-        since = time.monotonic()
-        try:
-            found = facts_of(capture, capture(where) or {})
-        except Exception as error:  # a capture is a stranger's code: its failure is noted on the run
-            active._problem(f"capture {capture.name}", f"failed: {type(error).__name__}: {error}")
-            continue
-        for kind, values in found.items():
-            active._set(kind, values)
-        taken[capture.name] = f"{(time.monotonic() - since) * 1e3:.1f} ms"
-    writer.facts({"captures": {**taken, "folder": where.folder}})
-
-
 def _enlist(active: ActiveRun, writer: Writer) -> None:
     context.live[writer.id] = active
     exits.install()
@@ -190,6 +168,11 @@ def _enlist(active: ActiveRun, writer: Writer) -> None:
         from mlsdk.capture import output
 
         output.install(context.find, int(config.number("output_limit_bytes")))
+    if config.flag("observe"):
+        from mlsdk.capture import opened
+
+        active.opened = opened.Opened(writer.target.root)
+        opened.install(context.find)
     context.hand_down()
     writer.call_companion()
 

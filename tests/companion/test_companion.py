@@ -337,7 +337,8 @@ def test_it_does_not_see_the_users_modules() -> None:
 
 def test_one_failing_capture_is_the_runs_problem(monkeypatch: pytest.MonkeyPatch) -> None:
     """A capture that is not there for the companion is a problem of the run; the others are taken."""
-    from mlsdk.companion.charge import Charge, Header
+    from mlsdk.companion.charge import Charge
+    from mlsdk.companion.header import Header
     from mlsdk.store.layout import Layout
     from mlsdk.store.target import FileTarget
 
@@ -346,7 +347,7 @@ def test_one_failing_capture_is_the_runs_problem(monkeypatch: pytest.MonkeyPatch
     Path("new").touch()
     run = mlsdk.run(name="it")
     header = Header(Layout(str(store())), run.id, run._writer.id)
-    header.captures = {"absent": "beside", "git": "beside", "folder": str(Path.cwd())}
+    header.facts["captures"] = {"absent": "beside", "git": "beside", "folder": str(Path.cwd())}
     Charge(FileTarget(f"file:{store()}", str(store())), header, {}).capture()
     run.finish()
     found = mlsdk.get_run("it")

@@ -1,0 +1,168 @@
+"""Inputs found by observation: files that the code of a run opens for reading, and addresses that it asks.
+
+Python tells of them by audit events (PEP 578), which cannot be switched off again: the hook therefore does next to
+nothing where no run is live. Files that a library opens by itself, below Python, are not seen: Arrow's readers, HDF5,
+memory maps of C code. Nor are those of the interpreter and its packages, of the system, of Python's own sources, of
+this store, and what the run itself wrote before.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable
+
+from mlsdk.capture.redaction import redact_text
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any, Protocol
+
+    class Watched(Protocol):
+        """A run."""
+
+        opened: Opened | None
+
+    Find = Callable[[], Watched | None]
+
+MOST = 1000
+"""Inputs that are named for one run; those beyond are counted."""
+
+_SOURCES = (".py", ".pyc", ".pyi", ".so", ".pyd", ".dll", ".pth", "pyvenv.cfg")
+_WRITING = os.O_WRONLY | os.O_RDWR
+_SYSTEM = ("/proc/", "/sys/", "/dev/", "/etc/", "/usr/share/", "/usr/lib/", "/lib/", "/run/", "/var/lib/")
+
+
+class Opened:
+    """What one run has opened.
+
+    Args:
+        root: folder of the store, whose files are not inputs.
+    """
+
+    def __init__(self, root: str | None) -> None:
+        own = {sys.prefix, sys.base_prefix, sys.exec_prefix, *sys.path}
+        packages = [path for path in own if path.rstrip(os.sep).endswith(("site-packages", "dist-packages"))]
+        roots = (sys.prefix, sys.base_prefix, sys.exec_prefix, root or "", *packages)
+        self._own = (*_SYSTEM, *(path.rstrip(os.sep) + os.sep for path in roots if path.rstrip(os.sep)))
+        self._seen: dict[str, str | None] = {}
+        """By name as it was opened: the input, or None for what is none."""
+        self._untold: list[str] = []
+        self.names: dict[str, None] = {}
+        """Absolute paths, and addresses, in the order in which they were first opened."""
+        self.beyond = 0
+
+    def read(self, path: str) -> None:
+        """A file was opened for reading."""
+        if path in self._seen:
+            return
+        whole = os.path.abspath(path)
+        mine = self._seen.get(whole, "") is None or whole.startswith(self._own)
+        self._seen[path] = self._seen[whole] = None if mine else whole
+        if not mine:
+            self._add(whole)
+
+    def wrote(self, path: str) -> None:
+        """A file was opened for writing: what is read back from it later is no input."""
+        whole = os.path.abspath(path)
+        if whole not in self._seen:
+            self._seen[path] = self._seen[whole] = None
+
+    def asked(self, address: str) -> None:
+        """An address was asked, perhaps with a secret in it."""
+        if address not in self._seen:
+            self._seen[address] = named = redact_text(address)[0]
+            self._add(named)
+
+    def _add(self, name: str) -> None:
+        if name in self.names:
+            return
+        if len(self.names) >= MOST:
+            self.beyond += 1
+            return
+        self.names[name] = None
+        self._untold.append(name)
+
+    def news(self) -> dict[str, dict[str, object]]:
+        """Facts of the inputs that were seen since the last call: what the files are like now."""
+        found: dict[str, dict[str, object]] = {}
+        while self._untold:
+            name = self._untold.pop()
+            if not os.path.isabs(name):
+                found[name] = {"description": "address"}
+                continue
+            try:
+                state = os.stat(name)
+            except OSError:  # it was not there, or is gone: a file for a moment is no input
+                self.names.pop(name, None)
+                continue
+            if os.path.isfile(name):
+                key = redact_text(name)[0]
+                found[key] = {"description": "file", "path": name, "size_bytes": state.st_size}
+                found[key]["pending"] = [state.st_size, state.st_mtime_ns]
+            else:
+                self.names.pop(name, None)
+        return found
+
+
+_find: Find | None = None
+
+
+def install(find: Find) -> None:
+    """Listen from now on.
+
+    Args:
+        find: gives the run that the calling code belongs to.
+    """
+    global _find
+    first, _find = _find is None, find
+    if first:
+        sys.addaudithook(_hook)
+
+
+def _hook(event: str, args: tuple[Any, ...]) -> None:
+    handle = _HANDLERS.get(event)
+    if handle is not None:
+        try:
+            handle(args)
+        except Exception:  # an error here would be one of the user's `open`
+            return
+
+
+def _on_open(args: tuple[Any, ...]) -> None:
+    path, _, flags = args
+    if type(path) is not str:
+        if isinstance(path, int):
+            return
+        path = os.fsdecode(path)
+    if path.endswith(_SOURCES):
+        return
+    run = _find() if _find is not None else None
+    opened = None if run is None else run.opened
+    if opened is None:
+        return
+    if flags & _WRITING:
+        opened.wrote(path)
+    else:
+        opened.read(path)
+
+
+def _on_url(args: tuple[Any, ...]) -> None:
+    _ask(str(args[0]))
+
+
+def _on_connect(args: tuple[Any, ...]) -> None:
+    _ask(f"{args[1]}:{args[2]}")
+
+
+def _ask(address: str) -> None:
+    run = _find() if _find is not None else None
+    if run is not None and run.opened is not None:
+        run.opened.asked(address)
+
+
+_HANDLERS: dict[str, Callable[[tuple[Any, ...]], None]] = {
+    "open": _on_open,
+    "urllib.Request": _on_url,
+    "http.client.connect": _on_connect,
+}

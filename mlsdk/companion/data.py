@@ -1,0 +1,115 @@
+"""Reading the files that runs named as data, or were seen to read: in a thread, so that the rest goes on."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from mlsdk.capture import PutBlob
+from mlsdk.capture.datasets import taken
+
+if TYPE_CHECKING:
+    from concurrent.futures import Future, ThreadPoolExecutor
+
+LARGEST_INPUT_BYTES = 1 << 30
+"""A larger file that was only seen to be read is known by its size and time."""
+
+_pool: ThreadPoolExecutor | None = None
+
+Found = dict[str, dict[str, Mapping[str, object]]]
+"""Facts by kind and name."""
+
+
+def _reader() -> ThreadPoolExecutor:
+    global _pool
+    if _pool is None:
+        from concurrent.futures import ThreadPoolExecutor
+
+        _pool = ThreadPoolExecutor(1, "mlsdk-data")
+    return _pool
+
+
+class Reading:
+    """The files of one run that are being read.
+
+    Args:
+        put_blob: where whole fingerprints go.
+    """
+
+    def __init__(self, put_blob: PutBlob) -> None:
+        self._put_blob = put_blob
+        self._asked: dict[tuple[str, str], Future[dict[str, object]]] = {}
+
+    def ask(self, kinds: Mapping[str, Mapping[str, Any]]) -> None:
+        """Take on what facts of the run leave to the companion."""
+        for kind in ("datasets", "inputs"):
+            for name, fact in kinds.get(kind, {}).items():
+                if isinstance(fact, dict) and isinstance(fact.get("pending"), list):
+                    work = read if kind == "datasets" else _read_bytes
+                    self._asked[kind, name] = _reader().submit(work, fact, self._put_blob)
+
+    @property
+    def busy(self) -> bool:
+        """Whether something is still to be read, or to be written down."""
+        return bool(self._asked)
+
+    def done(self, *, wait: bool = False) -> Found:
+        """Facts of what has been read since the last look.
+
+        Args:
+            wait: until all is read.
+        """
+        found: Found = {}
+        for (kind, name), future in tuple(self._asked.items()):
+            if wait or future.done():
+                found.setdefault(kind, {})[name] = future.result()
+                del self._asked[kind, name]
+        return found
+
+
+def read(fact: Mapping[str, Any], put_blob: PutBlob) -> dict[str, object]:
+    """The fact of a data set, completed. Files that were changed since the run named them are not claimed."""
+    from mlsdk.data.files import fingerprint_path
+
+    known = {key: value for key, value in fact.items() if key != "pending"}
+    path = str(fact["path"])
+    try:
+        if _changed(path, fact["pending"]):
+            return _unclaimed(known, "changed after the run named it, before it could be read")
+        found = taken(fingerprint_path(path), put_blob)
+        if _changed(path, fact["pending"]):
+            return _unclaimed(known, "changed while it was read")
+    except Exception as error:  # any file may be called a table; what is wrong with it is a fact
+        return _unclaimed(known, f"could not be read: {type(error).__name__}: {error}")
+    return {**found, **{key: value for key, value in known.items() if key != "digest"}}
+
+
+def _read_bytes(fact: Mapping[str, Any], _: PutBlob) -> dict[str, object]:
+    from mlsdk.data.files import file_digest
+
+    known = {key: value for key, value in fact.items() if key != "pending"}
+    path, pending = str(fact["path"]), fact["pending"]
+    if pending and pending[0] > LARGEST_INPUT_BYTES:
+        return {**known, "note": "too large to be read only because it was seen"}
+    try:
+        if _changed(path, pending):
+            return _unclaimed(known, "changed after it was read")
+        digest = file_digest(path)
+    except OSError as error:
+        return _unclaimed(known, f"could not be read: {error}")
+    return (
+        {**known, "digest": digest} if not _changed(path, pending) else _unclaimed(known, "changed while it was read")
+    )
+
+
+def _changed(path: str, pending: list[int]) -> bool:
+    """Whether a file is not what it was when the run named it; of folders and patterns nothing is known."""
+    if len(pending) != 2:
+        return False
+    found = os.stat(path)
+    return [found.st_size, found.st_mtime_ns] != pending
+
+
+def _unclaimed(known: Mapping[str, object], note: str) -> dict[str, object]:
+    return {**known, "note": note}

@@ -1,0 +1,79 @@
+"""The captures before the body: taken in the caller, written in one frame with the request for those beside."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING
+
+from mlsdk import config
+from mlsdk.capture import STRANGERS, Capture, Context, facts_of
+from mlsdk.capture.facts import encode_facts
+
+if TYPE_CHECKING:
+    from mlsdk.store.target import Target
+    from mlsdk.tracking.active import ActiveRun
+
+Facts = dict[str, dict[str, object]]
+
+_encoded: dict[str, tuple[Target, object, Facts, dict[str, str]]] = {}
+"""By capture: the store, what the capture found, the same encoded, and notes on it.
+
+A capture that finds what it found the last time gives the very same object back: that is encoded, looked through for
+secrets and put away once in a process.
+"""
+
+
+def take(active: ActiveRun, captures: list[Capture], where: Context, *, everything: bool) -> None:
+    """Take the captures that belong before the body, within the time limit; ask the companion for the others.
+
+    Those of other packages are looked for by the companion: reading all entry points takes too long here.
+    """
+    limit, begun = config.number("capture_limit_s"), time.monotonic()
+    taken: dict[str, object] = {STRANGERS: "beside"} if everything else {}
+    facts: Facts = {}
+    for capture in captures:
+        if capture.beside:
+            taken[capture.name] = "beside"
+            continue
+        since = time.monotonic()
+        if since - begun > limit:
+            active._problems.note(
+                f"capture {capture.name}", f"not taken: the captures before it took more than {limit:g} s"
+            )
+            continue
+        try:
+            found, notes = _take(capture, where, active._writer.target)
+        except Exception as error:  # a capture is a stranger's code: its failure is noted on the run
+            active._problems.note(f"capture {capture.name}", f"failed: {type(error).__name__}: {error}")
+            continue
+        for kind, values in found.items():
+            facts.setdefault(kind, {}).update(values)
+        for about, note in notes.items():
+            active._problems.note(about, note, warn=False)
+        taken[capture.name] = f"{(time.monotonic() - since) * 1e3:.1f} ms"
+    settings = config.for_companion()
+    asked = {**taken, "folder": where.folder, **({"settings": settings} if settings else {})}
+    active._write_facts({**facts, "captures": asked})
+
+
+def _take(capture: Capture, where: Context, target: Target) -> tuple[Facts, dict[str, str]]:
+    found = capture(where)
+    if found is None:
+        return {}, {}
+    known = _encoded.get(capture.name)
+    if known is not None and known[0] is target and known[1] is found:
+        return known[2], known[3]
+    facts: Facts = {}
+    notes: dict[str, str] = {}
+    for kind, values in facts_of(capture, found).items():
+        facts[kind], more = encode_facts(kind, values, target.put_blob)
+        notes.update(more)
+    if isinstance(capture.function, str):  # a function of the user's may give the same object with other content
+        _encoded[capture.name] = (target, found, facts, notes)
+    return facts, notes
+
+
+def closing(started_ns: int, spent_ns: int, now_ns: int) -> dict[str, object]:
+    """Facts of hardware when a run ends: seconds spent in this package by the run's own threads, and outside of it."""
+    spent_s = spent_ns / 1e9
+    return {"overhead_s": round(spent_s, 6), "user_s": round(max(0.0, (now_ns - started_ns) / 1e9 - spent_s), 6)}

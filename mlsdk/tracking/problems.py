@@ -1,0 +1,67 @@
+"""What a live run could not do: noted once, counted when met again, written down and said."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING
+
+from mlsdk.tracking.points import now_ns
+from mlsdk.tracking.writer import tell
+
+if TYPE_CHECKING:
+    from mlsdk.records import Problem
+
+_SAY_AGAIN_NS = 1_000_000_000
+
+
+class Problems:
+    """The problems of one run by kind.
+
+    Args:
+        name: of the run, for warnings.
+        write: writes their facts into the run's log; what is failing there is known already.
+    """
+
+    def __init__(self, name: str, write: Callable[[Mapping[str, Mapping[str, object]]], None]) -> None:
+        self._name = name
+        self._write = write
+        self._found: dict[str, tuple[str, int, int]] = {}
+        self._unsaid: set[str] = set()
+
+    def note(self, kind: str, message: str, count: int | None = None, *, warn: bool = True) -> None:
+        """Note that something could not be done: on the run, and once as a warning.
+
+        Args:
+            kind: under which it is known; met again, it is counted.
+            message: what could not be done.
+            count: how often in all; by default once more than before.
+            warn: whether the user is to be told.
+        """
+        now, before = now_ns(), self._found.get(kind)
+        self._found[kind] = (message, now, count or (before[2] + 1 if before else 1))
+        self._unsaid.add(kind)
+        if before is None or now - before[1] > _SAY_AGAIN_NS:
+            self.say()
+        if warn and before is None:
+            tell(f"mlsdk: {message} (run {self._name})")
+
+    def say(self) -> None:
+        """Write down those that the log does not hold yet."""
+        found = {}
+        while self._unsaid:
+            kind = self._unsaid.pop()
+            message, at, count = self._found[kind]
+            found[kind] = {"message": message, "t": at, "count": count}
+        if found:
+            self._write(found)
+
+    def records(self) -> tuple[Problem, ...]:
+        """All of them, in the order in which they were met."""
+        from datetime import datetime, timezone
+
+        from mlsdk.records import Problem
+
+        return tuple(
+            Problem(kind, message, datetime.fromtimestamp(at / 1e9, timezone.utc), count)
+            for kind, (message, at, count) in self._found.items()
+        )
