@@ -1,14 +1,16 @@
-"""The commit, the branch and whether the working directory differs from it.
+"""The commit, the branch, the remote, and whether the working directory differs from the commit.
 
-Git is asked by one `status` that takes no lock and writes nothing; whatever a repository's configuration could make it
-execute is switched off: file system monitor, hooks, external diff, filters, fetches.
+Git is asked by programs that take no lock and write nothing. Whatever a repository's configuration could make them
+execute is switched off: file system monitor, hooks, external diff, filters, pagers, fetches.
 """
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit, urlunsplit
 
 from mlsdk.capture import Context
 
@@ -16,65 +18,206 @@ if TYPE_CHECKING:
     from git.cmd import Git
 
 TIMEOUT_S = 30.0
+"""For one question to git."""
+
 _HARMLESS = {
     "core.fsmonitor": "false",
     "core.hooksPath": os.devnull,
     "core.pager": "cat",
+    "credential.helper": "",
     "diff.external": "",
     "submodule.recurse": "false",
     "protocol.allow": "never",
 }
 _STATUS = ["status", "--porcelain=v2", "--branch", "-z", "--untracked-files=all", "--ignore-submodules=dirty"]
-_PROGRAMS = r"^filter\..*\.(clean|smudge|process|required)$"
+_SETTINGS = r"^(filter\..*\.(clean|smudge|process|required)|remote\..*\.url|branch\..*\.remote)$"
+
+
+class GitError(Exception):
+    """Git has no answer; the text says why, to people."""
 
 
 def capture(where: Context) -> Mapping[str, object] | None:
-    """Facts `commit`, `branch`, `dirty`, `changed`, `untracked` (numbers of files), `root`; None outside a repository.
+    """Facts `commit`, `branch`, `remote`, `ahead`, `behind`, `dirty`, `changed`, `untracked` (numbers of files), `root`.
 
-    `commit` is absent before the first commit, `branch` where the head is detached.
+    None outside a repository. `commit` is absent before the first commit, `branch` where the head is detached, `remote`
+    where there is none, `ahead` and `behind` without a branch that is followed. What git could not say, because it is
+    missing, hangs or refuses the repository, is under `git_missing`.
+    """
+    root = None
+    try:
+        repository = open_repository(where.folder)
+        if repository is None:
+            return None
+        root = repository.root
+        found = parse_status(os.fsdecode(repository.ask(*_STATUS)))
+    except GitError as error:
+        return {**({} if root is None else {"root": root}), "git_missing": {"git": str(error)}}
+    remote = repository.remote_of(str(found.get("branch", "")))
+    return {**found, **({} if remote is None else {"remote": remote}), "root": root}
+
+
+class Repository:
+    """A working tree that git knows, and questions to it.
+
+    Attributes:
+        root: its top folder, without symbolic links.
+        warnings: what git said on stderr while it answered.
+    """
+
+    def __init__(self, root: str, git: Git, settings: Mapping[str, str]) -> None:
+        self.root = root
+        self.warnings = ""
+        self._git = git
+        self._settings = settings
+        programs = [name for name in settings if name.startswith("filter.")]
+        self._options = _HARMLESS | {name: "false" if name.endswith(".required") else "" for name in programs}
+
+    def ask(self, *arguments: str) -> bytes:
+        """What git prints.
+
+        Raises:
+            GitError: it fails, or takes too long.
+        """
+        code, printed, said = _run(self._git, self._options, self.root, *arguments)
+        if code:
+            raise GitError(_reason(said, code))
+        self.warnings += said
+        return printed
+
+    def head(self) -> str | None:
+        """The commit that is checked out; None before the first one."""
+        with contextlib.suppress(GitError):
+            return self.ask("rev-parse", "--verify", "--quiet", "HEAD").decode("ascii", "replace").strip()
+        return None
+
+    def remote_of(self, branch: str) -> str | None:
+        """URL of the remote that a branch follows, else of `origin`, else of the first; without credentials."""
+        urls = {
+            name.removeprefix("remote.").removesuffix(".url"): url
+            for name, url in self._settings.items()
+            if name.startswith("remote.")
+        }
+        name = self._settings.get(f"branch.{branch}.remote", "origin")
+        url = urls.get(name) or urls.get("origin") or next(iter(urls.values()), None)
+        return None if url is None else without_credentials(url)
+
+
+def open_repository(folder: str) -> Repository | None:
+    """The working tree in which a folder lies; None if it lies in none.
 
     Raises:
-        GitCommandError: git refuses the repository, or takes too long.
+        GitError: git is missing, hangs or refuses the repository.
     """
     os.environ.setdefault("GIT_PYTHON_REFRESH", "quiet")
     from git.cmd import Git
-    from git.exc import GitCommandError, GitCommandNotFound
 
-    git = Git(where.folder)
+    git, marked = Git(folder), marked_root(folder)
     try:
-        options = {**_HARMLESS, **_without_filters(git)}
-        root = _run(git, options, "rev-parse", "--show-toplevel").removesuffix("\n")
-        return {**parse_status(_run(git, options, *_STATUS)), "root": root}
-    except GitCommandNotFound:
-        return None
-    except GitCommandError as error:
-        if "not a git repository" in str(error.stderr) or "must be run in a work tree" in str(error.stderr):
+        code, printed, said = _run(git, _HARMLESS, folder, "rev-parse", "--show-toplevel")
+    except GitError:
+        if marked is None:
             return None
         raise
+    if code:
+        if "must be run in a work tree" in said or (marked is None and "not a git repository" in said):
+            return None
+        raise GitError(_reason(said, code))
+    root = os.path.normpath(os.fsdecode(printed.removesuffix(b"\n")))
+    inside = os.path.join(os.path.realpath(folder), "")
+    if not inside.startswith(os.path.join(os.path.realpath(root), "")):
+        raise GitError(f"the repository's configuration says that its working tree is elsewhere: {root}")
+    code, printed, said = _run(git, _HARMLESS, folder, "config", "-z", "--get-regexp", _SETTINGS)
+    if code > 1:  # 1: nothing matches
+        raise GitError(_reason(said, code))
+    lines = os.fsdecode(printed).split("\0")
+    return Repository(root, git, {name: value for name, _, value in (line.partition("\n") for line in lines) if name})
 
 
-def _run(git: Git, options: Mapping[str, str], *arguments: str) -> str:
-    """Run git with settings above those of the repository.
+def marked_root(folder: str) -> str | None:
+    """The nearest folder upwards that holds a `.git`; whether git can read it is another question."""
+    folder = os.path.realpath(folder)
+    while not os.path.lexists(os.path.join(folder, ".git")):
+        parent = os.path.dirname(folder)
+        if parent == folder:
+            return None
+        folder = parent
+    return folder
+
+
+def _reason(said: str, code: int) -> str:
+    lines = [line for line in said.splitlines() if line.strip()]
+    text = next((line for line in lines if line.startswith(("fatal:", "error:"))), lines[-1] if lines else "")
+    return f"git refuses: {text}" if text else f"git ended with {code} and said nothing"
+
+
+def _run(git: Git, options: Mapping[str, str], folder: str, *arguments: str) -> tuple[int, bytes, str]:
+    """Run git with settings above those of the repository: exit code, stdout, stderr.
 
     They go by the environment: a name with `=` in it, as a hostile filter may have, cannot be said by `-c`.
     """
+    from git.exc import GitCommandNotFound
+
     settings = {"GIT_CONFIG_COUNT": str(len(options))}
     for number, (name, value) in enumerate(options.items()):
         settings |= {f"GIT_CONFIG_KEY_{number}": name, f"GIT_CONFIG_VALUE_{number}": value}
     settings |= {"GIT_TERMINAL_PROMPT": "0", "GIT_NO_LAZY_FETCH": "1", "GIT_ALLOW_PROTOCOL": "none"}
-    command = ["git", "--no-optional-locks", *arguments]
-    return str(git.execute(command, kill_after_timeout=TIMEOUT_S, strip_newline_in_stdout=False, env=settings))
-
-
-def _without_filters(git: Git) -> dict[str, str]:
-    """Settings that switch off every filter program that the configuration names."""
-    from git.exc import GitCommandError
-
+    settings |= {"GIT_OPTIONAL_LOCKS": "0"}
+    # `-C`: GitPython would go on in this process's own folder if that of the run is not there any more.
+    command = ["git", "--no-optional-locks", "-C", folder, *arguments]
+    own_group: dict[str, Any] = {"start_new_session": True} if os.name == "posix" else {}
     try:
-        names = _run(git, _HARMLESS, "config", "--name-only", "-z", "--get-regexp", _PROGRAMS)
-    except GitCommandError:  # git answers 1 when nothing matches
-        return {}
-    return {name: "false" if name.endswith(".required") else "" for name in names.split("\0") if name}
+        running = git.execute(command, as_process=True, env=settings, **own_group)
+    except (GitCommandNotFound, OSError):
+        raise GitError("the git program was not found, or could not be started") from None
+    return _answer(running, arguments[0])
+
+
+def _answer(running: Any, what: str) -> tuple[int, bytes, str]:
+    """Wait for a program, but not for ever: then it goes, with all that it has started."""
+    from subprocess import TimeoutExpired
+
+    process = running.proc  # GitPython ends the program when `running` is let go
+    try:
+        printed, said = process.communicate(timeout=TIMEOUT_S)
+    except TimeoutExpired:
+        _kill(process)
+        raise GitError(f"git hangs: no answer to `git {what}` within {TIMEOUT_S:g} s") from None
+    return process.returncode, printed, said.decode("utf-8", "replace")
+
+
+def _kill(process: Any) -> None:
+    with contextlib.suppress(OSError):
+        if os.name == "posix":
+            import signal
+
+            os.killpg(process.pid, signal.SIGKILL)
+        else:
+            process.kill()
+    for stream in (process.stdout, process.stderr):
+        stream.close()
+    process.wait()
+
+
+def without_credentials(url: str) -> str:
+    """A remote's URL without user, password, query: what may open a door. The user of ssh is none and stays.
+
+    >>> without_credentials("https://ada:s3cret@example.com/a.git?token=x")
+    'https://example.com/a.git'
+    >>> without_credentials("git@example.com:a.git"), without_credentials("ssh://git:pw@example.com/a.git")
+    ('git@example.com:a.git', 'ssh://git@example.com/a.git')
+    """
+    if "://" not in url:
+        user, at, rest = url.partition("@")
+        return f"{user.partition(':')[0]}{at}{rest}" if at and "/" not in user else url
+    try:
+        parts = urlsplit(url)
+    except ValueError:
+        return url.partition("://")[0] + "://…"
+    user, _, host = parts.netloc.rpartition("@")
+    if user and "ssh" in parts.scheme:
+        host = f"{user.partition(':')[0]}@{host}"
+    return urlunsplit((parts.scheme, host, parts.path, "", ""))
 
 
 def parse_status(status: str) -> dict[str, object]:
@@ -87,6 +230,9 @@ def parse_status(status: str) -> dict[str, object]:
             found["commit"] = record.split(" ", 2)[2]
         elif record.startswith("# branch.head ") and not record.endswith("(detached)"):
             found["branch"] = record.split(" ", 2)[2]
+        elif record.startswith("# branch.ab "):
+            ahead, behind = record.split(" ")[2:4]
+            found |= {"ahead": int(ahead), "behind": -int(behind)}
         elif record[:2] in ("1 ", "2 ", "u "):
             changed += 1
             if record.startswith("2 "):

@@ -1,0 +1,231 @@
+"""Packs: blobs that hold the contents of many files, each content once. The bytes are described in docs/format.md."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import os
+import struct
+import zlib
+from collections.abc import Callable, Collection, Iterable, Iterator
+
+from mlsdk.capture import PutBlob
+from mlsdk.errors import DigestError, FormatError
+from mlsdk.store.blobs import blob_path
+from mlsdk.store.layout import Layout
+
+MAGIC = b"MLSDKPK\x01"
+
+STREAM_BYTES = 1 << 18
+"""Contents are compressed together up to this many bytes: small files gain, and one is found without much ado."""
+
+PACK_BYTES = 1 << 26
+"""A pack is closed above this size: it is put together in memory."""
+
+_LEVEL = 1
+"""Of zlib: level 6 takes twice the time to save a fifth (measured on 5,000 Python files)."""
+
+_TAIL = struct.Struct("<III")
+
+
+class Packer:
+    """Packs contents that no pack of the store holds yet.
+
+    Args:
+        put_blob: puts a pack away.
+        known: what is packed already.
+    """
+
+    def __init__(self, put_blob: PutBlob, known: Known) -> None:
+        self._put_blob = put_blob
+        self._known = known
+        self._new: set[str] = set()
+        self._parts: list[bytes] = []
+        self._size = 0
+        self._streams: list[tuple[int, list[str | int]]] = []
+        self._contents: list[str | int] = []
+        self._pack: list[bytes] = [MAGIC]
+        self._packed = 0
+
+    def add(self, data: bytes) -> str:
+        """See that a content is in a pack; its SHA-256."""
+        digest = hashlib.sha256(data).hexdigest()
+        if digest in self._new or digest in self._known:
+            return digest
+        if self._parts and self._size + len(data) > STREAM_BYTES:
+            self._end_stream()
+        self._new.add(digest)
+        self._contents += [digest, len(data)]
+        self._parts.append(data)
+        self._size += len(data)
+        return digest
+
+    def close(self) -> None:
+        """Put away what is left."""
+        self._end_stream()
+        self._end_pack()
+
+    def _end_stream(self) -> None:
+        if not self._contents:
+            return
+        compressed = zlib.compress(b"".join(self._parts), _LEVEL)
+        self._streams.append((len(compressed), self._contents))
+        self._pack.append(compressed)
+        self._packed += len(compressed)
+        self._parts, self._contents, self._size = [], [], 0
+        if self._packed > PACK_BYTES:
+            self._end_pack()
+
+    def _end_pack(self) -> None:
+        if not self._streams:
+            return
+        index = json.dumps(self._streams, separators=(",", ":")).encode("ascii")
+        compressed = zlib.compress(index, _LEVEL)
+        tail = struct.pack("<II", len(compressed), len(index))
+        self._pack += [compressed, tail, struct.pack("<I", zlib.crc32(tail, zlib.crc32(compressed))), MAGIC]
+        digest, size = self._put_blob(b"".join(self._pack))
+        self._known.add(digest, size, sorted(self._new))
+        self._new, self._streams, self._pack, self._packed = set(), [], [MAGIC], 0
+
+
+class Known:
+    """Which contents are in which packs of a store: a cache, read when it is first asked.
+
+    A file for each pack, `<digest>.contents`: the pack's size in 8 bytes, then the digests in it. A pack that is not
+    there any more, or not whole, is not known.
+
+    Args:
+        root: folder of the store.
+    """
+
+    def __init__(self, root: str) -> None:
+        self._blobs = Layout(root).blobs
+        self._folder = os.path.join(root, "cache", "trees")
+        self._pack_of: dict[str, str] | None = None
+
+    def __contains__(self, digest: str) -> bool:
+        return digest in self._all()
+
+    def add(self, pack: str, size: int, contents: Iterable[str]) -> None:
+        """Remember what a new pack holds."""
+        contents = list(contents)
+        self._all().update(dict.fromkeys(contents, pack))
+        data = struct.pack("<Q", size) + bytes.fromhex("".join(contents))
+        write_cache(os.path.join(self._folder, f"{pack}.contents"), data)
+
+    def packs_of(self, contents: Iterable[str]) -> list[str]:
+        """The packs that hold these contents."""
+        known = self._all()
+        return sorted({known[digest] for digest in contents})
+
+    def renew(self, blobs: Iterable[str]) -> bool:
+        """See that blobs are there, and keep a collection of garbage from taking them; False if one is missing."""
+        for digest in blobs:
+            path = blob_path(self._blobs, digest)
+            try:
+                os.utime(path)
+            except FileNotFoundError:
+                return False
+            except OSError:  # somebody else's file, in a store that is shared: it is there
+                continue
+        return True
+
+    def _all(self) -> dict[str, str]:
+        if self._pack_of is None:
+            self._pack_of = {}
+            for pack, contents in self._read():
+                self._pack_of.update(dict.fromkeys(contents, pack))
+        return self._pack_of
+
+    def _read(self) -> Iterator[tuple[str, list[str]]]:
+        if not os.path.isdir(self._folder):
+            return
+        for name in sorted(os.listdir(self._folder)):
+            pack, dot, kind = name.partition(".")
+            if not dot or kind != "contents":
+                continue
+            path = os.path.join(self._folder, name)
+            with contextlib.suppress(OSError, struct.error):
+                with open(path, "rb") as file:
+                    data = file.read()
+                (size,) = struct.unpack_from("<Q", data)
+                if os.path.exists(found := blob_path(self._blobs, pack)) and os.path.getsize(found) == size:
+                    digests = data[8:].hex()
+                    yield pack, [digests[at : at + 64] for at in range(0, len(digests) - 63, 64)]
+                else:
+                    os.unlink(path)
+
+
+def write_cache(path: str, data: bytes) -> None:
+    """Write a file of a cache whole or not at all; where that is not possible, there is none."""
+    temporary = f"{path}.{os.getpid()}-{os.urandom(4).hex()}.part"
+    try:
+        os.makedirs(os.path.dirname(path), exist_ok=True)
+        with open(temporary, "xb") as file:
+            file.write(data)
+        os.replace(temporary, path)
+    except OSError:
+        with contextlib.suppress(OSError):
+            os.unlink(temporary)
+
+
+def contents_of(
+    read_blob: Callable[[str], bytes], packs: Iterable[str], wanted: Collection[str]
+) -> Iterator[tuple[str, bytes]]:
+    """The wanted contents by digest, each once and checked, in the order in which they lie in the packs.
+
+    Raises:
+        FormatError: a pack is not one.
+        DigestError: a content is not what it was.
+        NotFoundError: a pack is not in the store.
+    """
+    left = set(wanted)
+    for pack in packs:
+        if not left:
+            return
+        data = read_blob(pack)
+        at = len(MAGIC)
+        for length, contents in _index(pack, data):
+            names, sizes = contents[::2], contents[1::2]
+            if not left.isdisjoint(names):
+                stream = _inflated(pack, data[at : at + length], sum(sizes))
+                start = 0
+                for name, size in zip(names, sizes, strict=True):
+                    if name in left:
+                        left.discard(name)
+                        yield name, _checked(pack, name, stream[start : start + size])
+                    start += size
+            at += length
+
+
+def _index(pack: str, data: bytes) -> list[tuple[int, list[object]]]:
+    tail = len(data) - len(MAGIC) - _TAIL.size
+    if tail < len(MAGIC) or data[: len(MAGIC)] != MAGIC or data[-len(MAGIC) :] != MAGIC:
+        raise FormatError(f"blob {pack} is no pack of files, or one of a newer mlsdk")
+    length, size, checksum = _TAIL.unpack_from(data, tail)
+    start = tail - length
+    if start < len(MAGIC) or zlib.crc32(data[start : tail + 8]) != checksum:
+        raise FormatError(f"pack {pack} is damaged: its index does not have the checksum that it claims")
+    index: list[tuple[int, list[object]]] = json.loads(_inflated(pack, data[start:tail], size))
+    if sum(length for length, _ in index) != start - len(MAGIC):
+        raise FormatError(f"pack {pack} is damaged: its index speaks of other streams than it has")
+    return index
+
+
+def _inflated(pack: str, data: bytes, size: int) -> bytes:
+    """What was compressed, which must be of this size: nothing is decompressed without a limit."""
+    try:
+        found = zlib.decompressobj().decompress(data, size + 1)
+    except zlib.error as error:
+        raise FormatError(f"pack {pack} is damaged: {error}") from None
+    if len(found) != size:
+        raise FormatError(f"pack {pack} is damaged: {len(found)} bytes are where {size} should be")
+    return found
+
+
+def _checked(pack: str, digest: str, data: bytes) -> bytes:
+    found = hashlib.sha256(data).hexdigest()
+    if found != digest:
+        raise DigestError(f"a content of pack {pack} is not what was put: {digest} now hashes to {found}")
+    return data

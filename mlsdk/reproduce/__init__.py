@@ -1,0 +1,1 @@
+"""Making again what a run was made from."""
