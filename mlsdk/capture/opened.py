@@ -30,7 +30,7 @@ MOST = 1000
 
 _SOURCES = (".py", ".pyc", ".pyi", ".so", ".pyd", ".dll", ".pth", "pyvenv.cfg")
 _WRITING = os.O_WRONLY | os.O_RDWR
-_SYSTEM = ("/proc/", "/sys/", "/dev/", "/etc/", "/usr/share/", "/usr/lib/", "/lib/", "/run/", "/var/lib/")
+_SYSTEM = ("/proc/", "/sys/", "/etc/", "/usr/share/", "/usr/lib/", "/lib/")
 
 
 class Opened:
