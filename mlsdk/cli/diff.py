@@ -58,10 +58,18 @@ def diff(args: argparse.Namespace) -> int:
     return 0
 
 
+MEASURED = frozenset({
+    "cost", "cpu_s", "energy_cpu_j", "energy_gpu_j", "energy_j", "energy_source", "gpu_peak_memory_bytes", "overhead_s",
+    "peak_memory_bytes", "samples", "user_s",
+})  # fmt: skip
+"""Facts of the hardware that a run brought about: they differ between any two."""
+
+
 def sides(run: Run) -> dict[str, dict[str, object]]:
     """What is compared of a run, by kind and path."""
     metrics = {name: found.last for name, found in run.metrics.items()}
-    data = {name: found.digest or found.description for name, found in run.datasets.items()}
+    data = {name: found.fingerprint or found.digest or found.description for name, found in run.datasets.items()}
+    machine = {name: value for name, value in run.hardware.items() if name not in MEASURED}
     artifacts = {name: found.digest for name, found in run.artifacts.items()}
     about = {
         "experiment": run.experiment,
@@ -79,7 +87,7 @@ def sides(run: Run) -> dict[str, dict[str, object]]:
         "artifacts": artifacts,
         "code": run.code,
         "environment": run.environment,
-        "hardware": run.hardware,
+        "hardware": machine,
     }
     return {kind: dict(leaves(values)) for kind, values in kinds.items()}
 

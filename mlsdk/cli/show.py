@@ -19,6 +19,9 @@ MOST_DRAWN = 60
 """Metrics of a run that are read for a drawing; of the others the numbers are shown."""
 MOST_ROWS = 200
 """Metrics that are listed; --json has all."""
+MOST_PARTS = 8
+"""Of a list that a capture found, so many parts are shown."""
+MOST_INPUTS = 20
 SPARK_WIDTH = 24
 CHART_HEIGHT = 5
 
@@ -46,11 +49,10 @@ def show(args: argparse.Namespace) -> int:
     for name in drawn or _worth_drawing(run):
         _draw(screen, drawn.get(name) or run.history(name))
     _section(screen, "tags", run.tags)
-    _records(screen, "data", run.datasets.values())
+    _data(screen, run)
     _records(screen, "artifacts", run.artifacts.values())
-    _section(screen, "code", run.code)
-    _section(screen, "environment", run.environment)
-    _section(screen, "hardware", run.hardware)
+    for title, found in (("code", run.code), ("environment", run.environment), ("hardware", run.hardware)):
+        _section(screen, title, {name: _gist(value) for name, value in found.items()})
     _troubles(screen, run)
     return 0
 
@@ -89,8 +91,27 @@ def _section(screen: Screen, title: str, values: Mapping[str, object]) -> None:
         screen.line("  ", (name, "dim"), gap, "  ", fitted(value, room) if screen.is_terminal else value)
 
 
+def _gist(value: object) -> object:
+    """What a capture found, on one line if it is a long list; --json has all."""
+    if isinstance(value, Mapping):
+        parts = [f"{name} {shown(part)}" for name, part in leaves(value)]
+    elif isinstance(value, list):
+        parts = [shown(part) for part in value]
+    else:
+        return value
+    return Gist(f"{len(parts):,}: {', '.join(parts[:MOST_PARTS])}, …") if len(parts) > MOST_PARTS else value
+
+
+class Gist(str):
+    """A line about a long list; shown as it is."""
+
+    __slots__ = ()
+
+
 def _shown(name: str, value: object) -> str:
     """A value, and of a size also what it is in larger units."""
+    if isinstance(value, Gist):
+        return clean(value)
     if name.endswith("_bytes") and type(value) is int and value >= 1000:
         return f"{value} ({bytes_text(value)})"
     return shown(value)
@@ -164,6 +185,27 @@ def _records(screen: Screen, title: str, found: Iterable[Any]) -> None:
     if rows:
         screen.heading(title)
         screen.table((), rows, right=[1], indent="  ")
+
+
+def _data(screen: Screen, run: Run) -> None:
+    """Data sets by what they are; files that were read without being declared."""
+    rows: list[list[Span]] = []
+    for one in run.datasets.values():
+        size = "" if one.size_bytes is None else bytes_text(one.size_bytes)
+        shape = "" if one.rows is None else f"{one.rows:,} x {one.columns or 0:,}"
+        known = one.fingerprint or (f"sha256 {one.digest[:12]}" if one.digest else "")
+        about = one.note or one.path or one.description
+        rows.append([fitted(clean(one.name), 40), size, shape, (known, "dim"), fitted(clean(about), 60)])
+    if rows:
+        screen.heading("data")
+        screen.table((), rows, right=[1, 2], indent="  ")
+    undeclared = [one.name for one in run.inputs.values() if not one.declared]
+    if undeclared:
+        screen.heading(f"read, but not declared as data ({len(undeclared):,})")
+        for name in undeclared[:MOST_INPUTS]:
+            screen.line("  ", fitted(clean(name), screen.width - 2))
+        if len(undeclared) > MOST_INPUTS:
+            screen.line((f"  … and {len(undeclared) - MOST_INPUTS:,} more; --json has all", "dim"))
 
 
 def _troubles(screen: Screen, run: Run) -> None:

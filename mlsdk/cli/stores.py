@@ -120,6 +120,7 @@ def everything(run: Run) -> dict[str, object]:
         "ranks": {role: {name: _fields(metric) for name, metric in found.items()} for role, found in run.ranks.items()},
         "datasets": {name: _fields(found) for name, found in run.datasets.items()},
         "artifacts": {name: _fields(found) for name, found in run.artifacts.items()},
+        "inputs": {name: _fields(found) for name, found in run.inputs.items()},
         "code": dict(run.code),
         "environment": dict(run.environment),
         "hardware": dict(run.hardware),
@@ -133,5 +134,7 @@ def everything(run: Run) -> dict[str, object]:
 def _fields(record: Any) -> dict[str, object]:
     import attrs
 
-    found = {field.name: getattr(record, field.name) for field in attrs.fields(type(record))}
+    found = {
+        field.name: getattr(record, field.name) for field in attrs.fields(type(record)) if field.alias == field.name
+    }
     return {name: dict(value) if isinstance(value, Mapping) else value for name, value in found.items()}
