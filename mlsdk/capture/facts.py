@@ -17,6 +17,13 @@ LONG_CAPTURE_BYTES = 4096
 _CAPTURED = ("code", "env", "hardware")
 
 
+class ByName(dict[str, object]):
+    """A value whose keys are names of things, of packages say: they promise nothing about what stands under them.
+
+    `detect-secrets` has a version, and that is no secret; values are still looked at for the forms of secrets.
+    """
+
+
 def encode_facts(
     kind: str, values: Mapping[str, object], put_blob: PutBlob
 ) -> tuple[dict[str, object], dict[str, str]]:
@@ -29,8 +36,10 @@ def encode_facts(
     notes = {}
     longest = LONG_CAPTURE_BYTES if kind in _CAPTURED else LONG_VALUE_BYTES
     for name, value in values.items():
-        plain = encode(value)
-        coded = plain if kind == "artifacts" else redact_value(name, plain)
+        by_name = isinstance(value, ByName)
+        plain = encode(dict(value) if by_name else value)  # type: ignore[call-overload]
+        redact = _redact_by_name if by_name and "$" not in plain else redact_value
+        coded = plain if kind == "artifacts" else redact(name, plain)
         if coded is not plain:
             notes[f"secret {kind}.{name}"] = f"{kind}.{name} held what looks like a secret; it was left out"
         may_be_long = kind not in ("run", "artifacts") and not isinstance(coded, (int, float))
@@ -43,3 +52,9 @@ def encode_facts(
                 )
         encoded[name] = coded
     return encoded, notes
+
+
+def _redact_by_name(_: str, plain: dict[str, object]) -> dict[str, object]:
+    """The values without secrets, whatever their keys; the very same mapping where there are none."""
+    coded = {name: redact_value("", item) for name, item in plain.items()}
+    return plain if all(coded[name] is item for name, item in plain.items()) else coded

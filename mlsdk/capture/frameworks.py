@@ -81,9 +81,7 @@ def capture(_: Context) -> Mapping[str, object] | None:
     return _last
 
 
-def _read(
-    module: object, place: str, name: str, fact: str, facts: dict[str, object], missing: dict[str, str]
-) -> None:
+def _read(module: object, place: str, name: str, fact: str, facts: dict[str, object], missing: dict[str, str]) -> None:
     try:
         value = _look(module, place)
     except AttributeError:  # this version does not have it

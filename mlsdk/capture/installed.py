@@ -11,7 +11,7 @@ import re
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
-from urllib.parse import urlsplit, urlunsplit
+from urllib.parse import urlsplit
 from urllib.request import url2pathname
 
 _YOUNG_NS = 2_000_000_000
@@ -174,6 +174,8 @@ def _origin(info: str, missing: dict[str, str]) -> dict[str, object] | None:
         return None
     import json
 
+    from mlsdk.capture.git import without_credentials
+
     try:
         told = json.loads(text)
         found: dict[str, object] = {"url": without_credentials(str(told["url"]))}
@@ -192,24 +194,6 @@ def _origin(info: str, missing: dict[str, str]) -> dict[str, object] | None:
 
 
 _VCS = (("vcs", "vcs"), ("commit_id", "commit"), ("requested_revision", "revision"))
-
-
-def without_credentials(url: str) -> str:
-    """A URL without its user and password; the user of ssh, who is no secret, stays.
-
-    Example:
-        >>> without_credentials("https://me:t0ken@host/x"), without_credentials("ssh://git@host/x")
-        ('https://host/x', 'ssh://git@host/x')
-    """
-    from mlsdk.capture.redaction import redact_text
-
-    try:
-        parts = urlsplit(url)
-    except ValueError:
-        return redact_text(url)[0]
-    user, at, host = parts.netloc.rpartition("@")
-    kept = f"{user.partition(':')[0]}@" if at and "ssh" in parts.scheme else ""
-    return redact_text(urlunsplit(parts._replace(netloc=kept + host)) if at else url)[0]
 
 
 def _of_pointer(entry: str, name: str) -> Iterator[Distribution]:

@@ -1,4 +1,4 @@
-"""The job that the process is part of: SLURM, Kubernetes, torchrun, MPI and others, by what they tell their processes."""
+"""The job that the process is part of, by what SLURM, Kubernetes, torchrun, MPI and others tell their processes."""
 
 from __future__ import annotations
 
@@ -54,7 +54,12 @@ SYSTEMS: dict[str, dict[str, tuple[str, ...]]] = {
         "local_size": ("OMPI_COMM_WORLD_LOCAL_SIZE", "MPI_LOCALNRANKS", "PMI_LOCAL_SIZE"),
         "node_rank": ("OMPI_COMM_WORLD_NODE_RANK",),
     },
-    "pbs": {"id": ("PBS_JOBID",), "name": ("PBS_JOBNAME",), "queue": ("PBS_QUEUE",), "array_task": ("PBS_ARRAY_INDEX",)},
+    "pbs": {
+        "id": ("PBS_JOBID",),
+        "name": ("PBS_JOBNAME",),
+        "queue": ("PBS_QUEUE",),
+        "array_task": ("PBS_ARRAY_INDEX",),
+    },
     "lsf": {"id": ("LSB_JOBID",), "name": ("LSB_JOBNAME",), "queue": ("LSB_QUEUE",), "array_task": ("LSB_JOBINDEX",)},
     "ray": {"id": ("RAY_JOB_ID",)},
 }

@@ -1,7 +1,7 @@
 """Chance: the state of every random generator in reach before the body begins, as digests.
 
-Only what is loaded is looked at: nothing is imported for it, nothing seeded, and no generator moves. Two runs with equal
-digests began with the same random numbers to come; a digest is the same in every process and version of Python.
+Only what is loaded is looked at: nothing is imported for it, nothing seeded, and no generator moves. Two runs with
+equal digests had the same random numbers before them; a digest is the same in every process and version of Python.
 """
 
 from __future__ import annotations
@@ -67,7 +67,7 @@ def _random() -> object:
 
 def _numpy() -> object:
     module = sys.modules.get("numpy.random.mtrand")
-    return None if module is None else digest(module._rand.get_state(legacy=False))
+    return None if module is None else digest(module.get_state(legacy=False))
 
 
 def _torch() -> object:

@@ -11,9 +11,15 @@ from collections.abc import Mapping
 
 from mlsdk import config
 from mlsdk.capture import Context
+from mlsdk.capture.facts import ByName
 from mlsdk.capture.redaction import is_secret_name, redact_value
 
-ALLOWED = frozenset(
+
+def _names(text: str) -> tuple[str, ...]:
+    return tuple(text.split())
+
+
+ALLOWED = _names(
     "LANG LANGUAGE LC_ALL LC_CTYPE LC_NUMERIC LC_TIME LC_COLLATE TZ PATH LD_LIBRARY_PATH LD_PRELOAD DYLD_LIBRARY_PATH"
     " SOURCE_DATE_EPOCH VIRTUAL_ENV CONDA_PREFIX CONDA_DEFAULT_ENV CONDA_SHLVL RAYON_NUM_THREADS SKLEARN_ASSUME_FINITE"
     " RANK LOCAL_RANK GROUP_RANK ROLE_RANK ROLE_NAME NODE_RANK WORLD_SIZE LOCAL_WORLD_SIZE GROUP_WORLD_SIZE"
@@ -24,17 +30,17 @@ ALLOWED = frozenset(
     " HIP_VISIBLE_DEVICES ROCR_VISIBLE_DEVICES HSA_OVERRIDE_GFX_VERSION ZE_AFFINITY_MASK"
     " HF_HOME HF_HUB_CACHE HF_HUB_OFFLINE HF_DATASETS_CACHE HF_DATASETS_OFFLINE HF_ENDPOINT HF_HUB_ENABLE_HF_TRANSFER"
     " TRANSFORMERS_CACHE TRANSFORMERS_OFFLINE TOKENIZERS_PARALLELISM POLARS_MAX_THREADS TF_CONFIG"
-    " APPTAINER_CONTAINER APPTAINER_NAME SINGULARITY_CONTAINER SINGULARITY_NAME container".split()
+    " APPTAINER_CONTAINER APPTAINER_NAME SINGULARITY_CONTAINER SINGULARITY_NAME container"
 )
 """Names whose values matter to a result and hold no secret."""
 
-PREFIXES = tuple(
+PREFIXES = _names(
     "PYTHON OMP_ GOMP_ KMP_ MKL_ OPENBLAS_ BLIS_ NUMEXPR_ VECLIB_ NUMBA_ ARROW_ MALLOC_ CUDA_ CUBLAS_ CUDNN_ CUPY_"
     " NCCL_ GLOO_ UCX_ TORCH_ TORCHELASTIC_ TORCHINDUCTOR_ PYTORCH_ TRITON_ XLA_ JAX_ KERAS_ MIOPEN_"
     " TF_CPP_ TF_CUDNN_ TF_DATA_ TF_DETERMINISTIC_ TF_DISABLE_ TF_ENABLE_ TF_FORCE_ TF_GPU_ TF_NUM_ TF_USE_ TF_XLA_"
-    " SLURM_ OMPI_COMM_WORLD_ MLSDK_".split()
+    " SLURM_ OMPI_COMM_WORLD_ MLSDK_"
 )
-"""Families of such names. Not `TF_`, `LC_`: Terraform keeps secrets under the one, and ssh passes anything as the other."""
+"""Families of such names. Not all of `TF_` (Terraform keeps secrets there), nor of `LC_` (ssh passes anything so)."""
 
 _NOT_BY_FAMILY = ("token", "secret", "pass", "cred", "key", "auth", "jwt", "cookie")
 """A name with one of these in it is recorded by value only where the whole name is allowed."""
@@ -49,8 +55,7 @@ def capture(where: Context) -> Mapping[str, object]:
 
     Facts:
         variables: value by name, of those that the list allows.
-        variable_hashes: all others, a line for each: its name, a blank, 16 hexadecimal digits. They can be compared
-            within one store. (A text, not a mapping: a digest under the name of a secret would be taken for one.)
+        variable_hashes: 16 hexadecimal digits by name, of all others; they can be compared within one store.
     """
     global _last
     # The dictionary under `os.environ` is compared in a microsecond; asking each variable through it takes fifty.
@@ -89,12 +94,12 @@ def allowed(name: str, further: str = "") -> bool:
 def _sorted_out(environment: Mapping[str, str], root: str | None, further: str) -> dict[str, object]:
     from mlsdk.capture.keyed import keyed_digest
 
-    shown: dict[str, object] = {}
-    hidden = []
+    shown = ByName()  # redacted here, by name
+    hidden = ByName()
     for name, value in sorted(environment.items()):
         if allowed(name, further):
             shown[name] = redact_value(name, value)
         else:
             data = f"{name}={value}".encode("utf-8", "surrogateescape")
-            hidden.append(f"{name} {keyed_digest(root, data)[:DIGITS]}")
-    return {"variables": shown, "variable_hashes": "\n".join(hidden)}
+            hidden[name] = keyed_digest(root, data)[:DIGITS]
+    return {"variables": shown, "variable_hashes": hidden}
