@@ -30,16 +30,16 @@ class Cells(NamedTuple):
 class Masked(NamedTuple):
     """A numpy array beside what numpy cannot say: which values are missing, and that times are in UTC."""
 
-    values: Any
+    data: Any
     missing: Any | None = None
     tag: int | None = None
 
-    def __getitem__(self, rows: Any) -> Masked:  # type: ignore[override]
+    def __getitem__(self, rows: Any) -> Masked:
         """Some of the rows."""
-        return Masked(self.values[rows], None if self.missing is None else self.missing[rows], self.tag)
+        return Masked(self.data[rows], None if self.missing is None else self.missing[rows], self.tag)
 
     def __len__(self) -> int:
-        return len(self.values)
+        return len(self.data)
 
 
 def plain(np: Any | None, array: Any) -> Any:
@@ -57,17 +57,21 @@ def plain(np: Any | None, array: Any) -> Any:
             array = array.combine_chunks()
         if hasattr(array, "chunks"):  # a pyarrow that keeps one chunk chunked
             array = array.chunk(0) if array.num_chunks else []
-        return array if np is not None else _arrow_list(array)
+        if np is not None:
+            return array
+        from mlsdk.data import arrow
+
+        return arrow.listed(array)
     if library == "pandas":
-        from mlsdk.data.frames import plain_pandas  # noqa: PLC0415
+        from mlsdk.data.frames import plain_pandas
 
         return plain(np, plain_pandas(np, array))
     if library == "polars":
-        from mlsdk.data.frames import plain_polars  # noqa: PLC0415
+        from mlsdk.data.frames import plain_polars
 
         return plain(np, plain_polars(array))
     if library == "torch":
-        from mlsdk.data.arrays import plain_torch  # noqa: PLC0415
+        from mlsdk.data.arrays import plain_torch
 
         return plain(np, plain_torch(array))
     if np is not None and isinstance(array, np.ndarray):
@@ -91,21 +95,7 @@ def _plain_numpy(np: Any, array: Any) -> Any:
     return array.tolist()
 
 
-def _arrow_list(array: Any) -> list[Any]:
-    """Without numpy: Python's own values; of nanoseconds pyarrow makes none, so all times become integers first."""
-    import pyarrow as pa  # noqa: PLC0415
-
-    kind = array.type
-    if pa.types.is_timestamp(kind) or pa.types.is_duration(kind):
-        tag = v.DURATION if pa.types.is_duration(kind) else v.NAIVE if kind.tz is None else v.AWARE
-        unit = UNIT_NS[kind.unit]
-        return [
-            _Moment(tag, number * unit) if number is not None else None for number in array.cast(pa.int64()).to_pylist()
-        ]
-    return array.to_pylist()  # type: ignore[no-any-return]
-
-
-class _Moment(NamedTuple):
+class Moment(NamedTuple):
     """A time that no class of Python can hold to the nanosecond."""
 
     tag: int
@@ -115,20 +105,22 @@ class _Moment(NamedTuple):
 def canonical(np: Any | None, piece: Any, decimals: int | None) -> Cells:
     """The cells of one piece of what `plain` returned."""
     if np is None or isinstance(piece, list):
-        return _of_list(np, piece, decimals)
+        return of_list(np, piece, decimals)
     if isinstance(piece, Masked):
-        return _of_numpy(np, piece.values, piece.missing, decimals, piece.tag)
+        return of_numpy(np, piece.data, piece.missing, decimals, piece.tag)
     if isinstance(piece, np.ndarray):
-        return _of_numpy(np, piece, None, decimals)
-    return _of_arrow(np, piece, decimals)
+        return of_numpy(np, piece, None, decimals)
+    from mlsdk.data import arrow
+
+    return arrow.cells(np, piece, decimals)
 
 
 def single(value: Any, decimals: int | None) -> v.Cell:
     """The cell of a numpy scalar, or of an array inside a cell."""
-    import numpy as np  # noqa: PLC0415
+    import numpy as np
 
     if type(value).__module__.startswith("torch"):
-        from mlsdk.data.arrays import plain_torch  # noqa: PLC0415
+        from mlsdk.data.arrays import plain_torch
 
         value = plain_torch(value)
     array = np.asarray(value)[None]
@@ -136,21 +128,24 @@ def single(value: Any, decimals: int | None) -> v.Cell:
         return v.nested_struct(zip(array.dtype.names, value.item(), strict=True), decimals)
     if array.dtype.kind not in "biufcmM":
         return v.cell(array.tolist()[0], decimals)
-    tags, words, payload = _of_numpy(np, array, None, decimals)
+    tags, words, payload = of_numpy(np, array, None, decimals)
     return int(tags if isinstance(tags, int) else tags[0]), int(words[0]), bytes(payload)
 
 
-def _of_list(np: Any | None, items: list[Any], decimals: int | None) -> Cells:
+def of_list(np: Any | None, items: list[Any], decimals: int | None) -> Cells:
+    """The cells of Python values, which may be of several kinds."""
     kinds = set(map(type, items))
     if np is not None and len(kinds - {type(None)}) == 1 and len(items) >= 16:
         some = kinds - {type(None)}
         if some == {str}:
             return _of_text(np, items)
         if some <= {float, bool} and len(kinds) == 1:
-            return _of_numpy(np, np.array(items), None, decimals)
+            return of_numpy(np, np.array(items), None, decimals)
         if some == {float}:
-            return _of_numpy(np, np.array(items, np.float64), None, decimals)
-    cells = [v.moment(*item) if type(item) is _Moment else v.cell(item, decimals) for item in items]
+            return of_numpy(np, np.array(items, np.float64), None, decimals)
+        if kinds == {int} and max(items) < -_NAT and min(items) >= _NAT:
+            return of_numpy(np, np.array(items, np.int64), None, decimals)
+    cells = [v.moment(*item) if type(item) is Moment else v.cell(item, decimals) for item in items]
     tags, words, payloads = zip(*cells, strict=True) if cells else ((), (), ())
     payload = b"".join(payloads)
     if np is None:
@@ -171,14 +166,16 @@ def _of_text(np: Any, items: list[Any]) -> Cells:
         items = [item.encode("utf-8", "surrogatepass") for item in items]
         data = b"".join(items)
     lengths = np.fromiter(map(len, items), "<u8", len(items))
-    return Cells(_tags(np, v.TEXT, missing), lengths, np.frombuffer(data, np.uint8))
+    return Cells(tags_of(np, v.TEXT, missing), lengths, np.frombuffer(data, np.uint8))
 
 
-def _tags(np: Any, tag: int, missing: Any | None) -> Any:
+def tags_of(np: Any, tag: int, missing: Any | None) -> Any:
+    """One tag for all, or an array where some are missing."""
     return tag if missing is None else np.where(missing, np.uint8(v.MISSING), np.uint8(tag))
 
 
-def _of_numpy(np: Any, values: Any, missing: Any | None, decimals: int | None, tag: int | None = None) -> Cells:
+def of_numpy(np: Any, values: Any, missing: Any | None, decimals: int | None, tag: int | None = None) -> Cells:
+    """The cells of an array of numbers, booleans or times, of any number of dimensions."""
     if missing is not None and not missing.any():
         missing = None
     if values.ndim > 1:
@@ -187,7 +184,7 @@ def _of_numpy(np: Any, values: Any, missing: Any | None, decimals: int | None, t
     if kind == "f":
         words, absent = _floats(np, values, decimals)
         missing = absent if missing is None else missing if absent is None else missing | absent
-        tags = _tags(np, v.NUMBER, missing)
+        tags = tags_of(np, v.NUMBER, missing)
     elif kind in "iu":
         tags, words = _integers(np, values)
         tags = (
@@ -196,7 +193,7 @@ def _of_numpy(np: Any, values: Any, missing: Any | None, decimals: int | None, t
             else np.where(missing, np.uint8(v.MISSING), np.uint8(tags) if isinstance(tags, int) else tags)
         )
     elif kind == "b":
-        tags, words = _tags(np, v.BOOL, missing), values.astype("<u8")
+        tags, words = tags_of(np, v.BOOL, missing), values.astype("<u8")
     elif kind == "c":
         return _complexes(np, values, missing, decimals)
     else:
@@ -251,7 +248,7 @@ def _complexes(np: Any, values: Any, missing: Any | None, decimals: int | None) 
     lengths = np.full(len(values), 16, "<u8")
     if missing is not None:
         lengths[missing] = 0
-    return Cells(_tags(np, v.COMPLEX, missing), lengths, words.reshape(-1).view(np.uint8))
+    return Cells(tags_of(np, v.COMPLEX, missing), lengths, words.reshape(-1).view(np.uint8))
 
 
 def _times(np: Any, values: Any, missing: Any | None, tag: int) -> Cells:
@@ -278,28 +275,26 @@ def moments(np: Any, numbers: Any, unit_ns: int, missing: Any | None, tag: int) 
     if len(numbers) and (numbers.max() > limit or numbers.min() < -limit):
         items = numbers.tolist()
         gone = missing.tolist() if missing is not None else [False] * len(items)
-        return _of_list(
-            np, [None if no else _Moment(tag, n * unit_ns) for n, no in zip(items, gone, strict=True)], None
-        )
-    return Cells(_tags(np, tag, missing), (numbers * np.int64(unit_ns)).view(np.uint64).astype("<u8", copy=False))
+        return of_list(np, [None if no else Moment(tag, n * unit_ns) for n, no in zip(items, gone, strict=True)], None)
+    return Cells(tags_of(np, tag, missing), (numbers * np.int64(unit_ns)).view(np.uint64).astype("<u8", copy=False))
 
 
 def _of_rows(np: Any, values: Any, missing: Any | None, decimals: int | None) -> Cells:
     """Arrays of two and more dimensions: each row is a cell, a list (of lists) of fixed length."""
     if missing is not None:
         items = [row.tolist() for row in np.ma.array(values, mask=missing)]
-        return _of_list(np, items, decimals)
-    flat = _of_numpy(np, np.ascontiguousarray(values).reshape(-1), None, decimals)
+        return of_list(np, items, decimals)
+    flat = of_numpy(np, np.ascontiguousarray(values).reshape(-1), None, decimals)
     if len(flat.payload):
-        return _of_list(np, values.tolist(), decimals)
+        return of_list(np, values.tolist(), decimals)
     rows, tag = len(values), v.LIST
     tags = np.full(values.size, flat.tags, np.uint8) if isinstance(flat.tags, int) else flat.tags
-    payload = None
+    payload: Any = None
     words = flat.words
     for size in reversed(values.shape[1:]):
         groups = values.size and len(tags) // size
         if not groups:
-            return _of_list(np, values.tolist(), decimals)
+            return of_list(np, values.tolist(), decimals)
         head = np.full((groups, 1), size, "<u8").view(np.uint8)
         parts = [head, tags.reshape(groups, size), words.reshape(groups, size).view(np.uint8)]
         if payload is not None:
@@ -308,60 +303,3 @@ def _of_rows(np: Any, values: Any, missing: Any | None, decimals: int | None) ->
         tags = np.full(groups, tag, np.uint8)
         words = np.full(groups, payload.shape[1], "<u8")
     return Cells(tag, words[:rows], payload.reshape(-1))
-
-
-def _of_arrow(np: Any, array: Any, decimals: int | None) -> Cells:
-    import pyarrow as pa  # noqa: PLC0415
-
-    types, kind = pa.types, array.type
-    if types.is_dictionary(kind):
-        array = array.dictionary_decode()
-        kind = array.type
-    if isinstance(array, pa.ExtensionArray):
-        array = array.storage
-        kind = array.type
-    missing = array.is_null().to_numpy(zero_copy_only=False) if array.null_count else None
-    if types.is_string(kind) or types.is_binary(kind) or types.is_large_string(kind) or types.is_large_binary(kind):
-        return _arrow_bytes(np, array, missing)
-    if str(kind) in {"string_view", "binary_view"} or types.is_fixed_size_binary(kind):
-        wider = pa.large_string() if str(kind) == "string_view" else pa.large_binary()
-        return _arrow_bytes(np, array.cast(wider), missing)
-    if types.is_boolean(kind) or types.is_integer(kind) or types.is_floating(kind):
-        if missing is not None:
-            array = array.fill_null(False if types.is_boolean(kind) else pa.scalar(0, pa.int8()).cast(kind))
-        return _of_numpy(np, array.to_numpy(zero_copy_only=False), missing, decimals)
-    if types.is_timestamp(kind) or types.is_duration(kind) or types.is_date(kind) or types.is_time(kind):
-        return _arrow_times(np, array, missing)
-    return _of_list(np, array.to_pylist(), decimals)
-
-
-def _arrow_times(np: Any, array: Any, missing: Any | None) -> Cells:
-    import pyarrow as pa  # noqa: PLC0415
-
-    types, kind = pa.types, array.type
-    tag = v.DURATION if types.is_duration(kind) else v.CLOCK if types.is_time(kind) else v.NAIVE
-    if types.is_timestamp(kind) and kind.tz is not None:
-        tag = v.AWARE
-    unit = "D" if types.is_date32(kind) else "ms" if types.is_date64(kind) else kind.unit
-    numbers = array.view(pa.int32() if kind.bit_width == 32 else pa.int64())
-    if missing is not None:
-        numbers = numbers.fill_null(0)
-    return moments(np, numbers.to_numpy(zero_copy_only=False).astype(np.int64), UNIT_NS[unit], missing, tag)
-
-
-def _arrow_bytes(np: Any, array: Any, missing: Any | None) -> Cells:
-    import pyarrow as pa  # noqa: PLC0415
-
-    is_text = pa.types.is_string(array.type) or pa.types.is_large_string(array.type)
-    large = pa.types.is_large_string(array.type) or pa.types.is_large_binary(array.type)
-    if missing is not None:
-        # A missing value may still own bytes in the buffer.
-        array = array.fill_null("" if is_text else b"")
-    _, offsets, data = array.buffers()
-    if not len(array):
-        return Cells(v.TEXT if is_text else v.BYTES, np.empty(0, "<u8"))
-    size = 8 if large else 4
-    ends = np.frombuffer(offsets, "<i8" if large else "<i4", len(array) + 1, array.offset * size).astype(np.int64)
-    first, last = int(ends[0]), int(ends[-1])
-    payload = np.frombuffer(data, np.uint8, last - first, first) if last > first else np.empty(0, np.uint8)
-    return Cells(_tags(np, v.TEXT if is_text else v.BYTES, missing), np.diff(ends).astype("<u8"), payload)

@@ -1,16 +1,17 @@
-"""From a table to its fingerprint: one pass, batch by batch, in memory that does not grow with the rows but for 8 bytes each."""
+"""From a table to its fingerprint: one pass, batch by batch; of each row 8 bytes stay in memory."""
 
 from __future__ import annotations
 
 import hashlib
-from array import array
 from collections.abc import Iterable, Sequence
+from itertools import groupby
 from typing import Any
 
 from mlsdk.data import mixing
 from mlsdk.data import values as v
 from mlsdk.data.cells import Cells, canonical, plain
-from mlsdk.data.record import CHUNK_ROWS, KEPT_ROWS, ColumnFingerprint, Fingerprint, prefix
+from mlsdk.data.record import ColumnFingerprint, Fingerprint, prefix
+from mlsdk.data.rowdigests import RowDigests
 from mlsdk.data.table import Column, Table
 from mlsdk.errors import UsageError
 
@@ -45,7 +46,7 @@ def digest_table(
     declared = [column._replace(name=name) for column, name in zip(table.columns, _unique(table.columns), strict=True)]
     keys = _key_places(declared, key)
     columns = [_ColumnDigest(column) for column in declared]
-    rows = _RowDigests(keyed=bool(keys))
+    rows = RowDigests(keyed=bool(keys))
     for batch in table.batches:
         if len(batch) != len(columns):
             raise UsageError(f"a batch has {len(batch)} columns, the table {len(columns)}")
@@ -84,34 +85,36 @@ class _ColumnDigest:
         self.column = column
         self.seeds = [mixing.seed(column.name, tag) for tag in range(v.TAGS)]
         self.tags, self.words, self.payload = hashlib.sha256(), hashlib.sha256(), hashlib.sha256()
-        self.sum = self.squares = 0
+        self.sum = 0
         self.counts = [0] * v.TAGS
+        self.run = v.MISSING, 0
 
     def add(self, np: Any | None, cells: Cells) -> Any:
         """Take some cells; returns their hashes."""
         count = len(cells.words)
-        tags = cells.tags
         if np is None:
             self.words.update(b"".join(word.to_bytes(8, "little") for word in cells.words))
-            for tag in tags:
-                self.counts[tag] += 1
         else:
             self.words.update(np.ascontiguousarray(cells.words))
-            if isinstance(tags, int):
-                self.counts[tags] += count
-            else:
-                for tag, found in enumerate(np.bincount(tags, minlength=v.TAGS).tolist()):
-                    self.counts[tag] += found
-        self.tags.update(bytes([tags]) * count if isinstance(tags, int) else tags)
         if len(cells.payload):
             self.payload.update(cells.payload)
-        hashes = _hashes(cells, self.seeds) if np is None else _hashes_of_arrays(np, cells, self.seeds)
-        total, squares = _sums(np, hashes)
-        self.sum = self.sum + total & _MASK
-        self.squares = self.squares + squares & _MASK
+        for tag, length in _runs(np, cells.tags, count):
+            self.counts[tag] += length
+            if tag == self.run[0]:
+                self.run = tag, self.run[1] + length
+            else:
+                self._close_run()
+                self.run = tag, length
+        hashes: Any = _hashes(cells, self.seeds) if np is None else _hashes_of_arrays(np, cells, self.seeds)
+        self.sum = self.sum + (sum(hashes) if np is None else int(hashes.sum(dtype=np.uint64))) & _MASK
         return hashes
 
+    def _close_run(self) -> None:
+        if self.run[1]:
+            self.tags.update(bytes([self.run[0]]) + self.run[1].to_bytes(8, "little"))
+
     def result(self) -> ColumnFingerprint:
+        self._close_run()
         parts = self.tags.digest() + self.words.digest() + self.payload.digest()
         kinds = dict.fromkeys(v.KINDS[tag] for tag in range(1, v.TAGS) if self.counts[tag])
         kind = "|".join(kinds) or "null"
@@ -122,8 +125,18 @@ class _ColumnDigest:
             kind=kind,
             missing=self.counts[v.MISSING],
             ordered=hashlib.sha256(b"mlfp1 column" + parts).hexdigest()[:32],
-            unordered=f"{self.sum:016x}{self.squares:016x}",
+            unordered=f"{self.sum:016x}",
         )
+
+
+def _runs(np: Any | None, tags: Any, count: int) -> Iterable[tuple[int, int]]:
+    """Tags one after the other, and how many times each stands there."""
+    if isinstance(tags, int):
+        return [(tags, count)]
+    if np is None or not count:
+        return [(tag, len(list(same))) for tag, same in groupby(tags)]
+    starts = np.concatenate(([0], np.flatnonzero(tags[1:] != tags[:-1]) + 1))
+    return zip(tags[starts].tolist(), np.diff(starts, append=count).tolist(), strict=True)
 
 
 def _hashes(cells: Cells, seeds: Sequence[int]) -> list[int]:
@@ -155,91 +168,10 @@ def _hashes_of_arrays(np: Any, cells: Cells, seeds: Sequence[int]) -> Any:
     return hashes
 
 
-def _sums(np: Any | None, hashes: Any) -> tuple[int, int]:
-    """The sum and the sum of squares: both the same in any order, and a value that comes twice counts twice."""
-    if np is None:
-        return sum(hashes) & _MASK, sum(one * one for one in hashes) & _MASK
-    return int(hashes.sum(dtype=np.uint64)), int(np.dot(hashes, hashes))
-
-
-class _RowDigests:
-    """The hashes of the rows: all of them, or from 5,000,000 on one sum for each 65,536."""
-
-    def __init__(self, *, keyed: bool) -> None:
-        self.count = self.sum = self.squares = 0
-        self.pieces: list[Any] = []
-        self.key_pieces: list[Any] = []
-        self.key_values: list[Any] = []
-        self.keyed = keyed
-        self.chunks: array[int] | None = None
-        self.open_rows = self.open_sum = 0
-
-    def add(self, np: Any | None, hashes: Any, key_hashes: Any | None) -> None:
-        total, squares = _sums(np, hashes)
-        self.sum = self.sum + total & _MASK
-        self.squares = self.squares + squares & _MASK
-        self.count += len(hashes)
-        piece = array("Q", hashes) if np is None else hashes
-        if self.chunks is not None:
-            self._chunk(piece)
-            return
-        self.pieces.append(piece)
-        if key_hashes is not None:
-            self.key_pieces.append(array("Q", key_hashes) if np is None else key_hashes)
-        if self.count > KEPT_ROWS:
-            self.chunks = array("Q")
-            for kept in self.pieces:
-                self._chunk(kept)
-            self.pieces, self.key_pieces, self.key_values = [], [], []
-
-    def _chunk(self, piece: Any) -> None:
-        place = 0
-        while place < len(piece):
-            part = piece[place : place + CHUNK_ROWS - self.open_rows]
-            self.open_sum = (
-                self.open_sum + sum(map(int, part) if isinstance(part, array) else [int(part.sum())]) & _MASK
-            )
-            self.open_rows += len(part)
-            place += len(part)
-            if self.open_rows == CHUNK_ROWS:
-                self._close_chunk()
-
-    def _close_chunk(self) -> None:
-        if self.open_rows and self.chunks is not None:
-            self.chunks.append(self.open_sum)
-        self.open_rows = self.open_sum = 0
-
-    def kept(self) -> dict[str, Any]:
-        """What of the rows the fingerprint keeps."""
-        if self.chunks is not None:
-            self._close_chunk()
-            return {"chunk_digests": self.chunks}
-        np = mixing.numpy_for(self.count)
-        if np is not None:
-            hashes = np.concatenate([np.asarray(piece, np.uint64) for piece in self.pieces] or [np.empty(0, np.uint64)])
-            if not self.keyed:
-                hashes.sort()
-                return {"row_hashes": hashes}
-            keys = np.concatenate([np.asarray(piece, np.uint64) for piece in self.key_pieces] or [hashes])
-            order = np.lexsort((hashes, keys))
-            values = [self.key_values[place] for place in order.tolist()]
-            return {"row_hashes": hashes[order], "key_hashes": keys[order], "key_values": values}
-        listed = [one for piece in self.pieces for one in piece]
-        if not self.keyed:
-            return {"row_hashes": array("Q", sorted(listed))}
-        names = [one for piece in self.key_pieces for one in piece]
-        places = sorted(range(len(listed)), key=lambda place: (names[place], listed[place]))
-        return {
-            "row_hashes": array("Q", [listed[place] for place in places]),
-            "key_hashes": array("Q", [names[place] for place in places]),
-            "key_values": [self.key_values[place] for place in places],
-        }
-
-
 def _add(
     batch: Sequence[Any],
     columns: Sequence[_ColumnDigest],
-    rows: _RowDigests,
+    rows: RowDigests,
     keys: Sequence[int],
     decimals: int | None,
     sample: int | None,
@@ -292,7 +224,7 @@ def _python_values(piece: Any) -> list[Any]:
     if hasattr(piece, "to_pylist"):
         return piece.to_pylist()  # type: ignore[no-any-return]
     if hasattr(piece, "missing"):
-        found = piece.values.tolist()
+        found = piece.data.tolist()
         return (
             found
             if piece.missing is None
@@ -303,7 +235,7 @@ def _python_values(piece: Any) -> list[Any]:
 
 def _fingerprint(
     columns: Sequence[_ColumnDigest],
-    rows: _RowDigests,
+    rows: RowDigests,
     keys: Sequence[int],
     decimals: int | None,
     sample: int | None,

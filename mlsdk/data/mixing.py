@@ -1,7 +1,7 @@
-"""Mixing of 64-bit words: each bit of what goes in changes half of the bits that come out. In numpy and without it, the same.
+"""Mixing of 64-bit words, the same with numpy and without: each bit that goes in changes half of those that come out.
 
-The function is MurmurHash3's finaliser (Austin Appleby, public domain): a permutation of the 64-bit words, two multiplications.
-Bytes are hashed as the sum of their mixed 8-byte words, each moved by its position: `docs/data.md` has it byte by byte.
+The function is MurmurHash3's finaliser (Austin Appleby, public domain), a permutation of the 64-bit words. Bytes
+are hashed as the sum of their mixed 8-byte words, each moved by its position: `docs/data.md` has it byte by byte.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ def numpy_for(cells: int) -> Any | None:
     """Numpy if it is loaded, or installed and worth its import for so many cells; None otherwise."""
     found = sys.modules.get("numpy")
     if found is None and cells >= FEW and importlib.util.find_spec("numpy") is not None:
-        import numpy as found  # noqa: PLC0415, ICN001
+        import numpy as found  # noqa: ICN001
     return found
 
 
@@ -73,7 +73,7 @@ def hash_bytes(data: bytes) -> int:
 
 
 def hash_spans(np: Any, data: Any, lengths: Any) -> Any:
-    """The hash of each value's bytes: the values lie one behind the other in `data` (uint8), each `lengths` (uint64) long."""
+    """The hash of each value's bytes, which lie one behind the other in `data` (uint8), so many each (uint64)."""
     total = lengths.copy()
     if not len(data):
         return total
@@ -98,7 +98,8 @@ def hash_spans(np: Any, data: Any, lengths: Any) -> Any:
         which, starts, left = which[more], starts[more] + 8, left[more] - 8
         place += 1
     for index, start, size in zip(which.tolist(), starts.tolist(), left.tolist(), strict=True):
-        total[index] += _hash_long(np, padded[start : start + size], place)
+        # A slice, since the sum of two single numbers would warn of the overflow that is meant.
+        total[index : index + 1] += _hash_long(np, padded[start : start + size], place)
     return total
 
 
@@ -117,7 +118,7 @@ def row_pass(columns: Any) -> Any:
 
     Nothing is canonical here, nothing digested, nothing kept: the row hashes and no more.
     """
-    import numpy as np  # noqa: PLC0415
+    import numpy as np
 
     rows = len(columns[0])
     sums = np.zeros(rows, np.uint64)

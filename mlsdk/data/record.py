@@ -25,13 +25,13 @@ class ColumnFingerprint:
     """The logical type in the source: `int32`, `float64`, `text`, `timestamp[us, Europe/Berlin]`, …"""
     nullable: bool
     kind: str
-    """What its values are: `number`, `bool`, `text`, …; `null` where none is there; several are joined: `number|text`."""
+    """What its values are: `number`, `bool`, `text`, …; `null` where none is there; of several kinds: `number|text`."""
     missing: int
     """How many of its values are missing (null, None, NaN, NaT)."""
     ordered: str
     """SHA-256 over the canonical values in their order, 32 hex digits."""
     unordered: str
-    """Sums over the hashes of the values, in any order, 32 hex digits; it depends on the column's name."""
+    """The sum of the hashes of the values, in any order, 16 hex digits; the column's name is part of each hash."""
 
 
 def prefix(*, decimals: int | None = None, sample: int | None = None, bytes_only: bool = False) -> str:
@@ -54,8 +54,9 @@ def prefix(*, decimals: int | None = None, sample: int | None = None, bytes_only
 class Fingerprint:
     """What data were, exactly: every row counts unless the id itself says otherwise.
 
-    Two fingerprints are equal (`==`) where the ordered content is the same: the same columns in the same order, the same
-    values in the same rows. Types may differ: int32 and int64 of equal values are equal, and `schema_id` tells them apart.
+    Two fingerprints are equal (`==`) where the ordered content is the same: the same columns in the same order, the
+    same values in the same rows. Types may differ: int32 and int64 of equal values are equal, and `schema_id` tells
+    them apart.
     """
 
     id: str
@@ -78,8 +79,8 @@ class Fingerprint:
     decimals: int | None = None
     sample: int | None = None
     row_hashes: Sequence[int] | None = attrs.field(default=None, repr=False)
-    """64-bit hashes of all rows: sorted; with a key, in the order of `key_hashes`. A numpy array where numpy was at
-    hand, an `array.array` otherwise. None beyond 5,000,000 rows."""
+    """64-bit hashes of all rows, in their order; with a key, in the order of `key_hashes`. A numpy array where numpy
+    was at hand, an `array.array` otherwise. None beyond 5,000,000 rows."""
     key_hashes: Sequence[int] | None = attrs.field(default=None, repr=False)
     """With a key: the sorted hashes of the rows' keys."""
     key_values: Sequence[Any] | None = attrs.field(default=None, repr=False)
@@ -109,12 +110,12 @@ class Fingerprint:
 
             ('x',)
         """
-        from mlsdk.data.compare import compare  # noqa: PLC0415
+        from mlsdk.data.compare import compare
 
         return compare(self, other)
 
     def overlap(self, other: Fingerprint) -> Overlap:
         """Which rows are in both, as between data to train on and data to test on."""
-        from mlsdk.data.compare import overlap  # noqa: PLC0415
+        from mlsdk.data.compare import overlap
 
         return overlap(self, other)

@@ -1,4 +1,4 @@
-"""The canonical cell of one value: a tag, a 64-bit word and, where 64 bits are not enough, bytes. The rules are in docs/data.md."""
+"""The canonical cell of one value: a tag, a 64-bit word and, where that is not enough, bytes. See docs/data.md."""
 
 from __future__ import annotations
 
@@ -178,7 +178,7 @@ def _foreign(value: Any, decimals: int | None) -> Cell:
     if library == "pandas" and kind.__name__ == "Period":
         return text(str(value))
     if library in {"numpy", "torch"}:
-        from mlsdk.data.cells import single  # noqa: PLC0415
+        from mlsdk.data.cells import single
 
         return single(value, decimals)
     if library in {"pandas", "polars", "pyarrow"} and hasattr(value, "__len__"):
