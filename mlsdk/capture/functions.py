@@ -1,0 +1,181 @@
+"""The functions that a run can reach, each with a normalised hash: the answer to "which functions changed".
+
+From the facts that `mlsdk.capture.source` found in the caller, and from the sources on disk: these are parsed and
+compiled, never executed. Where the code that was loaded is not what the disk says, that is said, and exactness is not
+claimed.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import time
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+from mlsdk.capture import Context
+from mlsdk.capture.facts import ByName
+from mlsdk.capture.pieces import BODY
+from mlsdk.capture.program import Program
+from mlsdk.capture.reach import Reach
+from mlsdk.capture.secret_files import redact_source
+from mlsdk.capture.source import compiler
+from mlsdk.log.values import LongValue, dumps, encode
+
+_SLACK_S = 0.1
+"""The clock of a file system may be behind by a tick."""
+
+
+class Changed(NamedTuple):
+    """Names in which two tables differ."""
+
+    changed: list[str]
+    added: list[str]
+    removed: list[str]
+
+
+def changed(a: Mapping[str, str], b: Mapping[str, str]) -> Changed:
+    """Which functions differ between two tables of hashes, from `a` to `b`.
+
+    Example:
+        >>> changed({"m:f": "01", "m:g": "02"}, {"m:f": "03", "m:h": "02"})
+        Changed(changed=['m:f'], added=['m:h'], removed=['m:g'])
+    """
+    return Changed(
+        sorted(name for name in a.keys() & b.keys() if a[name] != b[name]),
+        sorted(b.keys() - a.keys()),
+        sorted(a.keys() - b.keys()),
+    )
+
+
+def capture(where: Context) -> Mapping[str, object] | None:
+    """Facts `functions`, `differs`, `exact`, `sources`, `sources_kept`, `functions_missing`; None without the caller's.
+
+    - `functions`: normalised hash (16 hexadecimal digits) by "module:qualified.name", of each function, class body and
+      constant of the project that the run can reach.
+    - `differs`: those of them whose code on disk is not the code loaded in memory, or which have no source.
+    - `exact`: nothing differs, and each module's source is there, unchanged since the process started.
+    - `sources`: SHA-256 of the file by module.
+    - `sources_kept`: the sources of modules outside the repository, secrets left out.
+    - `functions_missing`: what could not be known, and why.
+    """
+    facts: Mapping[str, Any] = where.facts.get("code", {})
+    if "modules" not in facts:
+        return None
+    program = Program(facts, where.folder, where.root)
+    found = program.remembered()
+    if found is None:
+        found = _look(program)
+        program.remember(found)
+    missing = {**found["missing"], **_edited(found["files"], where.pid)}
+    kept = _kept(facts, found["files"], where)
+    return {
+        "functions": ByName(found["functions"]),
+        "differs": found["differs"],
+        "exact": not found["differs"] and not missing,
+        "sources": ByName(found["sources"]),
+        **({"sources_kept": kept} if kept else {}),
+        **({"functions_missing": missing} if missing else {}),
+    }
+
+
+def _look(program: Program) -> dict[str, Any]:
+    facts = program.facts
+    roots = list(facts.get("roots", ()))
+    silent = () if f"__main__:{BODY}" in roots else ("__main__",)
+    reach = Reach(program.load, facts.get("bound", {}), silent)
+    reach.add(roots)
+    missing: dict[str, str] = {}
+    if not reach.table:
+        missing["functions"] = f"no source was found of {', '.join(roots) or 'what was started'}"
+    differs = _differing(program, reach.table, missing)
+    program.load_all()
+    return {
+        "functions": dict(sorted(reach.table.items())),
+        "differs": differs,
+        "sources": dict(sorted(program.digests().items())),
+        "files": program.files,
+        "missing": {**program.missing, **missing},
+    }
+
+
+def _differing(program: Program, table: Mapping[str, str], missing: dict[str, str]) -> list[str]:
+    """Reached functions of which another code is in memory than the sources give."""
+    facts = program.facts
+    by = facts.get("compiled_by")
+    if by != compiler():
+        missing["differs"] = f"not compared: the code was compiled by {by}, and the look at it is one of {compiler()}"
+        return []
+    found = set()
+    for place, digests in dict(facts.get("loaded", {})).items():
+        module, _, name = place.partition(":")
+        if _is_reached(module, name, table) and not program.codes(module, name).issuperset(str(digests).split()):
+            found.add(place)
+    replaced = {*facts.get("bound", {}), *facts.get("constants", {})}
+    for place in replaced & table.keys():
+        module, _, name = place.partition(":")
+        parts = program.load(module)
+        if parts is not None and parts.pieces[name].plain:
+            found.add(place)
+    return sorted(found)
+
+
+def _is_reached(module: str, name: str, table: Mapping[str, str]) -> bool:
+    owner = name.partition(".<locals>")[0]
+    if f"{module}:{owner}" in table:
+        return True
+    # a lambda, or before Python 3.11 a function that bears the name of one that it wraps, does not say where it lies
+    return owner.startswith(("<", "?")) and any(place.startswith(f"{module}:") for place in table)
+
+
+def _edited(files: Mapping[str, str], pid: int) -> dict[str, str]:
+    """Modules whose file was changed when the process ran: their constants may be older than the file."""
+    started = _started(pid)
+    found = {}
+    for module, path in files.items() if started else ():
+        with contextlib.suppress(OSError):
+            if os.stat(path).st_mtime > started + _SLACK_S:
+                found[module] = "changed on disk since the process started; its constants were not compared"
+    return found
+
+
+def _started(pid: int) -> float:
+    """When a process started, in seconds since 1970; 0 if it is gone."""
+    try:
+        with open(f"/proc/{pid}/stat", encoding="ascii", errors="replace") as file:
+            ticks = int(file.read().rpartition(")")[2].split()[19])
+        return time.time() - time.clock_gettime(time.CLOCK_BOOTTIME) + ticks / os.sysconf("SC_CLK_TCK")
+    except (OSError, ValueError, IndexError, AttributeError):
+        pass
+    import psutil
+
+    try:
+        return float(psutil.Process(pid).create_time())
+    except psutil.Error:
+        return 0.0
+
+
+def _kept(facts: Mapping[str, Any], files: Mapping[str, str], where: Context) -> LongValue | None:
+    """The sources that no repository of the run's folder has, as one value."""
+    root = str(facts.get("root") or repository(where.folder))
+    sources = {}
+    for module, path in files.items():
+        if not path.startswith(root + os.sep):
+            with contextlib.suppress(OSError):
+                with open(path, "rb") as file:
+                    data, _ = redact_source(file.read(), path)
+                sources[module] = data.decode("utf-8", "surrogateescape")
+    if not sources or where.root is None:
+        return None
+    data = dumps(encode(sources))
+    return LongValue(*where.put_blob(data), start=f"sources of {', '.join(sources)}"[:200])
+
+
+def repository(folder: str) -> str:
+    """The folder with `.git` above a folder, or the folder itself."""
+    above = folder
+    while not os.path.lexists(os.path.join(above, ".git")):
+        if os.path.dirname(above) == above:
+            return folder
+        above = os.path.dirname(above)
+    return above

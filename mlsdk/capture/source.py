@@ -1,0 +1,241 @@
+"""Where the running code comes from: the project's modules, the main module, notebook cells, the functions in memory.
+
+All of it is looked up in the caller before the body, and cheaply: what the sources say is found out beside, by
+`mlsdk.capture.functions`.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Mapping
+from types import CodeType, FunctionType, ModuleType
+from typing import Any
+
+from mlsdk.capture import Context
+from mlsdk.capture.loaded import Loaded
+
+_LONGEST_BYTES = 10_000_000
+
+_modules: dict[str, str] = {}
+_modules_for = (0, "")
+_classified: dict[str, str] = {}
+"""Modules already looked at: the file of each, "" where it is none of the project's."""
+_program: dict[str, object] = {}
+"""What the command line said, which does not change."""
+_known: dict[tuple[int, ...], tuple[object, list[str], Loaded, list[object]]] = {}
+
+
+def capture(where: Context) -> Mapping[str, object]:
+    """Facts `modules`, `main`, `cells`, `roots`, `loaded`, `bound`, `constants`, `compiled_by`.
+
+    - `modules`: absolute file by name, of each loaded module that is of no installed distribution.
+    - `main`: `how` it came to be (script, module, command, stdin, interactive, notebook, worker), its `file`, or its
+      `source` where no file has it, or why it is `missing`.
+    - `cells`: texts of a notebook's cells in the order in which they ran.
+    - `roots`: "module:qualified.name" of the tracked function and of what its arguments bring; without one, of
+      `__main__`.
+    - `loaded`: digests of the code in memory of the functions that may be reached, by name; `bound`: by place, what is
+      found there under another name.
+    - `constants`: values of the globals and closures that these functions read.
+    - `compiled_by`: version and optimisation of the compiler: digests of code mean nothing to another.
+    """
+    modules = project_modules(where.folder)
+    found: dict[str, object] = {"modules": modules, "main": main_module(), "compiled_by": compiler()}
+    cells = notebook_cells()
+    if cells:
+        found["cells"] = cells
+    roots, loaded = _functions(where, modules)
+    found.update(roots=roots, loaded=loaded.functions, bound=loaded.bound, constants=loaded.values)
+    return found
+
+
+def later(where: Context, already: Mapping[str, object]) -> Mapping[str, object]:
+    """What came during the run: modules imported and cells run since; empty if nothing has.
+
+    Args:
+        where: as for `capture`.
+        already: what `capture` found.
+    """
+    found: dict[str, object] = {}
+    modules = project_modules(where.folder)
+    if modules != already.get("modules"):
+        found["modules"] = modules
+    cells = notebook_cells()
+    if cells and cells != already.get("cells"):
+        found["cells"] = cells
+    return found
+
+
+def compiler() -> str:
+    """What compiled the code of this process: `cpython-311.opt-0`."""
+    return f"{sys.implementation.cache_tag}.opt-{sys.flags.optimize}"
+
+
+# Modules
+
+
+def project_modules(folder: str) -> dict[str, str]:
+    """The loaded modules that belong neither to Python nor to an installed distribution, by name: their files.
+
+    mlsdk's own count only where the run's folder lies in its source tree.
+    """
+    global _modules, _modules_for
+    loaded = sys.modules
+    if _modules_for != (len(loaded), folder):
+        _modules_for = len(loaded), folder
+        ours = _is_ours(folder)
+        found = {}
+        for name, module in tuple(loaded.items()):
+            path = _classified.get(name)
+            if path is None:
+                path = _classified[name] = _file(name, module)
+            if path and (ours or name.partition(".")[0] != "mlsdk"):
+                found["__main__" if name == "__mp_main__" else name] = str(path)
+        _modules = found
+    return _modules
+
+
+def _is_ours(folder: str) -> bool:
+    root = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+    return not _is_installed(root + os.sep) and (folder == root or folder.startswith(root + os.sep))
+
+
+def _file(name: str, module: object) -> str:
+    """The file of a project's module; "" for any other."""
+    names = module.__dict__ if type(module) is ModuleType else {}
+    path = names.get("__file__")
+    if not isinstance(path, str) or name in sys.stdlib_module_names or path[:1] == "<":
+        return ""
+    path = os.path.abspath(path)
+    return "" if _is_installed(path) else path
+
+
+_STANDARD = os.path.dirname(os.path.abspath(os.__file__)) + os.sep
+_PROGRAMS = os.path.join(sys.prefix, "Scripts" if os.name == "nt" else "bin") + os.sep
+_INSTALLED = (f"{os.sep}site-packages{os.sep}", f"{os.sep}dist-packages{os.sep}")
+
+
+def _is_installed(path: str) -> bool:
+    return path.startswith((_STANDARD, _PROGRAMS)) or any(part in path for part in _INSTALLED)
+
+
+# The main module
+
+
+def main_module() -> dict[str, object]:
+    """How `__main__` came to be, and its source where no file has it."""
+    main: Any = sys.modules.get("__main__")
+    names: dict[str, Any] = getattr(main, "__dict__", {})
+    path, spec = names.get("__file__"), names.get("__spec__")
+    if "In" in names and "get_ipython" in names:
+        book = names.get("__vsc_ipynb_file__") or os.environ.get("JPY_SESSION_NAME")
+        return {"how": "notebook", **({"file": str(book)} if book else {})}
+    if isinstance(path, str):
+        if sys.modules.get("__mp_main__") is main:
+            return {"how": "worker", "file": os.path.abspath(path)}
+        name = getattr(spec, "name", None)
+        return {
+            "how": "module" if name else "script",
+            "file": os.path.abspath(path),
+            **({"name": name} if name else {}),
+        }
+    if not _program:
+        _program.update(_from_command_line(sys.orig_argv[1:]))
+    return _program
+
+
+def _from_command_line(arguments: list[str]) -> dict[str, object]:
+    """What a command line means that names no file."""
+    while arguments:
+        option, *arguments = arguments
+        if not option.startswith("-") or option == "-":
+            break
+        if option.startswith("--"):
+            arguments = arguments[option == "--check-hash-based-pycs" :]
+            continue
+        for place, letter in enumerate(option[1:], 2):
+            if letter == "c":
+                source = option[place:] or " ".join(arguments[:1])
+                if source.startswith(("from multiprocessing.", "import sys; from multiprocessing.")):
+                    return {"how": "worker", "missing": "the process that started this worker has no main file"}
+                return {"how": "command", "source": source}
+            if letter in "WX":
+                arguments = arguments[not option[place:] :]
+                break
+    if hasattr(sys, "ps1") or sys.flags.interactive:
+        if sys.version_info >= (3, 13):
+            return {"how": "interactive"}
+        return {"how": "interactive", "missing": "before version 3.13 Python does not keep what is typed"}
+    return {"how": "stdin", **_standard_input()}
+
+
+def _standard_input() -> dict[str, object]:
+    """The program that is read from the standard input, without moving on in it."""
+    try:
+        size = os.fstat(0).st_size
+        if hasattr(os, "pread") and os.path.isfile("/dev/stdin"):
+            data = os.pread(0, min(size, _LONGEST_BYTES), 0)
+            return {"source": data.decode("utf-8", "surrogateescape")}
+    except OSError as error:
+        return {"missing": f"the standard input cannot be read again: {error}"}
+    return {"missing": "the program came through a pipe, which cannot be read twice"}
+
+
+def notebook_cells() -> list[str]:
+    """The cells that ran, or what was typed at a prompt, in order, up to the one that runs now."""
+    names: dict[str, Any] = getattr(sys.modules.get("__main__"), "__dict__", {})
+    cells = names.get("In")
+    if isinstance(cells, list) and "get_ipython" in names:
+        return [cell for cell in cells if isinstance(cell, str) and cell]
+    if not hasattr(sys, "ps1") or "linecache" not in sys.modules:
+        return []
+    typed = {}
+    for name, entry in tuple(sys.modules["linecache"].cache.items()):
+        if str(name).startswith("<python-input-") and len(entry) == 4:
+            typed[int(str(name)[14:].rstrip(">"))] = "".join(entry[2])
+    return [typed[number] for number in sorted(typed)]
+
+
+# Functions
+
+
+def _functions(where: Context, modules: Mapping[str, str]) -> tuple[list[str], Loaded]:
+    """The roots and what they reach in memory; from the last run of the process if nothing has changed."""
+    function, extra = where.function, [value for value in where.arguments.values() if _is_code(value)]
+    key = (id(function), len(modules), *map(id, extra))
+    known = _known.get(key)
+    if known is not None and known[0] is function and known[2].still_holds():
+        return known[1], known[2]
+    loaded, roots = Loaded({**modules, "__main__": ""}), []
+    if function is None:
+        roots = _add_main(loaded)
+    else:
+        loaded.add(function, "call:")
+        for value in extra:
+            loaded.add(value if issubclass(type(value), (type, FunctionType)) else type(value), "call:")
+        roots = loaded.bound.pop("call:", [])
+    _known[key] = (function, roots, loaded, extra)
+    return roots, loaded
+
+
+def _is_code(value: object) -> bool:
+    """Whether an argument may bring code of the project along: a function, a class, an object of such a class."""
+    kind = type(value)
+    return kind is FunctionType or issubclass(kind, type) or kind.__module__ in _modules or kind.__name__ == "partial"
+
+
+def _add_main(loaded: Loaded) -> list[str]:
+    """Without a tracked function: the body of `__main__`, and the function that starts the run."""
+    for name, value in tuple(getattr(sys.modules.get("__main__"), "__dict__", {}).items()):
+        if issubclass(type(value), (type, FunctionType)):
+            loaded.add(value, f"__main__:{name}")
+    roots = ["__main__:<module>"]
+    frame = sys._getframe(1)  # noqa: SLF001  # as `logging` finds its caller; `inspect` takes milliseconds to import
+    while frame.f_back is not None and str(frame.f_globals.get("__name__")).partition(".")[0] == "mlsdk":
+        frame = frame.f_back
+    code: CodeType = frame.f_code
+    module = str(frame.f_globals.get("__name__"))
+    if module in loaded.modules and code.co_name != "<module>":
+        roots.append(f"{module}:{getattr(code, 'co_qualname', code.co_name)}")
+    return roots
