@@ -40,6 +40,9 @@ from mlsdk.tracking.start import run
 from mlsdk.version import VERSION as __version__
 
 if TYPE_CHECKING:
+    from mlsdk.data.compare import DataDiff, Overlap
+    from mlsdk.data.fingerprint import fingerprint
+    from mlsdk.data.record import Fingerprint
     from mlsdk.editing import Edit
     from mlsdk.finding import Runs, UnknownFieldWarning, edit, get_run, runs
     from mlsdk.records import Artifact, Change, Dataset, MetricSummary, Problem, Run, RunStatus, Series
@@ -50,7 +53,10 @@ _LAZY = {
         ("Artifact", "Change", "Dataset", "MetricSummary", "Problem", "Run", "RunStatus", "Series"), "mlsdk.records"
     ),
     **dict.fromkeys(("Runs", "UnknownFieldWarning", "edit", "get_run", "runs"), "mlsdk.finding"),
+    **dict.fromkeys(("DataDiff", "Overlap"), "mlsdk.data.compare"),
     "Edit": "mlsdk.editing",
+    "Fingerprint": "mlsdk.data.record",
+    "fingerprint": "mlsdk.data.fingerprint",
     "open_store": "mlsdk.store",
 }
 
@@ -61,9 +67,11 @@ __all__ = [
     "Change",
     "ConfigError",
     "ConflictError",
+    "DataDiff",
     "Dataset",
     "DigestError",
     "Edit",
+    "Fingerprint",
     "FormatError",
     "MetricError",
     "MetricSummary",
@@ -71,6 +79,7 @@ __all__ = [
     "NewerFormatError",
     "NoRunError",
     "NotFoundError",
+    "Overlap",
     "Problem",
     "QueryError",
     "ReadOnlyError",
@@ -85,6 +94,7 @@ __all__ = [
     "configure",
     "current_run",
     "edit",
+    "fingerprint",
     "get_run",
     "log",
     "open_store",

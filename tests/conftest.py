@@ -26,13 +26,14 @@ def pytest_configure() -> None:
 
 @pytest.fixture(autouse=True)
 def _own_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Run each test in its own empty folder, hence with its own store, and with no setting from outside."""
+    """Run each test in its own empty folder, hence with its own store and caches, and with no setting from outside."""
     from mlsdk import config
 
     for name in os.environ:
         if name.startswith("MLSDK_"):
             monkeypatch.delenv(name)
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / ".cache"))
     monkeypatch.setattr(config, "_configured", {})
     monkeypatch.setattr(config, "_files", {})
 

@@ -31,15 +31,17 @@ LINES = 400
 TOO_LONG: dict[str, tuple[date, str]] = {}
 """Files over the limit: path -> since when, and why it is better whole."""
 
-PROMISED = set("ActiveRun Run Runs configure current_run edit get_run log open_store run runs track".split())
+PROMISED = set(
+    "ActiveRun DataDiff Fingerprint Run Runs configure current_run edit fingerprint get_run log open_store run runs track".split()
+)
 """The public face that is fixed; more may be added."""
 
 TOP_LEVEL = set("LICENSE README.md docs examples mlsdk pyproject.toml tests".split())
 
 IMPORT_MAY_LOAD = """
     mlsdk mlsdk.config mlsdk.errors mlsdk.version mlsdk.log mlsdk.log.* mlsdk.tracking mlsdk.tracking.*
-    mlsdk.capture mlsdk.capture.arguments mlsdk.capture.facts mlsdk.capture.output mlsdk.capture.process
-    mlsdk.capture.redaction mlsdk.companion mlsdk.companion.spawn
+    mlsdk.capture mlsdk.capture.arguments mlsdk.capture.datasets mlsdk.capture.facts mlsdk.capture.output
+    mlsdk.capture.process mlsdk.capture.redaction mlsdk.capture.secret_* mlsdk.companion mlsdk.companion.spawn
     mlsdk.store mlsdk.store.layout mlsdk.store.target mlsdk.store.writer
     _json json json.decoder json.encoder json.scanner
     __future__ _collections _collections_abc collections collections.abc contextlib contextvars _contextvars copyreg

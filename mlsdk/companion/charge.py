@@ -50,7 +50,7 @@ class Charge:
         self._taken = taken
         self._writer: LogWriter | None = None
         self._follower = Follower(header.path)
-        self._reading = Reading(target.put_blob)
+        self._reading = Reading(target.put_blob, os.path.join(target.layout.root, "cache", "data"))
         self._signed_at = time.monotonic()
 
     @property

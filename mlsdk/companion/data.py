@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 from mlsdk.capture import PutBlob
 from mlsdk.capture.datasets import taken
+from mlsdk.errors import MlsdkError
+from mlsdk.log.values import decode
 
 if TYPE_CHECKING:
     from concurrent.futures import Future, ThreadPoolExecutor
@@ -35,19 +37,22 @@ class Reading:
 
     Args:
         put_blob: where whole fingerprints go.
+        cache: folder with what is known of files read before.
     """
 
-    def __init__(self, put_blob: PutBlob) -> None:
+    def __init__(self, put_blob: PutBlob, cache: str) -> None:
         self._put_blob = put_blob
+        self._cache = cache
         self._asked: dict[tuple[str, str], Future[dict[str, object]]] = {}
 
     def ask(self, kinds: Mapping[str, Mapping[str, Any]]) -> None:
         """Take on what facts of the run leave to the companion."""
         for kind in ("datasets", "inputs"):
-            for name, fact in kinds.get(kind, {}).items():
+            for name, coded in kinds.get(kind, {}).items():
+                fact = decode(coded)
                 if isinstance(fact, dict) and isinstance(fact.get("pending"), list):
                     work = read if kind == "datasets" else _read_bytes
-                    self._asked[kind, name] = _reader().submit(work, fact, self._put_blob)
+                    self._asked[kind, name] = _reader().submit(work, fact, self._put_blob, self._cache)
 
     @property
     def busy(self) -> bool:
@@ -68,7 +73,7 @@ class Reading:
         return found
 
 
-def read(fact: Mapping[str, Any], put_blob: PutBlob) -> dict[str, object]:
+def read(fact: Mapping[str, Any], put_blob: PutBlob, cache: str | None = None) -> dict[str, object]:
     """The fact of a data set, completed. Files that were changed since the run named them are not claimed."""
     from mlsdk.data.files import fingerprint_path
 
@@ -77,7 +82,7 @@ def read(fact: Mapping[str, Any], put_blob: PutBlob) -> dict[str, object]:
     try:
         if _changed(path, fact["pending"]):
             return _unclaimed(known, "changed after the run named it, before it could be read")
-        found = taken(fingerprint_path(path), put_blob)
+        found = taken(fingerprint_path(path, cache=cache), put_blob)
         if _changed(path, fact["pending"]):
             return _unclaimed(known, "changed while it was read")
     except Exception as error:  # any file may be called a table; what is wrong with it is a fact
@@ -85,8 +90,9 @@ def read(fact: Mapping[str, Any], put_blob: PutBlob) -> dict[str, object]:
     return {**found, **{key: value for key, value in known.items() if key != "digest"}}
 
 
-def _read_bytes(fact: Mapping[str, Any], _: PutBlob) -> dict[str, object]:
-    from mlsdk.data.files import file_digest
+def _read_bytes(fact: Mapping[str, Any], _: PutBlob, cache: str) -> dict[str, object]:
+    from mlsdk.data.listing import note_of
+    from mlsdk.data.statcache import StatCache
 
     known = {key: value for key, value in fact.items() if key != "pending"}
     path, pending = str(fact["path"]), fact["pending"]
@@ -95,7 +101,7 @@ def _read_bytes(fact: Mapping[str, Any], _: PutBlob) -> dict[str, object]:
     try:
         if _changed(path, pending):
             return _unclaimed(known, "changed after it was read")
-        digest = file_digest(path)
+        digest = note_of(path, StatCache(cache)).sha256
     except OSError as error:
         return _unclaimed(known, f"could not be read: {error}")
     return (

@@ -8,6 +8,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping
 
+from mlsdk.capture.energy import UNAVAILABLE
 from mlsdk.companion.machine import Followed, Look, Machine, Moment
 
 FIRST_S = 0.25
@@ -142,7 +143,7 @@ class Sampler:
         return {**found, **({"sampler_missing": missing} if missing else {})}
 
     def _used(self, followed: Followed, first: Moment, last: Moment) -> dict[str, object]:
-        found: dict[str, object] = {"cpu_s": last.cpu_s - first.cpu_s}
+        found: dict[str, object] = {}
         high, high_before = followed.tree.high_water_bytes, self._high_water_bytes
         peak = self._peak_bytes
         if high is not None:
@@ -153,7 +154,9 @@ class Sampler:
         gpus = len(last.look.gpus)
         if gpus:
             found.update(gpu_peak_memory_bytes=self._gpu_peak_bytes, gpus_used=sorted(self._gpus_used))
-        return {**found, **followed.meter.facts(gpus, first.energy)}
+        if last is first:  # it had ended before a second look
+            return {**found, "energy_source": UNAVAILABLE}
+        return {**found, "cpu_s": last.cpu_s - first.cpu_s, **followed.meter.facts(gpus, first.energy)}
 
 
 def _of_process(followed: Followed, before: Moment, now: Moment) -> dict[str, float]:

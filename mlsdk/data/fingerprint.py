@@ -12,6 +12,7 @@ from mlsdk.errors import UsageError
 if TYPE_CHECKING:
     from mlsdk.data.record import Fingerprint
     from mlsdk.data.table import Table
+    from mlsdk.records import Dataset
 
 
 def fingerprint(
@@ -28,8 +29,8 @@ def fingerprint(
     """What data are, exactly: every row counts, whatever library holds them; nothing of them is changed or kept.
 
     Args:
-        data: a path (file, folder, glob pattern), a frame, an array, a tensor, a data set, rows, bytes, or a database
-            connection together with `table` or `query`.
+        data: a path (file, folder, glob pattern), a frame, an array, a tensor, a data set, rows, bytes, a database
+            connection together with `table` or `query`, or a run's `Dataset`: what it was then.
         name: what to call the data; it is no part of any id.
         key: the column or columns that name a row, so that a comparison can tell which rows changed.
         decimals: floats are rounded to so many decimals (0 to 15) before anything else; the id then begins `mlfp1-d6:`.
@@ -57,11 +58,17 @@ def fingerprint(
     """
     import attrs
 
-    found: Fingerprint
-    if isinstance(data, str | os.PathLike):
-        from mlsdk.data.paths import fingerprint_path
+    from mlsdk.records import Dataset
 
-        found = fingerprint_path(os.fspath(data), key=key, decimals=decimals, sample=sample, trust_mtime=trust_mtime)
+    found: Fingerprint
+    if isinstance(data, Dataset):
+        found = _recorded(data)
+    elif isinstance(data, str | os.PathLike):
+        from mlsdk.data.files import fingerprint_path
+
+        found = fingerprint_path(
+            data, key=key, decimals=decimals, sample=sample, table=table, query=query, trust_mtime=trust_mtime
+        )
     elif isinstance(data, bytes | bytearray | memoryview):
         found = fingerprint_bytes(data)
     else:
@@ -70,6 +77,17 @@ def fingerprint(
         read = table_of(data, table=table, query=query)
         found = digest_table(read, key=key, decimals=decimals, sample=sample)
     return found if name is None else attrs.evolve(found, name=name)
+
+
+def _recorded(data: Dataset) -> Fingerprint:
+    """What a run recorded of its data."""
+    from mlsdk.data.stored import load
+
+    stored = data.stored()
+    if stored is None:
+        why = data.note or "the run that used it took none"
+        raise UsageError(f"data set {data.name!r} has no fingerprint: {why}; fingerprint the data themselves")
+    return load(stored)
 
 
 def fingerprint_bytes(data: bytes | bytearray | memoryview) -> Fingerprint:
