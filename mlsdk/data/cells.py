@@ -13,6 +13,9 @@ _WHOLE = 1 << 53
 
 _NAT = -(1 << 63)
 
+_MANY = 16
+"""Fewer values than this are not worth an array."""
+
 UNIT_NS = {"D": 86_400 * 10**9, "h": 3600 * 10**9, "m": 60 * 10**9, "s": 10**9, "ms": 10**6, "us": 1000, "ns": 1}
 
 
@@ -22,7 +25,7 @@ class Cells(NamedTuple):
     tags: Any
     """One tag for all of them, or an array (uint8) or bytes with one each."""
     words: Any
-    """A uint64 array, or a list of integers."""
+    """A uint64 array of its own, or a list of integers."""
     payload: Any = b""
     """The bytes of those whose tag is in `values.LONG`, one behind the other."""
 
@@ -134,17 +137,9 @@ def single(value: Any, decimals: int | None) -> v.Cell:
 
 def of_list(np: Any | None, items: list[Any], decimals: int | None) -> Cells:
     """The cells of Python values, which may be of several kinds."""
-    kinds = set(map(type, items))
-    if np is not None and len(kinds - {type(None)}) == 1 and len(items) >= 16:
-        some = kinds - {type(None)}
-        if some == {str}:
-            return _of_text(np, items)
-        if some <= {float, bool} and len(kinds) == 1:
-            return of_numpy(np, np.array(items), None, decimals)
-        if some == {float}:
-            return of_numpy(np, np.array(items, np.float64), None, decimals)
-        if kinds == {int} and max(items) < -_NAT and min(items) >= _NAT:
-            return of_numpy(np, np.array(items, np.int64), None, decimals)
+    quick = _quick(np, items, decimals) if np is not None and len(items) >= _MANY else None
+    if quick is not None:
+        return quick
     cells = [v.moment(*item) if type(item) is Moment else v.cell(item, decimals) for item in items]
     tags, words, payloads = zip(*cells, strict=True) if cells else ((), (), ())
     payload = b"".join(payloads)
@@ -153,12 +148,29 @@ def of_list(np: Any | None, items: list[Any], decimals: int | None) -> Cells:
     return Cells(np.array(tags, np.uint8), np.array(words, "<u8"), np.frombuffer(payload, np.uint8))
 
 
-def _of_text(np: Any, items: list[Any]) -> Cells:
-    """Strings and None."""
+def _quick(np: Any, items: list[Any], decimals: int | None) -> Cells | None:
+    """The same cells, where the values are of one type or missing; None where they are not."""
+    kinds = set(map(type, items))
     missing = None
-    if None in items:
+    if len(kinds) == 2 and float in kinds and str in kinds:
+        # Objects of pandas: text, with NaN for what is missing.
+        items = [None if type(item) is float and item != item else item for item in items]
+        kinds = set(map(type, items))
+    if len(kinds) == 2 and type(None) in kinds:
+        kinds.remove(type(None))
         missing = np.fromiter((item is None for item in items), bool, len(items))
-        items = [item or "" for item in items]
+        empty = next(iter(kinds))() if kinds <= {str, float, int, bool} else None
+        items = [empty if item is None else item for item in items]
+    if kinds == {str}:
+        return _of_text(np, items, missing)
+    if kinds == {int} and (max(items) > -_NAT - 1 or min(items) < _NAT):
+        return None
+    types = {float: np.float64, bool: np.bool_, int: np.int64}
+    kind = types.get(next(iter(kinds))) if len(kinds) == 1 else None
+    return None if kind is None else of_numpy(np, np.array(items, kind), missing, decimals)
+
+
+def _of_text(np: Any, items: list[Any], missing: Any | None) -> Cells:
     joined = "".join(items)
     if joined.isascii():
         data = joined.encode()

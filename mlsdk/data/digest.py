@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import hashlib
+import operator
+from collections import Counter
 from collections.abc import Iterable, Sequence
-from itertools import groupby
 from typing import Any
 
 from mlsdk.data import mixing
@@ -19,6 +20,10 @@ STEP = 16_384
 """Rows worked on at once: few enough that all their words stay in the processor's cache."""
 
 _MASK = mixing.MASK
+
+_NAME = 255
+_SEEDS = [mixing.seed("", tag) for tag in range(v.TAGS)]
+_LONG = sorted(v.LONG)
 
 
 def digest_table(
@@ -83,39 +88,30 @@ class _ColumnDigest:
 
     def __init__(self, column: Column) -> None:
         self.column = column
-        self.seeds = [mixing.seed(column.name, tag) for tag in range(v.TAGS)]
-        self.tags, self.words, self.payload = hashlib.sha256(), hashlib.sha256(), hashlib.sha256()
-        self.sum = 0
+        self.weight = mixing.seed(column.name, _NAME) | 1
+        self.sum = self.first = self.second = 0
         self.counts = [0] * v.TAGS
-        self.run = v.MISSING, 0
 
-    def add(self, np: Any | None, cells: Cells) -> Any:
-        """Take some cells; returns their hashes."""
-        count = len(cells.words)
-        if np is None:
-            self.words.update(b"".join(word.to_bytes(8, "little") for word in cells.words))
+    def add(self, np: Any | None, cells: Cells, weights: tuple[Any, Any]) -> Any:
+        """Take some cells; returns their hashes, each times the weight of the column's name."""
+        if isinstance(cells.tags, int):
+            self.counts[cells.tags] += len(cells.words)
         else:
-            self.words.update(np.ascontiguousarray(cells.words))
-        if len(cells.payload):
-            self.payload.update(cells.payload)
-        for tag, length in _runs(np, cells.tags, count):
-            self.counts[tag] += length
-            if tag == self.run[0]:
-                self.run = tag, self.run[1] + length
-            else:
-                self._close_run()
-                self.run = tag, length
-        hashes: Any = _hashes(cells, self.seeds) if np is None else _hashes_of_arrays(np, cells, self.seeds)
-        self.sum = self.sum + (sum(hashes) if np is None else int(hashes.sum(dtype=np.uint64))) & _MASK
-        return hashes
-
-    def _close_run(self) -> None:
-        if self.run[1]:
-            self.tags.update(bytes([self.run[0]]) + self.run[1].to_bytes(8, "little"))
+            for tag, found in Counter(cells.tags if np is None else cells.tags.tolist()).items():
+                self.counts[tag] += found
+        if np is None:
+            plain_hashes = _hashes(cells)
+            self.sum += sum(plain_hashes)
+            self.first += sum(map(operator.mul, plain_hashes, weights[0]))
+            self.second += sum(map(operator.mul, plain_hashes, weights[1]))
+            return [one * self.weight & _MASK for one in plain_hashes]
+        hashes = _hashes_of_arrays(np, cells)
+        self.sum += int(hashes.sum(dtype=np.uint64))
+        self.first += int(np.dot(hashes, weights[0]))
+        self.second += int(np.dot(hashes, weights[1]))
+        return np.multiply(hashes, np.uint64(self.weight), out=hashes)
 
     def result(self) -> ColumnFingerprint:
-        self._close_run()
-        parts = self.tags.digest() + self.words.digest() + self.payload.digest()
         kinds = dict.fromkeys(v.KINDS[tag] for tag in range(1, v.TAGS) if self.counts[tag])
         kind = "|".join(kinds) or "null"
         return ColumnFingerprint(
@@ -124,22 +120,12 @@ class _ColumnDigest:
             nullable=self.column.nullable,
             kind=kind,
             missing=self.counts[v.MISSING],
-            ordered=hashlib.sha256(b"mlfp1 column" + parts).hexdigest()[:32],
-            unordered=f"{self.sum:016x}",
+            ordered=f"{self.first & _MASK:016x}{self.second & _MASK:016x}",
+            unordered=f"{self.sum & _MASK:016x}",
         )
 
 
-def _runs(np: Any | None, tags: Any, count: int) -> Iterable[tuple[int, int]]:
-    """Tags one after the other, and how many times each stands there."""
-    if isinstance(tags, int):
-        return [(tags, count)]
-    if np is None or not count:
-        return [(tag, len(list(same))) for tag, same in groupby(tags)]
-    starts = np.concatenate(([0], np.flatnonzero(tags[1:] != tags[:-1]) + 1))
-    return zip(tags[starts].tolist(), np.diff(starts, append=count).tolist(), strict=True)
-
-
-def _hashes(cells: Cells, seeds: Sequence[int]) -> list[int]:
+def _hashes(cells: Cells) -> list[int]:
     """The hash of each cell, without numpy."""
     hashes, place = [], 0
     for tag, word in zip(cells.tags, cells.words, strict=True):
@@ -147,25 +133,24 @@ def _hashes(cells: Cells, seeds: Sequence[int]) -> list[int]:
             data = cells.payload[place : place + word]
             place += word
             word = mixing.hash_bytes(data)
-        hashes.append(mixing.mix(word ^ seeds[tag]))
+        hashes.append(mixing.mix(word ^ _SEEDS[tag]))
     return hashes
 
 
-def _hashes_of_arrays(np: Any, cells: Cells, seeds: Sequence[int]) -> Any:
-    """The same with numpy."""
+def _hashes_of_arrays(np: Any, cells: Cells) -> Any:
+    """The same with numpy; the words are used up."""
     tags, words = cells.tags, cells.words
     if isinstance(tags, int):
         if tags in v.LONG:
             words = mixing.hash_spans(np, cells.payload, words)
-        hashes = np.bitwise_xor(words, np.uint64(seeds[tags]), dtype=np.uint64)
+        np.bitwise_xor(words, np.uint64(_SEEDS[tags]), out=words)
     else:
-        if len(cells.payload) or (np.array(sorted(v.LONG))[:, None] == np.unique(tags)).any():
-            long = np.isin(tags, np.array(sorted(v.LONG), np.uint8))
-            words = words.copy()
+        long = np.isin(tags, _LONG) if tags.max(initial=0) > v.NEGATIVE else None
+        if long is not None and long.any():
             words[long] = mixing.hash_spans(np, cells.payload, words[long])
-        hashes = words ^ np.array(seeds, np.uint64)[tags]
-    mixing.mix_in_place(np, hashes, np.empty_like(hashes))
-    return hashes
+        words ^= np.array(_SEEDS, np.uint64)[tags]
+    mixing.mix_in_place(np, words, np.empty_like(words))
+    return words
 
 
 def _add(
@@ -188,15 +173,16 @@ def _add(
     for start in range(0, count, STEP):
         stop = min(start + STEP, count)
         hashes, names = None, None
+        weights = mixing.weights(np, rows.count, stop - start)
         for place, (one, digest) in enumerate(zip(arrays, columns, strict=True)):
             piece = one[start:stop]
             try:
-                cells = digest.add(np, canonical(np, piece, decimals))
+                cells = digest.add(np, canonical(np, piece, decimals), weights)
             except UsageError as error:
                 raise UsageError(f"column {digest.column.name!r}: {error}") from None
-            hashes = _plus(np, hashes, cells)
             if place in keys:
-                names = _plus(np, names, cells)
+                names = cells.copy() if names is None else _plus(np, names, cells)
+            hashes = _plus(np, hashes, cells)
         if keys and rows.chunks is None:
             parts = [_python_values(arrays[place][start:stop]) for place in keys]
             rows.key_values += parts[0] if len(parts) == 1 else zip(*parts, strict=True)
@@ -247,7 +233,7 @@ def _fingerprint(
     for one in results:
         content.update(_prefixed(one.name) + bytes.fromhex(one.ordered))
         schema.update(_prefixed(one.name) + _prefixed(one.type) + bytes([one.nullable]))
-        names = names + mixing.seed(one.name, 255) & _MASK
+        names = names + mixing.seed(one.name, _NAME) & _MASK
     sums = b"".join(number.to_bytes(8, "little") for number in (rows.count, rows.sum, rows.squares, names))
     content_id = content.hexdigest()[:32]
     return Fingerprint(

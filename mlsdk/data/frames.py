@@ -120,9 +120,11 @@ def _categories(np: Any, categories: Any, codes: Any) -> Any:
         return Masked(values[places], missing)
     if isinstance(values, Masked):
         return Masked(values.data[places], missing, values.tag)
-    texts = np.empty(len(categories), object)
-    texts[:] = list(categories)
-    found = texts[places]
+    if not isinstance(values, np.ndarray):
+        import pyarrow as pa
+
+        return values.take(pa.array(places, mask=missing))
+    found = values[places]
     found[missing] = None
     return found
 

@@ -77,6 +77,9 @@ def hash_spans(np: Any, data: Any, lengths: Any) -> Any:
     total = lengths.copy()
     if not len(data):
         return total
+    longest = int(lengths.max())
+    if longest >= 64 and int(lengths.min()) == longest:
+        return total + _hash_equal(np, data.reshape(-1, longest))
     padded = np.zeros(len(data) + 8, np.uint8)
     padded[:-8] = data
     # The eight bytes from each byte on: a view, nothing is copied.
@@ -103,6 +106,24 @@ def hash_spans(np: Any, data: Any, lengths: Any) -> Any:
     return total
 
 
+def _hash_equal(np: Any, data: Any) -> Any:
+    """The sums over the words of values of one length, each a row of a matrix of bytes."""
+    rows, size = data.shape
+    count = -(-size // 8)
+    moves = np.arange(1, count + 1, dtype=np.uint64) * np.uint64(GOLDEN)
+    step = max(1, 16_384 // count)
+    sums = np.empty(rows, np.uint64)
+    for start in range(0, rows, step):
+        part = data[start : start + step]
+        padded = np.zeros((len(part), count * 8), np.uint8)
+        padded[:, :size] = part
+        words = padded.view("<u8")
+        words += moves
+        mix_in_place(np, words, np.empty_like(words))
+        words.sum(axis=1, dtype=np.uint64, out=sums[start : start + step])
+    return sums
+
+
 def _hash_long(np: Any, data: Any, place: int) -> Any:
     """The sum over the words of one value, or of the rest of one whose next word has this place."""
     padded = np.zeros(-(-len(data) // 8) * 8, np.uint8)
@@ -111,6 +132,22 @@ def _hash_long(np: Any, data: Any, place: int) -> Any:
     words += np.arange(place, place + len(words), dtype=np.uint64) * np.uint64(GOLDEN)
     mix_in_place(np, words, np.empty_like(words))
     return words.sum(dtype=np.uint64)
+
+
+def weights(np: Any | None, start: int, count: int) -> tuple[Any, Any]:
+    """Two odd words for each row from this one on: what its cells weigh in the ordered digests of the columns."""
+    if np is None:
+        first = [mix(place * GOLDEN & MASK) | 1 for place in range(start + 1, start + count + 1)]
+        return first, [mix(weight) | 1 for weight in first]
+    one = np.uint64(1)
+    words = np.arange(start + 1, start + count + 1, dtype=np.uint64) * np.uint64(GOLDEN)
+    scratch = np.empty_like(words)
+    mix_in_place(np, words, scratch)
+    words |= one
+    more = words.copy()
+    mix_in_place(np, more, scratch)
+    more |= one
+    return words, more
 
 
 def row_pass(columns: Any) -> Any:
@@ -124,14 +161,16 @@ def row_pass(columns: Any) -> Any:
     sums = np.zeros(rows, np.uint64)
     step = 16_384
     words, scratch = np.empty(step, np.uint64), np.empty(step, np.uint64)
-    seeds = [np.uint64(seed(str(place), 1)) for place in range(len(columns))]
+    own = np.uint64(seed("", 1))
+    names = [np.uint64(seed(str(place), 255) | 1) for place in range(len(columns))]
     for start in range(0, rows, step):
         part = sums[start : start + step]
-        for column, own in zip(columns, seeds, strict=True):
+        for column, name in zip(columns, names, strict=True):
             piece = column[start : start + step].view(np.uint64)
             w, s = words[: len(piece)], scratch[: len(piece)]
             np.bitwise_xor(piece, own, out=w)
             mix_in_place(np, w, s)
+            np.multiply(w, name, out=w)
             part += w
         mix_in_place(np, part, scratch[: len(part)])
     return sums

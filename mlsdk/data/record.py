@@ -29,9 +29,9 @@ class ColumnFingerprint:
     missing: int
     """How many of its values are missing (null, None, NaN, NaT)."""
     ordered: str
-    """SHA-256 over the canonical values in their order, 32 hex digits."""
+    """Two sums over the hashes of the values, weighed by their places, 32 hex digits."""
     unordered: str
-    """The sum of the hashes of the values, in any order, 16 hex digits; the column's name is part of each hash."""
+    """The sum of the hashes of the values, in any order, 16 hex digits."""
 
 
 def prefix(*, decimals: int | None = None, sample: int | None = None, bytes_only: bool = False) -> str:
@@ -78,6 +78,8 @@ class Fingerprint:
     """The columns that name a row."""
     decimals: int | None = None
     sample: int | None = None
+    notes: tuple[str, ...] = ()
+    """What could not be read, and why, in plain sentences: no part of any id."""
     row_hashes: Sequence[int] | None = attrs.field(default=None, repr=False)
     """64-bit hashes of all rows, in their order; with a key, in the order of `key_hashes`. A numpy array where numpy
     was at hand, an `array.array` otherwise. None beyond 5,000,000 rows."""
