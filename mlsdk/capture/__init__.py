@@ -78,8 +78,21 @@ BUILT_IN = {
     for capture in (
         Capture("process", "code", False, "mlsdk.capture.process:capture"),
         Capture("python", "env", False, "mlsdk.capture.python:capture"),
+        Capture("variables", "env", False, "mlsdk.capture.variables:capture"),
+        Capture("job", "env", False, "mlsdk.capture.job:capture"),
+        Capture("frameworks", "env", False, "mlsdk.capture.frameworks:capture"),
         Capture("host", "hardware", False, "mlsdk.capture.host:capture"),
+        Capture("blas", "hardware", False, "mlsdk.capture.blas:capture"),
+        Capture("randomness", "code", False, "mlsdk.capture.randomness:capture"),
+        Capture("source", "code", False, "mlsdk.capture.source:capture"),
         Capture("git", "code", True, "mlsdk.capture.git:capture"),
+        Capture("tree", "code", True, "mlsdk.capture.tree:capture"),
+        Capture("functions", "code", True, "mlsdk.capture.functions:capture", shared=False),
+        Capture("packages", "env", True, "mlsdk.capture.packages:capture", shared=False),
+        Capture("lock", "env", True, "mlsdk.capture.lock:capture", shared=False),
+        Capture("container", "env", True, "mlsdk.capture.container:capture", shared=False),
+        Capture("cpu", "hardware", True, "mlsdk.capture.cpu:capture"),
+        Capture("gpu", "hardware", True, "mlsdk.capture.gpu:capture", shared=False),
     )
 }
 

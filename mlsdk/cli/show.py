@@ -19,9 +19,12 @@ MOST_DRAWN = 60
 """Metrics of a run that are read for a drawing; of the others the numbers are shown."""
 MOST_ROWS = 200
 """Metrics that are listed; --json has all."""
-MOST_PARTS = 8
-"""Of a list that a capture found, so many parts are shown."""
+MOST_PARTS = 16
+"""A list that a capture found is shown whole up to so many parts; of a longer one the first few."""
+FEW_PARTS = 8
 MOST_INPUTS = 20
+SAMPLED = "system/"
+"""Metrics that the companion samples; they come after those that were logged."""
 SPARK_WIDTH = 24
 CHART_HEIGHT = 5
 
@@ -99,7 +102,7 @@ def _gist(value: object) -> object:
         parts = [shown(part) for part in value]
     else:
         return value
-    return Gist(f"{len(parts):,}: {', '.join(parts[:MOST_PARTS])}, …") if len(parts) > MOST_PARTS else value
+    return Gist(f"{len(parts):,}: {', '.join(parts[:FEW_PARTS])}, …") if len(parts) > MOST_PARTS else value
 
 
 class Gist(str):
@@ -126,7 +129,9 @@ def _params(screen: Screen, run: Run) -> None:
 
 
 def _metrics(screen: Screen, run: Run) -> None:
-    groups = [("", run.metrics), *((f"{role}: ", metrics) for role, metrics in run.ranks.items())]
+    logged = {name: found for name, found in run.metrics.items() if not name.startswith(SAMPLED)}
+    sampled = {name: found for name, found in run.metrics.items() if name.startswith(SAMPLED)}
+    groups = [("", logged), *((f"{role}: ", metrics) for role, metrics in run.ranks.items()), ("", sampled)]
     rows: list[list[Span]] = []
     read = 0
     for role, metrics in groups:
@@ -154,7 +159,7 @@ def _numbers(found: MetricSummary) -> list[Span]:
 
 def _worth_drawing(run: Run) -> list[str]:
     """The metrics that are drawn large: the first two with a history, unless there are many."""
-    long = [name for name, found in run.metrics.items() if found.count > SPARK_WIDTH and not name.startswith("system/")]
+    long = [name for name, found in run.metrics.items() if found.count > SPARK_WIDTH and not name.startswith(SAMPLED)]
     return long[:2]
 
 

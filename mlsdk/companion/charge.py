@@ -9,6 +9,7 @@ import contextlib
 import os
 import time
 from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
 from mlsdk import config
 from mlsdk.capture import BUILT_IN, STRANGERS, Capture, Context, facts_of, strangers
@@ -16,12 +17,16 @@ from mlsdk.capture.facts import encode_facts
 from mlsdk.companion.data import Reading
 from mlsdk.companion.follow import Follower
 from mlsdk.companion.header import Decoded, Header, is_gone
+from mlsdk.companion.sampler import Sampler
 from mlsdk.log.identity import is_alive
 from mlsdk.log.ids import new_id
 from mlsdk.store.blobs import FileBlobs
 from mlsdk.store.files import FileLogs
 from mlsdk.store.target import FileTarget
 from mlsdk.store.writer import LogWriter
+
+if TYPE_CHECKING:
+    from mlsdk.companion.machine import Machine
 
 SEAL_BYTES = 65_536
 """Smaller logs stay raw: a file of column blocks would not be smaller."""
@@ -42,14 +47,17 @@ class Charge:
         target: the store.
         header: the log.
         taken: captures taken lately, shared between charges.
+        machine: for samples of the hardware, shared between charges; None for no samples.
     """
 
-    def __init__(self, target: FileTarget, header: Header, taken: Taken) -> None:
+    def __init__(self, target: FileTarget, header: Header, taken: Taken, machine: Machine | None = None) -> None:
         self.header = header
         self._target = target
         self._taken = taken
         self._writer: LogWriter | None = None
         self._follower = Follower(header.path)
+        self._machine = machine
+        self._sampler: Sampler | None = None
         self._reading = Reading(target.put_blob, os.path.join(target.layout.root, "cache", "data"))
         self._signed_at = time.monotonic()
 
@@ -120,11 +128,10 @@ class Charge:
         return facts
 
     def _context(self) -> Context:
-        pid = self.header.identity.get("pid")
         return Context(
             str(self.header.captures.get("folder", "")),
             facts={kind: Decoded(values, self._blob) for kind, values in self.header.facts.items()},
-            pid=pid if isinstance(pid, int) else 0,
+            pid=self._pid,
             root=self._target.root,
             put_blob=self._target.put_blob,
             read_blob=self._blob,
@@ -148,9 +155,30 @@ class Charge:
         """While the run is live: look, and now and then give a sign of life, for readers on other hosts."""
         self.look()
         now = time.monotonic()
+        if self._writer is not None and self._machine is not None:
+            self._sample(self._writer, self._machine)
         if self._writer is not None and now - self._signed_at > SIGN_EVERY_S:
             self._signed_at = now
             self._writer.facts({"signs": {"alive_ns": time.time_ns()}})
+
+    def _sample(self, writer: LogWriter, machine: Machine) -> None:
+        if self._sampler is None:
+            with config.in_force(self.header.settings):
+                self._sampler = Sampler(
+                    self._pid,
+                    writer.points,
+                    interval_s=config.number("sample_every_s"),
+                    machine=machine,
+                    price_per_hour=config.number("price_per_hour"),
+                    tdp_w=config.number("cpu_tdp_w"),
+                    start=self.header.start,
+                )
+        self._sampler.tick(time.monotonic())
+
+    @property
+    def _pid(self) -> int:
+        pid = self.header.identity.get("pid")
+        return pid if isinstance(pid, int) else 0
 
     @property
     def busy(self) -> bool:
@@ -167,6 +195,9 @@ class Charge:
         writer = self._writer
         self._write_down(wait=True)
         if writer is not None:
+            if self._sampler is not None:
+                lasted_s = os.path.getmtime(self.header.path) - self.header.order / 1e9
+                self._write(writer, {"hardware": self._sampler.summary(time.monotonic(), lasted_s)}, "samples")
             if gone:
                 now = time.time_ns()
                 writer.facts({"gone": dict.fromkeys(gone, now)}, vital=True)

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 
 from mlsdk.capture import PutBlob
 from mlsdk.capture.datasets import taken
-from mlsdk.errors import MlsdkError
 from mlsdk.log.values import decode
 
 if TYPE_CHECKING:

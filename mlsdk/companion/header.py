@@ -62,6 +62,12 @@ class Header:
         self.order = order if isinstance(order, int) else 0
 
     @property
+    def start(self) -> float | None:
+        """When the writer's process began, in clock ticks since boot, if known."""
+        start = self.identity.get("start")
+        return start if isinstance(start, int) else None
+
+    @property
     def place(self) -> object:
         """The writer's place."""
         return self.identity.get("place")

@@ -16,6 +16,7 @@ from collections.abc import Callable
 
 from mlsdk.companion.charge import Charge, Taken
 from mlsdk.companion.header import Header, is_gone
+from mlsdk.companion.machine import Machine
 from mlsdk.companion.spawn import is_present, lock_path
 from mlsdk.errors import MlsdkError
 from mlsdk.store.files import FileLogs
@@ -46,6 +47,7 @@ class Companion:
         self._place = place
         self._logs = FileLogs(target.layout)
         self._taken: Taken = {}
+        self._machine = Machine()
         self._live: dict[str, Header] = {}
         self._charges: dict[str, Charge] = {}
         self._passed_over: dict[str, float] = {}
@@ -114,7 +116,7 @@ class Companion:
             unfinished = True
         owner = self._owner(run, writer) if unfinished else None
         if owner is not None and self._serves(owner):
-            self._charges[marker] = Charge(self._target, owner, self._taken)
+            self._charges[marker] = Charge(self._target, owner, self._taken, self._machine)
         elif unfinished and os.path.exists(self._target.layout.log_path(f"runs/{run}/{writer}")):
             self._target.retire(run, writer)
         else:

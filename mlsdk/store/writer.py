@@ -38,6 +38,7 @@ class LogWriter:
         now = time.time_ns()
         self.order = max(now, seen + 1)
         """The highest order key written."""
+        self._schemas: dict[tuple[str, ...], tuple[int, int]] = {}
         self.segment = target.segment(run, self.id)
         self.segment.write(frames.OPEN, dumps(opening(run, self.id, role, self.order, now, owed)), vital=True)
 
@@ -48,6 +49,21 @@ class LogWriter:
             self.order = max(now, self.order + 1)
             payload = {"t": now, "set": kinds} if self.order == now else {"t": now, "o": self.order, "set": kinds}
             return self.segment.write(frames.FACTS, dumps(payload), vital=vital)
+
+    def points(self, values: Mapping[str, float], t_ns: int) -> bool:
+        """Write a point of each metric, at the step after the last one of the same names; False if the disk is full."""
+        names = tuple(values)
+        with self.segment.lock:
+            known = self._schemas.get(names)
+            if known is None:
+                known = (len(self._schemas), 0)
+                payload = frames.schema_payload(known[0], names, "f" * len(names))
+                if not self.segment.write(frames.SCHEMA, payload):
+                    return False
+            number, step = known
+            self._schemas[names] = (number, step + 1)
+            packed = frames.values_struct("f" * len(names)).pack(*values.values())
+            return self.segment.write(frames.POINTS, frames.POINTS_HEAD.pack(number, step, t_ns) + packed)
 
     def announce(self) -> None:
         """Tell readers, and the companion that is owed, that this log is there."""
