@@ -34,9 +34,9 @@ def capture(_: Context) -> Mapping[str, object] | None:
     """Facts `blas` (name of the first BLAS), `blas_kernel`, `blas_threads`, `libraries`, `torch`; or None.
 
     `libraries` is a list of mappings: `kind` (`blas`, `openmp`), `name` (`openblas`, `mkl`, `blis`, `gomp`, `omp`,
-    `iomp`), `file`, `version`, `threads` (at most, in the calling thread), `kernel` (the type of processor that
-    OpenBLAS chose its code for). `torch` tells of what torch carries within itself: `blas`, `mkl`, `onednn`, `kernel`,
-    `threads`.
+    `iomp`, else that of the file), `file`, `version`, `threads` (at most, in the calling thread), `kernel` (the type of
+    processor that OpenBLAS chose its code for). `torch` tells of what torch carries within itself: `blas`, `mkl`,
+    `onednn`, `kernel`, `threads`.
 
     The list is made anew when a calculating package was imported since; the numbers of threads are asked for each time.
     """
@@ -52,7 +52,8 @@ def capture(_: Context) -> Mapping[str, object] | None:
     libraries = [_with_threads(*_known[path]) for path in _loaded]
     if "torch" in present:
         found["torch"] = _with_threads(*_torch())
-    blas = next((library for library in libraries if library["kind"] == "blas"), None)
+    of_blas = sorted((one for one in libraries if one["kind"] == "blas"), key=lambda one: "threads" not in one)
+    blas = of_blas[0] if of_blas else None
     if blas is not None:
         found.update(blas=blas["name"], blas_kernel=blas.get("kernel"), blas_threads=blas.get("threads"))
     return {**{name: value for name, value in found.items() if value}, "libraries": libraries}
@@ -110,10 +111,10 @@ def _is_known(path: str) -> bool:
             library = ctypes.CDLL(path, mode=getattr(os, "RTLD_NOLOAD", 0))
         except OSError:
             return False
-        found = _openblas(library) or _mkl(library) or _blis(library) or _openmp(library, os.path.basename(path))
-        if found is None:
-            return False
-        facts, threads = found
+        file = os.path.basename(path)
+        found = _openblas(library) or _mkl(library) or _blis(library) or _openmp(library, file)
+        # What it is else, the reference BLAS or CUDA's, only its name tells.
+        facts, threads = found or (_facts("blas", file.removeprefix("lib").partition(".")[0], None, None), None)
         _known[path] = ({**facts, "file": os.path.realpath(path)}, threads)
     return True
 

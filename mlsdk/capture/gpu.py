@@ -176,7 +176,7 @@ def visible(variables: Mapping[str, object], devices: list[dict[str, object]]) -
 
 def driver_says(folder: str) -> dict[str, object]:
     """What NVIDIA's kernel module tells without NVML: `gpu_driver` and `gpus` (`name`, `uuid`, `pci`)."""
-    version = re.search(r"Kernel Module\D*(\d+(?:\.\d+)+)", read_text(f"{folder}/version"))
+    version = re.search(r"Kernel Module.*?\s(\d+(?:\.\d+)+)", read_text(f"{folder}/version"))
     devices: list[dict[str, object]] = []
     for at, place in enumerate(names(f"{folder}/gpus")):
         lines = read_text(f"{folder}/gpus/{place}/information").splitlines()

@@ -5,13 +5,15 @@ from __future__ import annotations
 import os
 import weakref
 from collections.abc import Callable
-from typing import NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol, TypeVar
 
 from mlsdk.capture.energy import Meter, Rapl, memory_of, share_of
 from mlsdk.capture.gpu import gpus as open_gpus
 from mlsdk.capture.gpu import within
-from mlsdk.capture.nvml import GpuReading, Unavailable
+from mlsdk.capture.nvml import GpuReading
 from mlsdk.companion.processes import Tree, gpu_files
+
+T = TypeVar("T")
 
 FRESH_S = 0.2
 """Whoever looks within this time after another sees what that one saw."""
@@ -41,10 +43,10 @@ class Look(NamedTuple):
 
     at: float
     """On the monotonic clock."""
-    busy_s: float
-    cpu_s: float
+    busy_s: float | None
+    cpu_s: float | None
     """Of all cores, idle or not."""
-    memory_bytes: int
+    memory_bytes: int | None
     disk: tuple[int, int] | None
     """Read and written; None if the machine does not tell."""
     network: tuple[int, int] | None
@@ -64,25 +66,21 @@ class Machine:
     def __init__(self, gpus: Callable[[], Devices] = open_gpus, rapl: Rapl | None = None) -> None:
         self._open_gpus = gpus
         self._gpus: Devices | None = None
-        self._hung: dict[str, str] = {}
+        self._missing: dict[str, str] = {}
         self._rapl = rapl
         self._last: Look | None = None
         self._followed: weakref.WeakValueDictionary[tuple[int, float], Followed] = weakref.WeakValueDictionary()
 
     @property
-    def gpu_missing(self) -> dict[str, str]:
-        """What the GPUs did not answer, and why."""
-        return {**({} if self._gpus is None else self._gpus.missing), **self._hung}
+    def missing(self) -> dict[str, str]:
+        """What was asked and not answered, and why."""
+        return {**({} if self._gpus is None else self._gpus.missing), **self._missing}
 
     def _read_gpus(self) -> list[GpuReading]:
         """What the GPUs say, opened when first asked for. Who does not answer in time is not asked again."""
-        if self._hung or (self._gpus is not None and not len(self._gpus)):
+        if "gpus" in self._missing or (self._gpus is not None and not len(self._gpus)):
             return []
-        try:
-            return within(GPU_ANSWER_S, self._ask_gpus)
-        except Unavailable as why:
-            self._hung["gpus"] = str(why)
-            return []
+        return self._try("gpus", lambda: within(GPU_ANSWER_S, self._ask_gpus)) or []
 
     def _ask_gpus(self) -> list[GpuReading]:
         if self._gpus is None:
@@ -100,22 +98,25 @@ class Machine:
 
         if self._rapl is None:
             self._rapl = Rapl()
-        times = psutil.cpu_times()
-        # Guests' time is in the users' already.
-        total = sum(times) - getattr(times, "guest", 0.0) - getattr(times, "guest_nice", 0.0)
-        memory = psutil.virtual_memory()
-        disk = psutil.disk_io_counters()
-        links = [link for name, link in psutil.net_io_counters(pernic=True).items() if not name.startswith(_LOOPBACK)]
+        busy_s, cpu_s = self._try("processors", lambda: _processors(psutil.cpu_times())) or (None, None)
         return Look(
             now,
-            total - times.idle - getattr(times, "iowait", 0.0),
-            total,
-            memory.total - memory.available,
-            None if disk is None else (disk.read_bytes, disk.write_bytes),
-            (sum(link.bytes_recv for link in links), sum(link.bytes_sent for link in links)) if links else None,
+            busy_s,
+            cpu_s,
+            self._try("memory", lambda: _memory(psutil.virtual_memory())),
+            self._try("disks", lambda: _disks(psutil.disk_io_counters())),
+            self._try("network", lambda: _network(psutil.net_io_counters(pernic=True))),
             self._read_gpus(),
             self._rapl.read(),
         )
+
+    def _try(self, what: str, read: Callable[[], T]) -> T | None:
+        """A part of the look; what does not answer is noted, and the others go on."""
+        try:
+            return read()
+        except Exception as error:  # systems and containers show their counters in no end of forms
+            self._missing[what] = f"{type(error).__name__}: {error}"
+            return None
 
     def follow(self, pid: int, start: float | None, tdp_w: float) -> Followed:
         """A process to be followed; runs of one process share what is seen of it."""
@@ -151,9 +152,9 @@ class Followed:
         self._last: Moment | None = None
 
     @property
-    def gpu_missing(self) -> dict[str, str]:
-        """What the GPUs did not answer, and why."""
-        return self._machine.gpu_missing
+    def missing(self) -> dict[str, str]:
+        """What the machine did not answer, and why."""
+        return self._machine.missing
 
     def look(self, now: float) -> Moment:
         """The process now. Once it has ended, its sums stay as they are, but for the energy of the last moments."""
@@ -173,7 +174,9 @@ class Followed:
 
     def _measure(self, before: Look, look: Look, cpu_s: float, pids: set[int]) -> None:
         rapl_j = None if look.rapl_j is None or before.rapl_j is None else look.rapl_j - before.rapl_j
-        self.meter.add_cpu(cpu_s, look.busy_s - before.busy_s, rapl_j)
+        if look.busy_s is None or before.busy_s is None:
+            rapl_j = None  # without the machine's time there is no share
+        self.meter.add_cpu(cpu_s, (look.busy_s or 0.0) - (before.busy_s or 0.0), rapl_j)
         if look.gpus:
             files = self._hold(look, self.tree.pids)
             self.meter.add_gpus(before.gpus, look.gpus, look.at - before.at, pids, files)
@@ -190,3 +193,23 @@ class Followed:
                 self.gpu_memory[index] = held
         self.gpus_used = {index for index, reading in enumerate(look.gpus) if share_of(reading, pids, files)}
         return files
+
+
+def _processors(times: Any) -> tuple[float, float]:
+    """Seconds that all cores were busy, and seconds in all."""
+    # Guests' time is in the users' already.
+    total = sum(times) - getattr(times, "guest", 0.0) - getattr(times, "guest_nice", 0.0)
+    return total - times.idle - getattr(times, "iowait", 0.0), total
+
+
+def _memory(memory: Any) -> int:
+    return int(memory.total - memory.available)
+
+
+def _disks(counters: Any) -> tuple[int, int] | None:
+    return None if counters is None else (counters.read_bytes, counters.write_bytes)
+
+
+def _network(links: dict[str, Any]) -> tuple[int, int] | None:
+    real = [link for name, link in links.items() if not name.startswith(_LOOPBACK)]
+    return (sum(link.bytes_recv for link in real), sum(link.bytes_sent for link in real)) if real else None

@@ -137,7 +137,7 @@ class Sampler:
                 found.update(self._used(followed, first, last))
             else:
                 missing["process"] = f"process {self._process[0]} had ended before it could be looked at"
-            missing.update(followed.gpu_missing)
+            missing.update(followed.missing)
         if self._price_per_hour > 0 and duration_s is not None:
             found["cost"] = duration_s / 3600 * self._price_per_hour
         return {**found, **({"sampler_missing": missing} if missing else {})}
@@ -177,9 +177,12 @@ def _of_process(followed: Followed, before: Moment, now: Moment) -> dict[str, fl
 
 def _of_machine(before: Look, now: Look) -> dict[str, float]:
     seconds = now.at - before.at
-    found: dict[str, float] = {"system/machine/memory_bytes": now.memory_bytes}
-    if now.cpu_s > before.cpu_s:
-        found["system/machine/cpu"] = min(1.0, max(0.0, (now.busy_s - before.busy_s) / (now.cpu_s - before.cpu_s)))
+    found: dict[str, float] = {}
+    passed_s = (now.cpu_s or 0.0) - (before.cpu_s or 0.0)
+    if before.cpu_s is not None and passed_s > 0:
+        found["system/machine/cpu"] = min(1.0, max(0.0, ((now.busy_s or 0.0) - (before.busy_s or 0.0)) / passed_s))
+    if now.memory_bytes is not None:
+        found["system/machine/memory_bytes"] = now.memory_bytes
     for names, new, old in (
         (("disk_read_bytes_per_s", "disk_write_bytes_per_s"), now.disk, before.disk),
         (("network_received_bytes_per_s", "network_sent_bytes_per_s"), now.network, before.network),
