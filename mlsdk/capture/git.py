@@ -38,11 +38,11 @@ class GitError(Exception):
 
 
 def capture(where: Context) -> Mapping[str, object] | None:
-    """Facts `commit`, `branch`, `remote`, `ahead`, `behind`, `dirty`, `changed`, `untracked` (numbers of files), `root`.
+    """Facts `commit`, `branch`, `remote`, `ahead`, `behind`, `dirty`, `changed`, `untracked`, `root`.
 
-    None outside a repository. `commit` is absent before the first commit, `branch` where the head is detached, `remote`
-    where there is none, `ahead` and `behind` without a branch that is followed. What git could not say, because it is
-    missing, hangs or refuses the repository, is under `git_missing`.
+    `changed` and `untracked` are numbers of files. `commit` is absent before the first commit, `branch` where the head
+    is detached, `remote` where there is none, `ahead` and `behind` without a branch that is followed. What git could
+    not say, because it is missing, hangs or refuses the repository, is under `git_missing`. None outside a repository.
     """
     root = None
     try:

@@ -132,8 +132,8 @@ def _ask(listing: Listing, repository: Repository, prefix: str, depth: int) -> N
             else:
                 listing.add(prefix + path, tracked=False)
         elif record:
-            about, _, path = record.partition("\t")
-            _, mode, commit, _ = about.split(" ")
+            head, _, path = record.partition("\t")
+            _, mode, commit, _ = head.split(" ")
             if mode == "160000":
                 inner[prefix + path] = {"commit": commit}
             else:

@@ -9,11 +9,16 @@ import os
 import struct
 import zlib
 from collections.abc import Callable, Collection, Iterable, Iterator
+from functools import partial
+from typing import TYPE_CHECKING, Any
 
 from mlsdk.capture import PutBlob
 from mlsdk.errors import DigestError, FormatError
 from mlsdk.store.blobs import blob_path
 from mlsdk.store.layout import Layout
+
+if TYPE_CHECKING:
+    from concurrent.futures import ThreadPoolExecutor
 
 MAGIC = b"MLSDKPK\x01"
 
@@ -47,6 +52,8 @@ class Packer:
         self._contents: list[str | int] = []
         self._pack: list[bytes] = [MAGIC]
         self._packed = 0
+        self._pool: ThreadPoolExecutor | None = None
+        self._compressing: tuple[Callable[[], bytes], list[str | int]] | None = None
 
     def add(self, data: bytes) -> str:
         """See that a content is in a pack; its SHA-256."""
@@ -64,18 +71,42 @@ class Packer:
     def close(self) -> None:
         """Put away what is left."""
         self._end_stream()
+        self._take_stream()
         self._end_pack()
+        if self._pool is not None:
+            self._pool.shutdown()
 
     def _end_stream(self) -> None:
+        """Compress what has come together, while the next files are read."""
         if not self._contents:
             return
-        compressed = zlib.compress(b"".join(self._parts), _LEVEL)
-        self._streams.append((len(compressed), self._contents))
-        self._pack.append(compressed)
-        self._packed += len(compressed)
-        self._parts, self._contents, self._size = [], [], 0
+        self._take_stream()
         if self._packed > PACK_BYTES:
             self._end_pack()
+        self._compressing = (self._compressed(b"".join(self._parts)), self._contents)
+        self._parts, self._contents, self._size = [], [], 0
+
+    def _compressed(self, raw: bytes) -> Callable[[], bytes]:
+        """Begin to compress; what gives the result."""
+        try:
+            if self._pool is None:
+                from concurrent.futures import ThreadPoolExecutor
+
+                self._pool = ThreadPoolExecutor(1, "mlsdk-compress")
+            return self._pool.submit(zlib.compress, raw, _LEVEL).result
+        except RuntimeError:  # a process that ends, and does a companion's work, starts no thread any more
+            return partial(zlib.compress, raw, _LEVEL)
+
+    def _take_stream(self) -> None:
+        """Take what has been compressed into the pack."""
+        if self._compressing is None:
+            return
+        result, contents = self._compressing
+        compressed = result()
+        self._compressing = None
+        self._streams.append((len(compressed), contents))
+        self._pack.append(compressed)
+        self._packed += len(compressed)
 
     def _end_pack(self) -> None:
         if not self._streams:
@@ -85,8 +116,10 @@ class Packer:
         tail = struct.pack("<II", len(compressed), len(index))
         self._pack += [compressed, tail, struct.pack("<I", zlib.crc32(tail, zlib.crc32(compressed))), MAGIC]
         digest, size = self._put_blob(b"".join(self._pack))
-        self._known.add(digest, size, sorted(self._new))
-        self._new, self._streams, self._pack, self._packed = set(), [], [MAGIC], 0
+        packed = [str(name) for _, contents in self._streams for name in contents[::2]]
+        self._known.add(digest, size, packed)
+        self._new.difference_update(packed)
+        self._streams, self._pack, self._packed = [], [MAGIC], 0
 
 
 class Known:
@@ -107,17 +140,17 @@ class Known:
     def __contains__(self, digest: str) -> bool:
         return digest in self._all()
 
-    def add(self, pack: str, size: int, contents: Iterable[str]) -> None:
+    def add(self, pack: str, size: int, contents: list[str]) -> None:
         """Remember what a new pack holds."""
-        contents = list(contents)
         self._all().update(dict.fromkeys(contents, pack))
         data = struct.pack("<Q", size) + bytes.fromhex("".join(contents))
         write_cache(os.path.join(self._folder, f"{pack}.contents"), data)
 
-    def packs_of(self, contents: Iterable[str]) -> list[str]:
-        """The packs that hold these contents."""
+    def packs_of(self, contents: Collection[str]) -> list[str] | None:
+        """The packs that hold these contents; None if one is in no pack."""
         known = self._all()
-        return sorted({known[digest] for digest in contents})
+        found = {known.get(digest) for digest in contents}
+        return None if None in found else sorted(pack for pack in found if pack is not None)
 
     def renew(self, blobs: Iterable[str]) -> bool:
         """See that blobs are there, and keep a collection of garbage from taking them; False if one is missing."""
@@ -199,7 +232,7 @@ def contents_of(
             at += length
 
 
-def _index(pack: str, data: bytes) -> list[tuple[int, list[object]]]:
+def _index(pack: str, data: bytes) -> list[tuple[int, list[Any]]]:
     tail = len(data) - len(MAGIC) - _TAIL.size
     if tail < len(MAGIC) or data[: len(MAGIC)] != MAGIC or data[-len(MAGIC) :] != MAGIC:
         raise FormatError(f"blob {pack} is no pack of files, or one of a newer mlsdk")
@@ -207,7 +240,7 @@ def _index(pack: str, data: bytes) -> list[tuple[int, list[object]]]:
     start = tail - length
     if start < len(MAGIC) or zlib.crc32(data[start : tail + 8]) != checksum:
         raise FormatError(f"pack {pack} is damaged: its index does not have the checksum that it claims")
-    index: list[tuple[int, list[object]]] = json.loads(_inflated(pack, data[start:tail], size))
+    index: list[tuple[int, list[Any]]] = json.loads(_inflated(pack, data[start:tail], size))
     if sum(length for length, _ in index) != start - len(MAGIC):
         raise FormatError(f"pack {pack} is damaged: its index speaks of other streams than it has")
     return index

@@ -12,7 +12,7 @@ import json
 import os
 import stat
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 from mlsdk.capture.keyed import keyed_digest
 from mlsdk.capture.listing import Listing
@@ -174,26 +174,36 @@ class Scan:
                 limit = f"{MOST_OTHERS_BYTES // 1_000_000} MB"
                 self._leave_out(path, f"more than {limit} of files that git does not track", found.st_size)
                 return
-        for _ in range(_TRIES):
-            descriptor = os.open(full, _OPEN)
-            try:
-                begun = os.fstat(descriptor)
-                if not stat.S_ISREG(begun.st_mode):
-                    raise FileNotFoundError
-                large = begun.st_size > self._largest
-                data = b"" if large else _whole(descriptor, self._largest)
-                entry = self._large(path, descriptor, begun) if large else {}
-                ended = os.fstat(descriptor)
-            finally:
-                os.close(descriptor)
-            if _state(begun) == _state(ended) and (large or len(data) == ended.st_size):
+        data, entry, found, steady = self._read_once(path, full)
+        for _ in range(_TRIES - 1):
+            if steady:
                 break
-        else:
+            data, entry, found, steady = self._read_once(path, full)
+        if not steady:
             self.missing[path] = "it changed while it was read: what is kept may be of two moments"
-        if large or len(data) > self._largest:
-            self._see(path, ended, None, entry or _left_out(path, ended, f"{_LARGER} the limit", {}))
+        if entry is not None:
+            self._see(path, found, None, entry)
         else:
-            self._keep(path, data, ended)
+            self._keep(path, data, found)
+
+    def _read_once(self, path: str, full: str) -> tuple[bytes, dict[str, object] | None, os.stat_result, bool]:
+        """The bytes of a file, or its entry if it is too large; its state, and whether that was so all the while."""
+        descriptor = os.open(full, _OPEN)
+        try:
+            begun = os.fstat(descriptor)
+            if not stat.S_ISREG(begun.st_mode):
+                raise FileNotFoundError
+            data, entry = b"", None
+            if begun.st_size <= self._largest:
+                data = _whole(descriptor, self._largest)
+            if max(begun.st_size, len(data)) > self._largest:
+                os.lseek(descriptor, 0, os.SEEK_SET)
+                entry = self._large(path, descriptor, begun)
+            ended = os.fstat(descriptor)
+        finally:
+            os.close(descriptor)
+        steady = _state(begun) == _state(ended) and (entry is not None or len(data) == ended.st_size)
+        return data, entry, ended, steady
 
     def _keep(self, path: str, data: bytes, found: os.stat_result) -> None:
         secret = is_secret_file(path, data[:_HEAD_BYTES])
@@ -227,8 +237,7 @@ def _left_out(path: str, found: os.stat_result, why: str, digest: dict[str, str]
     return {"path": path, "kind": "left out", "mode": _mode(found), "size": found.st_size, **digest, "why": why}
 
 
-def _line(entry: dict[str, object]) -> str:
-    return json.dumps(entry, separators=(",", ":"))
+_line: Callable[[dict[str, object]], str] = json.JSONEncoder(separators=(",", ":")).encode
 
 
 def _mode(found: os.stat_result) -> str:

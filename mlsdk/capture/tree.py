@@ -14,11 +14,11 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from mlsdk import config
-from mlsdk.capture import Context
+from mlsdk.capture import Context, PutBlob
 from mlsdk.capture.listing import Listing, files_of
 from mlsdk.capture.packs import Known, Packer, contents_of, write_cache
 from mlsdk.capture.scan import Scan
-from mlsdk.errors import FormatError
+from mlsdk.errors import FormatError, StoreError
 from mlsdk.version import VERSION
 
 FORMAT = "mlsdk tree 1"
@@ -34,7 +34,7 @@ _PAGE = 128
 def capture(where: Context) -> Mapping[str, object] | None:
     """Facts `tree`, `left_out`, `left_out_count`, `redacted`, `tree_missing`.
 
-    `tree` is where the code lies: `digest` of the manifest, number of `files`, their `size_bytes`, the `packs` that hold
+    `tree` is where the code lies: `digest` of the manifest, number of `files`, their `size_bytes`, `packs` that hold
     them, the `root` folder, and who said which files belong, `by` git or a walk. `left_out` are files of which only a
     digest is kept (too large, a secret), `redacted` those that are kept without a secret, by number of spans, and
     `tree_missing` what could not be read, and why. None where there is no store.
@@ -44,20 +44,43 @@ def capture(where: Context) -> Mapping[str, object] | None:
     entry = where.facts.get("code", {}).get("entry")
     listing = files_of(where.folder, entry if isinstance(entry, str) else None, where.root)
     known = Known(where.root)
-    packer = Packer(where.put_blob, known)
     cache = os.path.join(where.root, "cache", "trees", f"{_short(listing.root)}.files")
-    before = _read_cache(cache)
-    scan = Scan(listing, packer, before.get("files", {}), _largest_bytes(), where.root)
+    before = _read_cache(cache, known)
+    scan, found = _look(listing, known, before, where.put_blob, where.root)
+    if found is None:  # the cache knows of a content that is in no pack any more
+        before = {}
+        scan, found = _look(listing, known, before, where.put_blob, where.root)
+    if found is None:
+        raise StoreError("the code was packed, and the packs were gone before they could be listed: is the disk full?")
+    if scan.changed or found != before.get("tree"):
+        now = {"version": VERSION, "tree": found, "files": scan.seen}
+        write_cache(cache, json.dumps(now, separators=(",", ":")).encode("ascii"))
+    return _facts(found, listing, scan)
+
+
+def _look(
+    listing: Listing, known: Known, before: dict[str, Any], put_blob: PutBlob, root: str
+) -> tuple[Scan, dict[str, Any] | None]:
+    """Look at the files, and put away what is new; the tree is None where a content is in no pack."""
+    packer = Packer(put_blob, known)
+    scan = Scan(listing, packer, before.get("files", {}), _largest_bytes(), root)
     scan.look()
     lines = scan.lines()
     identity = _short("\n".join(lines), digits=64)
-    tree = before.get("tree")
-    if before.get("identity") != identity or not tree or not known.renew([tree["digest"], *tree["packs"]]):
-        tree = _put(lines, scan, packer, known, where.put_blob)
-    if scan.changed:
-        now = {"version": VERSION, "identity": identity, "tree": tree, "files": scan.seen}
-        write_cache(cache, json.dumps(now, separators=(",", ":")).encode("ascii"))
-    return _facts(tree, listing, scan)
+    tree: dict[str, Any] | None = before.get("tree")
+    if tree is not None and tree["identity"] == identity and known.renew([tree["digest"]]):
+        return scan, tree
+    # The list is cut into pages which are contents like the files: in a large tree one change makes one new page.
+    pages = [packer.add(page) for page in _pages(lines)]
+    packer.close()
+    packs = known.packs_of({*pages, *scan.contents()})
+    if packs is None:
+        return scan, None
+    known.renew(packs)
+    about: dict[str, object] = {"files": scan.files, "size_bytes": scan.size_bytes, "packs": packs}
+    manifest = {"format": FORMAT, **about, "pages": pages}
+    digest, _ = put_blob(json.dumps(manifest, separators=(",", ":")).encode("ascii"))
+    return scan, {"digest": digest, **about, "identity": identity}
 
 
 def _largest_bytes() -> int:
@@ -69,31 +92,18 @@ def _short(text: str, digits: int = 24) -> str:
     return hashlib.sha256(text.encode("utf-8", "surrogateescape")).hexdigest()[:digits]
 
 
-def _read_cache(path: str) -> dict[str, Any]:
-    """What the last look at this folder found; nothing if another version took it: its rules may be others."""
+def _read_cache(path: str, known: Known) -> dict[str, Any]:
+    """What the last look at this folder found.
+
+    Nothing if a pack has been erased since, or if another version of mlsdk looked: its rules may be others.
+    """
     try:
         with open(path, encoding="ascii") as file:
             found = json.load(file)
-    except (OSError, ValueError):
+        usable = found["version"] == VERSION and known.renew(found["tree"]["packs"])
+    except (OSError, ValueError, KeyError, TypeError):
         return {}
-    return found if isinstance(found, dict) and found.get("version") == VERSION else {}
-
-
-def _put(
-    lines: list[str], scan: Scan, packer: Packer, known: Known, put_blob: Callable[[bytes | str], tuple[str, int]]
-) -> dict[str, Any]:
-    """Put the manifest away, and before it what it lists.
-
-    The list is cut into pages which are contents like the files: in a large tree with one change all but one are there.
-    """
-    pages = [packer.add(page) for page in _pages(lines)]
-    packer.close()
-    packs = known.packs_of({*pages, *scan.contents()})
-    known.renew(packs)
-    manifest: dict[str, object] = {"format": FORMAT, "files": scan.files, "size_bytes": scan.size_bytes}
-    manifest |= {"packs": packs, "pages": pages}
-    digest, _ = put_blob(json.dumps(manifest, separators=(",", ":")).encode("ascii"))
-    return {"digest": digest, "files": scan.files, "size_bytes": scan.size_bytes, "packs": packs}
+    return found if usable else {}
 
 
 def _pages(lines: list[str]) -> list[bytes]:
@@ -107,7 +117,8 @@ def _pages(lines: list[str]) -> list[bytes]:
 
 
 def _facts(tree: dict[str, Any], listing: Listing, scan: Scan) -> dict[str, object]:
-    found: dict[str, object] = {"tree": {**tree, "root": listing.root, "by": listing.by}}
+    about = {name: value for name, value in tree.items() if name != "identity"}
+    found: dict[str, object] = {"tree": {**about, "root": listing.root, "by": listing.by}}
     if scan.left_out:
         found["left_out"] = scan.left_out[:MOST_TOLD]
         found["left_out_count"] = len(scan.left_out)

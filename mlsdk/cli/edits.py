@@ -1,4 +1,4 @@
-"""`mlsdk tag`, `note`, `delete`, `restore`: what is said of a run afterwards."""
+"""`mlsdk tag`, `note`, `delete`, `undelete`: what is said of a run afterwards."""
 
 from __future__ import annotations
 
@@ -72,16 +72,16 @@ def delete_options(parser: argparse.ArgumentParser) -> None:
 
 
 def delete(args: argparse.Namespace) -> int:
-    """Hide runs. Nothing is erased until `mlsdk gc`; `mlsdk restore` brings them back until then."""
+    """Hide runs. Nothing is erased until `mlsdk gc`; `mlsdk undelete` brings them back until then."""
     store = stores.existing(args.store)
     found = [store.find_one(which) for which in args.run]
     for run in found:
         Edit(store, run).delete()
-    return _said(store, found, args, "deleted {name} ({short}); `mlsdk restore {short}` brings it back")
+    return _said(store, found, args, "deleted {name} ({short}); `mlsdk undelete {short}` brings it back")
 
 
-def restore_options(parser: argparse.ArgumentParser) -> None:
-    """Options of `restore`."""
+def undelete_options(parser: argparse.ArgumentParser) -> None:
+    """Options of `undelete`."""
     parser.add_argument(
         "run",
         nargs="+",
@@ -90,13 +90,13 @@ def restore_options(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def restore(args: argparse.Namespace) -> int:
+def undelete(args: argparse.Namespace) -> int:
     """Bring deleted runs back, unless `mlsdk gc` has erased them."""
     store = stores.existing(args.store)
     found = [store.find_one(which) for which in args.run]
     for run in found:
         Edit(store, run).restore()
-    return _said(store, found, args, "restored {name} ({short})")
+    return _said(store, found, args, "brought back {name} ({short})")
 
 
 def _said(store: Store, runs: list[Run], args: argparse.Namespace, text: str) -> int:

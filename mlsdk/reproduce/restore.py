@@ -63,8 +63,8 @@ def restore(run: Run | str, folder: str | os.PathLike[str], *, store: str | os.P
     tree = found.code.get("tree")
     if not isinstance(tree, Mapping) or "digest" not in tree:
         raise NotFoundError(
-            f"run {found.name} ({found.short_id}) has no code tree: the capture `tree` was switched off, failed (see its"
-            " problems), or is not done yet"
+            f"run {found.name} ({found.short_id}) has no code tree: the capture `tree` was switched off, is not done"
+            " yet, or failed (`mlsdk show` says so under problems)"
         )
 
     def read_blob(digest: str) -> bytes:

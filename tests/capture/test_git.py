@@ -2,31 +2,21 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
 import shutil
 import subprocess
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from mlsdk.capture import Context
-from mlsdk.capture.git import capture, parse_status
+from mlsdk.capture import git as git_capture
+from mlsdk.capture.git import capture, parse_status, without_credentials
 from tests.conftest import require
-
-
-def git(*arguments: str, folder: Path | None = None) -> str:
-    """Run git as a user would."""
-    settings = {"GIT_CONFIG_GLOBAL": os.devnull, "GIT_CONFIG_SYSTEM": os.devnull, "HOME": str(Path.cwd())}
-    who = ["-c", "user.name=n", "-c", "user.email=e@example.com"]
-    return subprocess.run(
-        ["git", *who, *arguments],
-        cwd=folder,
-        env={**os.environ, **settings},
-        check=True,
-        capture_output=True,
-        text=True,
-    ).stdout.strip()
+from tests.trees import git, make_hostile
 
 
 @pytest.fixture
@@ -42,7 +32,7 @@ def repository(tmp_path: Path) -> Path:
     return folder
 
 
-def facts(folder: Path) -> dict[str, object]:
+def facts(folder: Path) -> dict[str, Any]:
     """What the capture finds, which is something."""
     found = capture(Context(str(folder)))
     assert found is not None
@@ -108,88 +98,91 @@ def test_where_there_is_none(tmp_path: Path, repository: Path) -> None:
     assert capture(Context(str(repository / ".git"))) is None
 
 
-def test_no_git(repository: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Without git nothing is claimed."""
+def test_no_git(repository: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without git a repository is said not to be readable; elsewhere nothing is missing."""
     monkeypatch.setenv("PATH", "")
+    (tmp_path / "empty").mkdir()
 
-    assert capture(Context(str(repository))) is None
-
-
-def test_what_git_refuses_is_said(repository: Path) -> None:
-    """A repository that git cannot read is a failure that can be shown, not silence."""
-    (repository / ".git" / "config").write_text("[core\n")
-
-    with pytest.raises(Exception, match="config"):
-        capture(Context(str(repository)))
+    assert facts(repository) == {"git_missing": {"git": "the git program was not found, or could not be started"}}
+    assert capture(Context(str(tmp_path / "empty"))) is None
 
 
-CONFIG = """
-[core]
-    fsmonitor = {canary}
-    hooksPath = {hooks}
-    pager = {canary}
-    editor = {canary}
-    sshCommand = {canary}
-    askPass = {canary}
-[diff]
-    external = {canary}
-[diff "py"]
-    textconv = {canary}
-    command = {canary}
-[filter "plain"]
-    clean = {canary}
-    smudge = {canary}
-    required = true
-[filter "odd=name.x"]
-    clean = {canary}
-    required = true
-[filter "process"]
-    process = {canary}
-    required = true
-[alias]
-    status = !{canary}
-    rev-parse = !{canary}
-[pager]
-    status = {canary}
-[merge "py"]
-    driver = {canary}
-[credential]
-    helper = !{canary}
-[gpg]
-    program = {canary}
-[uploadpack]
-    packObjectsHook = {canary}
-[extensions]
-    partialClone = origin
-[remote "origin"]
-    url = "ext::{canary}"
-    promisor = true
-    uploadpack = {canary}
-[protocol]
-    allow = always
-"""
+@pytest.mark.parametrize("what", ["config", "index", "HEAD"])
+def test_what_git_refuses_is_said(repository: Path, what: str) -> None:
+    """A repository that git cannot read is said to be so, not passed over in silence."""
+    (repository / ".git" / what).write_text("[core\n")
+    missing = facts(repository)["git_missing"]
+
+    assert missing["git"].startswith("git refuses: fatal: ")
+
+
+def test_a_git_that_hangs(repository: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A git that does not answer is ended, with what it has started, and the run says so."""
+    (tmp_path / "git").write_text(f"#!/bin/sh\necho $$ > '{tmp_path}/pid'\n/bin/sleep 1000 & /bin/sleep 1000\n")
+    (tmp_path / "git").chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.setattr(git_capture, "TIMEOUT_S", 0.5)
+
+    assert facts(repository)["git_missing"]["git"].startswith("git hangs: no answer to `git rev-parse` within 0.5 s")
+    assert living(int((tmp_path / "pid").read_text())) == []
+
+
+def living(group: int) -> list[str]:
+    """Processes of a group that have not ended; some may wait to be buried by the first process of the machine."""
+    found = []
+    for path in Path("/proc").glob("[0-9]*/stat"):
+        with contextlib.suppress(OSError):
+            state, _, of_group = path.read_text().rpartition(") ")[2].split()[:3]
+            found += [path.parent.name] if int(of_group) == group and state != "Z" else []
+    return found
+
+
+def test_a_folder_that_is_gone(tmp_path: Path) -> None:
+    """Of a folder that was deleted nothing is claimed, least of all the repository in which the companion is."""
+    found = capture(Context(str(tmp_path / "gone")))
+
+    assert found is None or "commit" not in found
+
+
+def test_the_remote(repository: Path, tmp_path: Path) -> None:
+    """The remote that the branch follows is named without credentials, and how far the branch is from it."""
+    git("clone", "-q", "--bare", str(repository), str(tmp_path / "far"))
+    git("remote", "add", "origin", "https://ada:s3cret@example.com/far.git", folder=repository)
+    assert facts(repository)["remote"] == "https://example.com/far.git"
+    git("remote", "add", "mine", str(tmp_path / "far"), folder=repository)
+    git("fetch", "-q", "mine", folder=repository)
+    git("branch", "-q", "--set-upstream-to=mine/main", folder=repository)
+    git("commit", "-q", "--allow-empty", "-m", "second", folder=repository)
+    found = facts(repository)
+
+    assert (found["remote"], found["ahead"], found["behind"]) == (str(tmp_path / "far"), 1, 0)
+
+
+@pytest.mark.parametrize(
+    ("url", "kept"),
+    [
+        ("https://token@example.com:8443/a.git", "https://example.com:8443/a.git"),
+        ("https://u:p@ss@example.com/a?private_token=x#y", "https://example.com/a"),
+        ("ssh://git:pw@example.com:22/a", "ssh://git@example.com:22/a"),
+        ("git@example.com:team/a.git", "git@example.com:team/a.git"),
+        ("user:pw@example.com:team/a.git", "user@example.com:team/a.git"),
+        ("/home/me/a@b", "/home/me/a@b"),
+        ("https://[broken/a", "https://…"),
+    ],
+)
+def test_urls_lose_their_credentials(url: str, kept: str) -> None:
+    """Whatever could open a door is taken out of a URL."""
+    assert without_credentials(url) == kept
 
 
 def test_a_hostile_repository(repository: Path, tmp_path: Path) -> None:
     """No program that a repository's configuration names is run: monitor, filters, hooks, pagers, helpers, fetches."""
-    canary, called, hooks = tmp_path / "canary", tmp_path / "called", tmp_path / "hooks"
-    canary.write_text(f'#!/bin/sh\necho "$0 $@" >> "{called}"\ncat\n')
-    canary.chmod(0o755)
-    hooks.mkdir()
-    names = {"plain": "a.py", "odd=name.x": "b.py", "process": "c.py"}
-    for name in names.values():
+    names = ("a.py", "b.py", "c.py")
+    for name in names:
         (repository / name).write_text("x\n")
     git("add", ".", folder=repository)
     git("commit", "-qm", "all", folder=repository)
-    for hook in ("post-index-change", "pre-commit", "reference-transaction", "fsmonitor-watchman"):
-        shutil.copy(canary, hooks / hook)
-        shutil.copy(canary, repository / ".git" / "hooks" / hook)
-    (repository / ".gitattributes").write_text("".join(f"{name} filter={f} diff=py\n" for f, name in names.items()))
-    with (repository / ".git" / "config").open("a") as config:
-        config.write(CONFIG.format(canary=canary, hooks=hooks))
-    for name in names.values():
-        (repository / name).write_text("y\n")  # of the same length: git has to read it
-        os.utime(repository / name, (1, 1))
+    called = make_hostile(repository, tmp_path)
     assert not called.exists()
     found = facts(repository)
 
@@ -222,8 +215,16 @@ def test_nothing_is_written(repository: Path) -> None:
 
 def test_reading_a_status() -> None:
     """Renames take two records, conflicts count, and an empty answer is a clean one."""
-    records = ["2 R. N... 1 2 3 4 5 R100 new", "? old name", "u UU N... 1 2 3 4 5 6 7 file", "? new", ""]
+    follows = "# branch.ab +3 -2"
+    records = [follows, "2 R. N... 1 2 3 4 5 R100 new", "? old name", "u UU N... 1 2 3 4 5 6 7 file", "? new", ""]
     status = "\0".join(["# branch.oid 1234", "# branch.head (detached)", *records])
 
-    assert parse_status(status) == {"commit": "1234", "dirty": True, "changed": 2, "untracked": 1}
+    assert parse_status(status) == {
+        "commit": "1234",
+        "ahead": 3,
+        "behind": 2,
+        "dirty": True,
+        "changed": 2,
+        "untracked": 1,
+    }
     assert parse_status("") == {"dirty": False, "changed": 0, "untracked": 0}

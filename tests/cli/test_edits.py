@@ -1,4 +1,4 @@
-"""`tag`, `note`, `delete`, `restore`, `seal`: what changes afterwards."""
+"""`tag`, `note`, `delete`, `undelete`, `seal`: what changes afterwards."""
 
 from __future__ import annotations
 
@@ -36,14 +36,14 @@ def test_note(call, runs):
 
 
 def test_delete_and_restore(call, ask, runs):
-    """A deleted run is hidden but for --all, and comes back by restore."""
+    """A deleted run is hidden but for --all, and comes back by undelete."""
     _, said, _ = call("delete", "run-0", "run-1")
     hidden = [run["name"] for run in ask("ls")]
     listed = call("ls", "--all")[1]
     for run in runs[:2]:
-        assert call("restore", run[-8:])[0] == 0
+        assert call("undelete", run[-8:])[0] == 0
 
-    assert "`mlsdk restore" in said
+    assert "`mlsdk undelete" in said
     assert hidden == ["broken"]
     assert listed.count("deleted") == 3
     assert len(ask("ls")) == 3

@@ -59,7 +59,7 @@ def test_a_deleted_run_is_erased_and_stays_known(call, ask, runs):
     assert (dict(run.params), dict(run.metrics), dict(run.tags)) == ({}, {}, {})
     assert b"vision" not in content
     assert [one["name"] for one in ask("ls")] == ["broken", "run-1"]
-    assert "was erased" in call("restore", runs[0])[2]
+    assert "was erased" in call("undelete", runs[0])[2]
     assert ask("gc", "--older-than", "0")["erased"] == []
     assert ask("doctor")["findings"] == []
 
@@ -87,7 +87,7 @@ def test_what_was_deleted_lately_stays(call, ask, runs):
 
     assert found["erased"] == []
     assert "was deleted only" in found["kept"][0]
-    assert call("restore", runs[0])[0] == 0
+    assert call("undelete", runs[0])[0] == 0
 
 
 def test_a_live_run_is_not_erased(ask):
