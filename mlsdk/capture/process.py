@@ -48,7 +48,7 @@ def entry_point() -> str:
     if spec is not None and spec.name:
         return f"-m {spec.name.removesuffix('.__main__')}"
     path: str | None = getattr(main, "__file__", None)
-    if path:
+    if path and path != "<stdin>":
         return os.path.abspath(path)
     first = str(next(iter(getattr(sys, "argv", ())), ""))
     if hasattr(sys, "ps1") or ("ipykernel" in sys.modules and first != "-c"):

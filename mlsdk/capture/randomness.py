@@ -202,11 +202,14 @@ def _feed(update: Callable[[bytes], object], value: Any) -> None:
 
 def _feed_sequence(update: Callable[[bytes], object], value: Any) -> None:
     update(b"l%d:" % len(value))
-    try:
-        update(b"I" + struct.pack(f"<{len(value)}I", *value))  # Mersenne's 624 words, in one step
-    except struct.error:
-        for item in value:
-            _feed(update, item)
+    if {*map(type, value)} == {int}:
+        try:
+            update(b"I" + struct.pack(f"<{len(value)}I", *value))  # Mersenne's 624 words, in one step
+            return
+        except struct.error:  # not of 32 bits
+            pass
+    for item in value:
+        _feed(update, item)
 
 
 def _feed_array(update: Callable[[bytes], object], value: Any) -> None:
