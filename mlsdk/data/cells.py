@@ -217,18 +217,17 @@ def of_numpy(np: Any, values: Any, missing: Any | None, decimals: int | None, ta
 
 def _floats(np: Any, values: Any, decimals: int | None) -> tuple[Any, Any | None]:
     """The words of floats, and which are NaN."""
-    if values.dtype.itemsize > 8:
-        narrow = values.astype(np.float64)
-        if not ((narrow == values) | (values != values)).all():
-            raise UsageError(f"{values.dtype} holds more digits than are canonical; convert the column to float64")
-        values = narrow
-    numbers = np.add(values, 0.0, dtype=np.float64)
-    if decimals is not None:
-        scale = 10.0**decimals
-        with np.errstate(over="ignore", invalid="ignore"):
+    with np.errstate(all="ignore"):  # signalling NaNs, and what overflows below
+        if values.dtype.itemsize > 8:
+            narrow = values.astype(np.float64)
+            if not ((narrow == values) | (values != values)).all():
+                raise UsageError(f"{values.dtype} holds more digits than are canonical; convert the column to float64")
+            values = narrow
+        numbers = np.add(values, 0.0, dtype=np.float64)
+        if decimals is not None:
+            scale = 10.0**decimals
             moved = numbers * scale
-            near = np.abs(moved) < 2.0**52
-        numbers = np.where(near, np.rint(moved) / scale, numbers) + 0.0
+            numbers = np.where(np.abs(moved) < 2.0**52, np.rint(moved) / scale, numbers) + 0.0
     absent = np.isnan(numbers)
     return numbers.view(np.uint64).astype("<u8", copy=False), absent if absent.any() else None
 
