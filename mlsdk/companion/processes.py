@@ -8,10 +8,14 @@ from __future__ import annotations
 
 import contextlib
 import os
+from collections.abc import Callable
 from typing import NamedTuple
 
 _TICKS = os.sysconf("SC_CLK_TCK") if hasattr(os, "sysconf") else 100
 _PAGE = os.sysconf("SC_PAGE_SIZE") if hasattr(os, "sysconf") else 4096
+MANY_THREADS = 200
+"""The kernel lists children thread by thread. With more threads than this all processes are asked for their parents."""
+
 _BY_HAND = os.path.exists(f"/proc/self/task/{os.getpid()}/children")
 
 
@@ -62,6 +66,17 @@ def children(pid: int) -> list[int]:
     with contextlib.suppress(OSError):
         for thread in os.listdir(f"/proc/{pid}/task"):
             found += map(int, _read(f"/proc/{pid}/task/{thread}/children").split())
+    return found
+
+
+def families() -> dict[int, list[int]]:
+    """The children of every process, by one look at each."""
+    found: dict[int, list[int]] = {}
+    for name in os.listdir("/proc"):
+        if name.isdigit():
+            with contextlib.suppress(OSError, IndexError):  # it ended meanwhile
+                stat = _read(f"/proc/{name}/stat")
+                found.setdefault(int(stat[stat.rfind(b")") + 2 :].split(None, 2)[1]), []).append(int(name))
     return found
 
 
@@ -140,13 +155,15 @@ class Tree:
             return {}
         self.start = root.start
         found = {self.pid: root}
-        self._gather(children(self.pid), found)
+        table = families() if _BY_HAND and self.threads > MANY_THREADS else None
+        born = children if table is None else lambda pid: list(table.get(pid, ()))
+        self._gather(born(self.pid), found, born)
         # A child whose parent has ended is nobody's in the tree, and still works for the run.
         lost = [pid for pid in self._known if pid not in found]
-        self._gather([pid for pid in lost if _still(pid, self._known[pid])], found)
+        self._gather([pid for pid in lost if _still(pid, self._known[pid])], found, born)
         return found
 
-    def _gather(self, waiting: list[int], found: dict[int, Usage]) -> None:
+    def _gather(self, waiting: list[int], found: dict[int, Usage], born: Callable[[int], list[int]]) -> None:
         while waiting:
             pid = waiting.pop()
             one = None if pid in found or pid == os.getpid() else usage(pid)
@@ -155,7 +172,7 @@ class Tree:
                 if one.read_bytes is None and known is not None:  # a zombie's are hidden, and not forgotten
                     one = one._replace(read_bytes=known.read_bytes, written_bytes=known.written_bytes)
                 found[pid] = one
-                waiting += children(pid)
+                waiting += born(pid)
 
     def _count(self, now: dict[int, Usage]) -> None:
         """Add what was used since the last look; what a process takes over from dead children was counted before."""

@@ -80,7 +80,7 @@ class Sampler:
             self._problem = f"{type(error).__name__}: {error}"
             self._due = now + self._interval_s
 
-    def _look(self, now: float) -> None:
+    def _look(self, now: float, *, ended: bool = False) -> None:
         if self._followed is None:
             self._followed = self._machine.follow(*self._process)
         followed, last = self._followed, self._last
@@ -93,7 +93,8 @@ class Sampler:
             self._peak_bytes = max(self._peak_bytes, followed.tree.memory_bytes)
             self._gpu_peak_bytes = max(self._gpu_peak_bytes, sum(followed.gpu_memory.values()))
             self._gpus_used |= followed.gpus_used
-            if last is not None and moment.look.at > last.look.at:
+            # What is seen after the end is not the run's own, save in a run that had no sample at all.
+            if last is not None and moment.look.at > last.look.at and not (ended and self._samples):
                 self._samples += 1
                 self._log(
                     {**_of_process(followed, last, moment), **_of_machine(last.look, moment.look)}, time.time_ns()
@@ -121,7 +122,7 @@ class Sampler:
         if self._interval_s <= 0:
             return {}
         try:
-            self._look(now)
+            self._look(now, ended=True)
         except Exception as error:  # as in `tick`: what was seen before is still said
             self._problem = f"{type(error).__name__}: {error}"
         found: dict[str, object] = {"samples": self._samples}

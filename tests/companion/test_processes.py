@@ -172,6 +172,21 @@ def test_children_of_threads(helper: Helper) -> None:
     assert found == [child]
 
 
+@pytest.mark.skipif(not processes._BY_HAND, reason="reads the kernel's files")
+def test_many_threads(helper: Helper, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A tree with a great many threads is found by another way, and is the same tree."""
+    child = int(helper.do("p = os.fork(); p or (os.fork(), time.sleep(60)); say(p)"))
+    programs.eventually(lambda: children(child))
+    tree = Tree(helper.pid)
+    tree.look()
+    before = tree.pids
+    monkeypatch.setattr(processes, "MANY_THREADS", 0)
+    tree.look()
+
+    assert len(before) == 3
+    assert tree.pids == before
+
+
 def test_gone() -> None:
     """A process that is gone uses nothing, and what it had used is kept."""
     one = Helper()
