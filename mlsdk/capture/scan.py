@@ -34,7 +34,7 @@ _COARSE_TICK_NS = 2_000_000_000
 """Some file systems know only whole seconds, or two."""
 
 _LARGER = "larger than"
-_HEAD_BYTES = 8192
+_HEAD_BYTES = 4096
 _TRIES = 3
 _OPEN = os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_CLOEXEC", 0)
 _OPEN |= getattr(os, "O_BINARY", 0)

@@ -15,10 +15,12 @@ from typing import Any
 
 from mlsdk import config
 from mlsdk.capture import Context, PutBlob
+from mlsdk.capture.facts import ByName
 from mlsdk.capture.listing import Listing, files_of
 from mlsdk.capture.packs import Known, Packer, contents_of, write_cache
 from mlsdk.capture.scan import Scan
 from mlsdk.errors import FormatError, StoreError
+from mlsdk.store.blobs import check_digest
 from mlsdk.version import VERSION
 
 FORMAT = "mlsdk tree 1"
@@ -123,8 +125,8 @@ def _facts(tree: dict[str, Any], listing: Listing, scan: Scan) -> dict[str, obje
         found["left_out"] = scan.left_out[:MOST_TOLD]
         found["left_out_count"] = len(scan.left_out)
     if scan.redacted:
-        found["redacted"] = dict(sorted(scan.redacted.items())[:MOST_TOLD])
-    missing = listing.notes | dict(list(scan.missing.items())[:MOST_TOLD])
+        found["redacted"] = ByName(sorted(scan.redacted.items())[:MOST_TOLD])
+    missing = ByName({**listing.notes, **dict(list(scan.missing.items())[:MOST_TOLD])})
     if len(scan.missing) > MOST_TOLD:
         missing["files"] = f"{len(scan.missing) - MOST_TOLD} more could not be read"
     if missing:
@@ -143,7 +145,8 @@ def read_tree(read_blob: Callable[[str], bytes], digest: str) -> tuple[list[dict
         packs, pages = manifest["packs"], manifest["pages"]
         if manifest["format"] != FORMAT:
             raise FormatError(f"the code tree {digest} is written as {manifest['format']!r}: pip install -U mlsdk")
-    except (ValueError, KeyError, TypeError):
+        packs, pages = list(map(check_digest, packs)), list(map(check_digest, pages))
+    except (ValueError, KeyError, TypeError, StoreError):
         raise FormatError(f"blob {digest} is no manifest of a code tree") from None
     found = dict(contents_of(read_blob, packs, pages))
     missing = [page for page in pages if page not in found]

@@ -72,10 +72,7 @@ def restore(run: Run | str, folder: str | os.PathLike[str], *, store: str | os.P
             return file.read()
 
     entries, packs = read_tree(read_blob, str(tree["digest"]))
-    by_kind: dict[str, list[dict[str, Any]]] = {}
-    for entry in entries:
-        check_path(entry["path"])
-        by_kind.setdefault(entry["kind"], []).append(entry)
+    by_kind = _sorted(entries)
     files, links = by_kind.get("file", []), by_kind.get("link", [])
     top = _empty(folder)
     try:
@@ -104,6 +101,26 @@ def restore(run: Run | str, folder: str | os.PathLike[str], *, store: str | os.P
             **{entry["path"]: entry["why"] for entry in by_kind.get("missing", [])},
         },
     )
+
+
+def _sorted(entries: list[dict[str, Any]]) -> dict[str, list[dict[str, Any]]]:
+    """The entries by kind, if they can be written side by side into one folder."""
+    found: dict[str, list[dict[str, Any]]] = {}
+    folders: set[str] = set()
+    things: set[str] = set()
+    for entry in entries:
+        path, kind = check_path(entry["path"]), str(entry["kind"])
+        found.setdefault(kind, []).append(entry)
+        while kind in ("file", "link", "repository") and "/" in path:
+            path = path.rpartition("/")[0]
+            folders.add(path)
+        if kind in ("file", "link"):
+            if entry["path"] in things:
+                raise FormatError(f"the code tree has two entries {entry['path']!r}")
+            things.add(entry["path"])
+    if both := folders & things:
+        raise FormatError(f"the code tree has an entry {min(both)!r} that is no folder, and others in it")
+    return found
 
 
 def check_path(path: object) -> str:
