@@ -131,7 +131,7 @@ class Nvml:
 
     def describe(self, index: int) -> dict[str, object]:
         """What a device is; what it does not tell is left out, and noted in `missing`."""
-        memory = self._of(index, "memory", "nvmlDeviceGetMemoryInfo")
+        memory = self._memory(index)
         capability = self._of(index, "compute capability", "nvmlDeviceGetCudaComputeCapability")
         limit = self._of(index, "power limit", "nvmlDeviceGetPowerManagementLimit")
         mig = self._of(index, "MIG mode", "nvmlDeviceGetMigMode")
@@ -153,7 +153,7 @@ class Nvml:
     def read(self, index: int) -> GpuReading:
         """What a device says now. It takes a few tenths of a millisecond on most drivers, none in the training."""
         use = self._of(index, "utilisation", "nvmlDeviceGetUtilizationRates")
-        memory = self._of(index, "memory", "nvmlDeviceGetMemoryInfo")
+        memory = self._memory(index)
         sensor = getattr(self._library, "NVML_TEMPERATURE_GPU", 0)
         power = self._of(index, "power", "nvmlDeviceGetPowerUsage")
         energy = self._of(index, "energy", "nvmlDeviceGetTotalEnergyConsumption")
@@ -168,6 +168,16 @@ class Nvml:
             self._files[index],
             self._shares(index) if processes is not None and len(processes) > 1 else {},
         )
+
+    def _memory(self, index: int) -> Any:
+        """In the second form of the answer, which `nvidia-smi` shows too, what the driver reserves is not "used"."""
+        form = getattr(self._library, "nvmlMemory_v2", None)
+        if form is not None and (index, "memory, second form") not in self._silent and index not in self._lost:
+            try:
+                return self._library.nvmlDeviceGetMemoryInfo(self._handles[index], form)
+            except Exception:  # an older driver; if there is more to it, the first form fails too and is noted
+                self._silent.add((index, "memory, second form"))
+        return self._of(index, "memory", "nvmlDeviceGetMemoryInfo")
 
     def _processes(self, index: int) -> dict[int, int | None] | None:
         answers = [

@@ -5,7 +5,9 @@ The figures are what `nvidia-smi` shows of such cards; they can be changed betwe
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import ctypes
+import re
+from collections.abc import Callable, Sequence
 from types import SimpleNamespace
 from typing import Any
 
@@ -134,3 +136,62 @@ class Answers:
         """Let a device use energy."""
         self.devices[index]["TotalEnergyConsumption"] += round(joules * 1000)
         self.devices[index]["PowerUsage"] = round(watts * 1000)
+
+
+class Driver:
+    """Stands in for the driver's own library, below `pynvml`: what that calls by C's rules, from the same answers."""
+
+    def __init__(self, *devices: dict[str, Any]) -> None:
+        self.answers = Answers(*devices)
+
+    def __getattr__(self, name: str) -> Callable[..., int]:
+        question = re.sub(r"(_v\d)+$", "", name).removeprefix("nvmlDeviceGet")
+        if question in {"Count", "HandleByIndex"} or not name.startswith("nvmlDeviceGet"):
+            return {
+                "nvmlInitWithFlags": lambda _: 0,
+                "nvmlShutdown": lambda: 0,
+                "nvmlSystemGetDriverVersion": lambda buffer, _: _put(buffer, b"570.133.20"),
+                "nvmlSystemGetCudaDriverVersion": lambda number: _put(number._obj, 12_080),
+                "Count": lambda number: _put(number._obj, len(self.answers.devices)),
+                "HandleByIndex": lambda index, handle: _put(ctypes.c_void_p.from_buffer(handle._obj), index.value + 1),
+            }[question]
+
+        def answer(handle: Any, *places: Any) -> int:
+            found = self.answers.devices[ctypes.cast(handle, ctypes.c_void_p).value - 1][question]  # type: ignore[operator]
+            return found.value if isinstance(found, NVMLError) else _fill(question, found, places)
+
+        return answer
+
+
+def _put(place: Any, value: Any) -> int:
+    place.value = value
+    return 0
+
+
+def _fill(question: str, found: Any, places: Sequence[Any]) -> int:
+    """Write an answer where C would; the number is NVML's success, or "insufficient size"."""
+    if isinstance(found, (str, bytes)):
+        return _put(places[0], found.encode() if isinstance(found, str) else found)
+    if question == "Temperature":
+        return _put(places[1]._obj, found)
+    if isinstance(found, int):
+        return _put(places[0]._obj, found)
+    if isinstance(found, (tuple, list)) and not question.endswith(("Processes", "Utilization")):
+        return max(_put(place._obj, value) for place, value in zip(places, found, strict=True))
+    if isinstance(found, SimpleNamespace):
+        _copy(found, places[0]._obj)
+        return 0
+    count, entries = (places[1], places[0]) if question == "ProcessUtilization" else places[:2]
+    if entries is None:
+        count._obj.value = len(found)
+        return 7 if found else 0
+    for place, value in zip(entries, found, strict=False):
+        _copy(value, place)
+    return _put(count._obj, len(found))
+
+
+def _copy(found: SimpleNamespace, place: Any) -> None:
+    for name, value in vars(found).items():
+        if hasattr(type(place), name):
+            hidden = 0xFFFFFFFFFFFFFFFF  # NVML_VALUE_NOT_AVAILABLE
+            setattr(place, name, value.encode() if isinstance(value, str) else hidden if value is None else value)

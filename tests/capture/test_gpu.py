@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import importlib.util
 import os
+import shutil
+import subprocess
 import threading
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 
@@ -17,6 +20,7 @@ from tests.capture.nvml_answers import (
     GIB,
     NO_PERMISSION,
     Answers,
+    Driver,
     NVMLError,
     h200,
     old_card,
@@ -24,6 +28,8 @@ from tests.capture.nvml_answers import (
     use,
 )
 from tests.conftest import require
+
+MIB = 1 << 20
 
 
 def test_facts_of_two_cards(tmp_path: Path) -> None:
@@ -161,6 +167,63 @@ def test_the_library_itself() -> None:
     else:
         with pytest.raises(Unavailable, match="NVML cannot be initialised"):
             Nvml(pynvml)
+
+
+@pytest.fixture
+def pynvml(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
+    """The real library, whose driver is to be put in place."""
+    require(importlib.util.find_spec("pynvml"), "nvidia-ml-py")
+    import pynvml
+
+    monkeypatch.setattr(pynvml, "_nvmlGetFunctionPointer_cache", {})
+    return pynvml
+
+
+def test_the_library_over_a_driver(pynvml: ModuleType, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Through the real library, from a driver that answers by C's rules, come the same facts and readings."""
+    card = h200(0)
+    card["ComputeRunningProcesses"] = [process(41, 3 * GIB), process(42, None)]
+    card["ProcessUtilization"] = [use(41, 60), use(42, 20)]
+    monkeypatch.setattr(pynvml, "nvmlLib", Driver(card, old_card(1)))
+    direct, through = Nvml(Answers(card, old_card(1))), Nvml(pynvml)
+
+    assert Gpus(through, str(tmp_path)).facts() == Gpus(direct, str(tmp_path)).facts()
+    assert [through.read(index) for index in (0, 1)] == [direct.read(index) for index in (0, 1)]
+    assert through.missing == direct.missing
+    assert through.read(0).processes == {41: 3 * GIB, 42: None}
+
+
+def test_the_library_whose_card_is_lost(pynvml: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A card that is lost below the real library is lost to us, and only that card."""
+    driver = Driver(h200(0), h200(1))
+    monkeypatch.setattr(pynvml, "nvmlLib", driver)
+    reader = Nvml(pynvml)
+    reader.read(1)
+    driver.answers.lose(1)
+
+    assert reader.read(1) == GpuReading(device="/dev/nvidia1")
+    assert reader.missing == {"gpu1": "GPU is lost"}
+    assert reader.read(0).energy_j is not None
+
+
+@pytest.mark.skipif(not shutil.which("nvidia-smi"), reason="there is no nvidia-smi to compare with")
+def test_against_nvidia_smi() -> None:
+    """On a machine with a card, each reading is what `nvidia-smi` shows at the same time."""
+    require(importlib.util.find_spec("pynvml"), "nvidia-ml-py")
+    fields = "name,uuid,memory.total,memory.used,temperature.gpu,power.draw,utilization.gpu"
+    command = ["nvidia-smi", f"--query-gpu={fields}", "--format=csv,noheader,nounits", "-i", "0"]
+    reader = nvml.load()
+    reader.read(0)
+    shown = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True).stdout.strip().split(", ")
+    facts, reading = reader.describe(0), reader.read(0)
+
+    assert [facts["name"], facts["uuid"]] == shown[:2]
+    assert int(str(facts["memory_bytes"])) / MIB == pytest.approx(float(shown[2]), abs=1)
+    assert reading.memory_bytes is not None
+    assert reading.memory_bytes / MIB == pytest.approx(float(shown[3]), abs=64)
+    assert reading.temperature_c == pytest.approx(float(shown[4]), abs=3)
+    assert reading.power_w == pytest.approx(float(shown[5]), rel=0.25)
+    assert reading.utilisation == pytest.approx(float(shown[6]) / 100, abs=0.25)
 
 
 def test_amd(tmp_path: Path) -> None:
