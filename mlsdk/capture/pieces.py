@@ -115,7 +115,7 @@ class _Reader:
     def _compound(self, statement: ast.stmt, guards: list[ast.AST], runs: bool) -> None:
         """Go into a condition, a loop, `with`, `try` or `match`; its head counts for each piece below it."""
         head = _head(statement)
-        for name in _targets(statement):
+        for name in self._bound(statement):
             self._put(name, [*guards, head])
         for field, value in ast.iter_fields(statement):
             for part in value if isinstance(value, list) else ():
@@ -145,18 +145,37 @@ class _Reader:
             for one, its in zip(target.elts, value.elts, strict=True):
                 yield from self._bindings(ast.Assign([one], its))
             return
-        for name in dict.fromkeys(_targets(statement)) or (self._changed(statement),):
+        for name in dict.fromkeys(self._bound(statement)) or (self._changed(statement),):
             yield name, statement
+
+    def _bound(self, statement: ast.AST) -> list[str]:
+        """Names that a statement binds, or whose object it changes by an assignment to an attribute or an item."""
+        names: list[str] = []
+        targets = _targets(statement)
+        while targets:
+            target = targets.pop(0)
+            if isinstance(target, ast.Tuple | ast.List):
+                targets[:0] = target.elts
+            elif isinstance(target, ast.Starred):
+                targets.insert(0, target.value)
+            elif isinstance(target, ast.Name):
+                names.append(target.id)
+            else:
+                names.append(self._whose(target))
+        return names
+
+    def _whose(self, node: ast.AST) -> str:
+        """The name, bound in this module, that an object is reached by; else the module's body."""
+        while isinstance(node, ast.Attribute | ast.Subscript):
+            node = node.value
+        return node.id if isinstance(node, ast.Name) and node.id in self.parts else BODY
 
     def _changed(self, statement: ast.stmt) -> str:
         """The name whose object a statement without targets changes, as `TABLE.update(...)` does; else the body."""
         call = statement.value if isinstance(statement, ast.Expr) else None
-        name = _root(call.func) if isinstance(call, ast.Call) and isinstance(call.func, ast.Attribute) else None
-        return name if name in self.parts else BODY
+        return self._whose(call.func) if isinstance(call, ast.Call) and isinstance(call.func, ast.Attribute) else BODY
 
     def _put(self, name: str, nodes: list[ast.AST]) -> None:
-        if name in self.imports and name not in self.parts:
-            name = BODY  # an attribute of something imported is set
         parts = self.parts.get(name)
         if parts is None or (parts.cell != self.cell and name != BODY):
             parts = self.parts[name] = _Parts(self.cell)
@@ -198,32 +217,16 @@ def _with_body(node: ast.ClassDef, body: list[ast.stmt]) -> ast.ClassDef:
     return ast.ClassDef(**fields, body=body)
 
 
-def _targets(statement: ast.AST) -> list[str]:
-    """Names that a statement binds, or whose object it changes by an assignment to an attribute or an item."""
+def _targets(statement: ast.AST) -> list[ast.expr]:
     if isinstance(statement, ast.Assign):
-        targets = statement.targets
-    elif isinstance(statement, ast.AugAssign | ast.AnnAssign | ast.For | ast.AsyncFor):
-        targets = [statement.target]
-    elif isinstance(statement, ast.With | ast.AsyncWith):
-        targets = [item.optional_vars for item in statement.items if item.optional_vars is not None]
-    elif type(statement).__name__ == "TypeAlias":
-        targets = [statement.name]  # type: ignore[attr-defined]  # newer than the oldest Python here
-    else:
-        return []
-    names: list[str] = []
-    while targets:
-        target = targets[0]
-        targets = [*(target.elts if isinstance(target, ast.Tuple | ast.List) else ()), *targets[1:]]
-        name = _root(target)
-        if name is not None:
-            names.append(name)
-    return names
-
-
-def _root(node: ast.AST) -> str | None:
-    while isinstance(node, ast.Attribute | ast.Subscript | ast.Starred):
-        node = node.value
-    return node.id if isinstance(node, ast.Name) else None
+        return [*statement.targets]
+    if isinstance(statement, ast.AugAssign | ast.AnnAssign | ast.For | ast.AsyncFor):
+        return [statement.target]
+    if isinstance(statement, ast.With | ast.AsyncWith):
+        return [item.optional_vars for item in statement.items if item.optional_vars is not None]
+    if type(statement).__name__ == "TypeAlias":
+        return [statement.name]  # type: ignore[attr-defined]  # newer than the oldest Python here
+    return []
 
 
 def _dotted(node: ast.AST) -> str:

@@ -195,10 +195,7 @@ class Program:
 
     def _listed(self, folder: str) -> frozenset[str]:
         if folder not in self._folders:
-            try:
-                self._folders[folder] = frozenset(os.listdir(folder))
-            except OSError:
-                self._folders[folder] = frozenset()
+            self._folders[folder] = _importable(folder)
         return self._folders[folder]
 
     # What was found before
@@ -212,7 +209,9 @@ class Program:
         if not isinstance(found, dict) or found.get("form") != _FORM:
             return None
         try:
-            same = all(_stamp(path) == stamp for path, stamp in found["stamps"].items())
+            same = all(_stamp(path) == stamp for path, stamp in found["stamps"].items()) and all(
+                _importable(folder) == frozenset(names) for folder, names in found["folders"].items()
+            )
         except OSError:
             return None
         _results[self._key] = found
@@ -221,13 +220,18 @@ class Program:
     def remember(self, result: dict[str, Any]) -> None:
         """Keep a result until one of the files changes."""
         try:
-            stamps = {path: _stamp(path) for path in {*self.files.values(), *self._folders}}
+            stamps = {path: _stamp(path) for path in self.files.values()}
         except OSError:
             return
         if not all(map(_is_settled, stamps.values())):
             return
         _results.clear()
-        _results[self._key] = found = {"form": _FORM, "stamps": stamps, "result": result}
+        _results[self._key] = found = {
+            "form": _FORM,
+            "stamps": stamps,
+            "folders": {folder: sorted(names) for folder, names in self._folders.items()},
+            "result": result,
+        }
         cached = self._cached(f"{self._key}.result")
         if cached is not None:
             cached.write(found)
@@ -270,6 +274,15 @@ def _drop_oldest(folder: str) -> None:
             os.unlink(entry.path)
     except OSError:
         return
+
+
+def _importable(folder: str) -> frozenset[str]:
+    """What could be imported from a folder: a module that comes there may be another one's from now on."""
+    try:
+        names = os.listdir(folder)
+    except OSError:
+        return frozenset()
+    return frozenset(name for name in names if name.endswith(".py") or (name.isidentifier() and name != "__pycache__"))
 
 
 def _stamp(path: str) -> Stamp:

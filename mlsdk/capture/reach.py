@@ -1,8 +1,8 @@
 """Which pieces of a program can be reached from some of them.
 
 Names are followed through imports, aliases, re-exports and `from x import *`. Of a class that is reached, those methods
-are reached whose name any reached piece takes as an attribute of anything, the special ones, and all of them where a base
-is a library's, which may call them. A module that is imported runs: its `<module>` is reached.
+are reached whose name any reached piece takes as an attribute of anything, the special ones, and all of them where a
+base is a library's, which may call them. A module that is imported runs: its `<module>` is reached.
 """
 
 from __future__ import annotations

@@ -13,14 +13,19 @@ from types import CodeType, FunctionType, ModuleType
 from typing import Any
 
 from mlsdk.capture import Context
+from mlsdk.capture.facts import ByName
 from mlsdk.capture.loaded import Loaded
+from mlsdk.capture.redaction import redact_value
+from mlsdk.log.values import LongValue, dumps, encode
 
 _LONGEST_BYTES = 10_000_000
+_MANY = 100
 
 _modules: dict[str, str] = {}
-_modules_for = (0, "")
-_classified: dict[str, str] = {}
-"""Modules already looked at: the file of each, "" where it is none of the project's."""
+_modules_for: tuple[object, ...] = ()
+_classified: dict[str, tuple[object, str]] = {}
+"""Modules already looked at: what each says its file is, and the file, "" where it is none of the project's."""
+_packs: dict[str, tuple[dict[str, Any], bytes]] = {}
 _program: dict[str, object] = {}
 """What the command line said, which does not change."""
 _known: dict[tuple[int, ...], tuple[object, list[str], Loaded, list[object]]] = {}
@@ -41,13 +46,26 @@ def capture(where: Context) -> Mapping[str, object]:
     - `compiled_by`: version and optimisation of the compiler: digests of code mean nothing to another.
     """
     modules = project_modules(where.folder)
-    found: dict[str, object] = {"modules": modules, "main": main_module(), "compiled_by": compiler()}
+    found: dict[str, Any] = {"modules": ByName(modules), "main": main_module(), "compiled_by": compiler()}
     cells = notebook_cells()
     if cells:
         found["cells"] = cells
     roots, loaded = _functions(where, modules)
-    found.update(roots=roots, loaded=loaded.functions, bound=loaded.bound, constants=loaded.values)
+    found.update(roots=roots, loaded=ByName(loaded.functions), bound=ByName(loaded.bound), constants=loaded.values)
+    for name in ("modules", "loaded", "bound", "constants"):
+        if len(found[name]) >= _MANY and where.root is not None:
+            found[name] = _packed(name, found[name], where)
     return found
+
+
+def _packed(name: str, values: dict[str, Any], where: Context) -> LongValue:
+    """A long mapping put away, written as JSON once as long as it stays as it is: else it would cost each run again."""
+    known = _packs.get(name)
+    if known is None or known[0] != values:
+        coded = encode(dict(values))
+        data = dumps(redact_value(name, coded) if name == "constants" else coded)
+        known = _packs[name] = dict(values), data
+    return LongValue(*where.put_blob(known[1]), start=f"{len(values)} {name}")
 
 
 def later(where: Context, already: Mapping[str, object]) -> Mapping[str, object]:
@@ -82,16 +100,20 @@ def project_modules(folder: str) -> dict[str, str]:
     """
     global _modules, _modules_for
     loaded = sys.modules
-    if _modules_for != (len(loaded), folder):
-        _modules_for = len(loaded), folder
+    last = next(reversed(loaded))
+    state = (len(loaded), last, id(loaded[last]), folder)
+    if _modules_for != state:
+        _modules_for = state
         ours = _is_ours(folder)
         found = {}
         for name, module in tuple(loaded.items()):
-            path = _classified.get(name)
-            if path is None:
-                path = _classified[name] = _file(name, module)
+            said = module.__dict__.get("__file__") if type(module) is ModuleType else None
+            before, path = _classified.get(name, _NEVER)
+            if before is not said:
+                path = _file(name, said)
+                _classified[name] = said, path
             if path and (ours or name.partition(".")[0] != "mlsdk"):
-                found["__main__" if name == "__mp_main__" else name] = str(path)
+                found["__main__" if name == "__mp_main__" else name] = path
         _modules = found
     return _modules
 
@@ -101,16 +123,15 @@ def _is_ours(folder: str) -> bool:
     return not _is_installed(root + os.sep) and (folder == root or folder.startswith(root + os.sep))
 
 
-def _file(name: str, module: object) -> str:
+def _file(name: str, path: object) -> str:
     """The file of a project's module; "" for any other."""
-    names = module.__dict__ if type(module) is ModuleType else {}
-    path = names.get("__file__")
     if not isinstance(path, str) or name in sys.stdlib_module_names or path[:1] == "<":
         return ""
     path = os.path.abspath(path)
     return "" if _is_installed(path) else path
 
 
+_NEVER: tuple[object, str] = (object(), "")
 _STANDARD = os.path.dirname(os.path.abspath(os.__file__)) + os.sep
 _PROGRAMS = os.path.join(sys.prefix, "Scripts" if os.name == "nt" else "bin") + os.sep
 _INSTALLED = (f"{os.sep}site-packages{os.sep}", f"{os.sep}dist-packages{os.sep}")
@@ -131,7 +152,7 @@ def main_module() -> dict[str, object]:
     if "In" in names and "get_ipython" in names:
         book = names.get("__vsc_ipynb_file__") or os.environ.get("JPY_SESSION_NAME")
         return {"how": "notebook", **({"file": str(book)} if book else {})}
-    if isinstance(path, str):
+    if isinstance(path, str) and path != "<stdin>":
         if sys.modules.get("__mp_main__") is main:
             return {"how": "worker", "file": os.path.abspath(path)}
         name = getattr(spec, "name", None)
@@ -213,7 +234,7 @@ def _functions(where: Context, modules: Mapping[str, str]) -> tuple[list[str], L
     else:
         loaded.add(function, "call:")
         for value in extra:
-            loaded.add(value if issubclass(type(value), (type, FunctionType)) else type(value), "call:")
+            loaded.add(value, "call:")
         roots = loaded.bound.pop("call:", [])
     _known[key] = (function, roots, loaded, extra)
     return roots, loaded

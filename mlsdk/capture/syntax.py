@@ -1,9 +1,9 @@
 r"""The normalised hash of a piece of Python: what it says, not how it is written.
 
 The syntax tree is written as text by `canonical`, which is hashed. Comments, line breaks, quotes, parentheses,
-docstrings and other texts that stand alone, type comments and `u` prefixes are not in it. Annotations are: they are code,
-which dataclasses and `singledispatch` read. The form is our own, not `ast.dump`, so that it is the same for every Python
-that can read the source::
+docstrings and other texts that stand alone, type comments and `u` prefixes are not in it. Annotations are: they are
+code, which dataclasses and `singledispatch` read. The form is our own, not `ast.dump`, so that it is the same for every
+Python that can read the source::
 
     node      (Name field=value field=value)     fields by name, ascending; those that are None or empty left out
     list      [value value]

@@ -1,0 +1,771 @@
+"""Which functions a run can reach, and whether their code is the code that was loaded."""
+
+from __future__ import annotations
+
+import ast
+import importlib
+import json
+import os
+import re
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from mlsdk.capture import Context, program
+from mlsdk.capture.functions import capture, changed, repository
+from mlsdk.capture.pieces import read
+from mlsdk.capture.source import capture as capture_source
+from mlsdk.capture.source import compiler
+from mlsdk.capture.syntax import canonical, digest
+from tests.conftest import ROOT, require
+from tests.projects import make_project
+
+FILES = {
+    "main.py": """
+        import sys
+        from functools import partial
+        import helpers as h
+        from pkg import clean, Model
+        from pkg.consts import *
+        from pkg import tools as t
+
+        def train(lr=0.1):
+            'Docstring.'
+            rows = clean([1, 2, lr])
+            model = Model(rate=RATE)
+            model.fit(rows)
+            step = partial(h.scale, factor=2)
+            return h.total(step(rows)) + t.TABLE["square"](3) + late(lr)
+
+        def late(x):
+            from pkg import lazy
+            return lazy.compute(x)
+
+        def unreached(x):
+            return h.never(x)
+
+        if __name__ == "__main__":
+            train()
+            unreached(1)
+    """,
+    "helpers.py": """
+        from pkg.deco import logged
+        LIMIT = 10
+        UNREAD = 11
+        A, B = 1, 2
+
+        @logged
+        def total(rows, start=0):
+            def inner(x):
+                return x + LIMIT
+            return sum(map(inner, rows), start)
+
+        def scale(rows, factor=1):
+            return [row * factor + A for row in rows]
+
+        def never(x):
+            return x
+    """,
+    "pkg/__init__.py": """
+        from .cleaning import clean
+        from .models import Model
+    """,
+    "pkg/consts.py": """
+        RATE = 0.5
+        UNUSED = 1
+    """,
+    "pkg/cleaning.py": """
+        import math
+        def clean(rows):
+            return [row for row in rows if keep(row)]
+        keep = lambda row: math.isfinite(row)
+        def other(rows):
+            return clean(rows)
+    """,
+    "pkg/deco.py": """
+        import functools
+        NAME = "log"
+        def logged(function):
+            @functools.wraps(function)
+            def wrapper(*args, **kwargs):
+                return function(*args, **kwargs)
+            return wrapper
+    """,
+    "pkg/models.py": """
+        from dataclasses import dataclass, field
+        from .base import Base
+        from .opts import default_layers
+
+        @dataclass
+        class Model(Base):
+            rate: float = 0.1
+            layers: list = field(default_factory=default_layers)
+            KIND = "linear"
+
+            def fit(self, rows):
+                self.before()
+                return self.size
+
+            @property
+            def size(self):
+                return len(self.layers)
+
+            def unused(self):
+                return 1
+
+            def __len__(self):
+                return 5
+    """,
+    "pkg/base.py": """
+        class Base:
+            def before(self):
+                return "before"
+            def after(self):
+                return "after"
+    """,
+    "pkg/opts.py": """
+        def default_layers():
+            return [1, 2]
+    """,
+    "pkg/tools.py": """
+        import random
+        TABLE = {"square": lambda x: x * x}
+        TABLE["cube"] = cube = lambda x: x ** 3
+        def register(name):
+            return name
+        TABLE.update(fourth=register("fourth"))
+        random.seed(0)
+        if len(TABLE) > 1:
+            LARGE = True
+    """,
+    "pkg/lazy.py": """
+        def compute(x):
+            return x - 1
+    """,
+}
+REACHED = set(
+    """
+    helpers:A helpers:LIMIT helpers:scale helpers:total main:late main:train pkg.base:Base pkg.base:Base.before
+    pkg.cleaning:clean pkg.cleaning:keep pkg.consts:RATE pkg.deco:logged pkg.lazy:compute pkg.models:Model
+    pkg.models:Model.__len__ pkg.models:Model.fit pkg.models:Model.size pkg.opts:default_layers pkg.tools:<module>
+    pkg.tools:TABLE pkg.tools:cube pkg.tools:register
+    """.split()
+)
+
+
+def dedent(text: str) -> str:
+    return "\n".join(line[8:] for line in text.splitlines())
+
+
+def write(folder: Path, files: dict[str, str]) -> dict[str, str]:
+    """Write a project; its modules by name."""
+    modules = {}
+    for name, text in files.items():
+        path = folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(dedent(text), "utf-8")
+        if name != "pkg/lazy.py":  # not imported yet when the run starts
+            modules[name.removesuffix(".py").replace("/", ".").removesuffix(".__init__")] = str(path)
+    return modules
+
+
+def facts_of(modules: dict[str, str], root: str = "main:train", **more: object) -> dict[str, object]:
+    return {"modules": modules, "main": {}, "roots": [root], "compiled_by": compiler(), **more}
+
+
+def look(folder: Path, facts: dict[str, object], store: Path | None = None) -> dict[str, object]:
+    blobs: dict[str, bytes] = {}
+
+    def put_blob(data: bytes | str) -> tuple[str, int]:
+        assert isinstance(data, bytes)
+        blobs["0"] = data
+        return "0" * 64, len(data)
+
+    root = None if store is None else str(store)
+    found = capture(Context(str(folder), facts={"code": facts}, root=root, put_blob=put_blob))
+    assert found is not None
+    return {**found, "blob": blobs.get("0")}
+
+
+def table_of(folder: Path, files: dict[str, str] = FILES, root: str = "main:train") -> dict[str, str]:
+    table = look(folder, facts_of(write(folder, files), root))["functions"]
+    assert isinstance(table, dict)
+    return table
+
+
+# What is reached, and what a change names
+
+
+def test_what_is_reached(tmp_path: Path) -> None:
+    """Everything that the function can reach stands in the table, and nothing else."""
+    assert set(table_of(tmp_path)) == REACHED
+
+
+@pytest.mark.parametrize(
+    ("file", "old", "new", "names"),
+    [
+        ("main.py", "late(lr)", "late(lr + 1)", ["main:train"]),
+        ("main.py", "lr=0.1", "lr=0.2", ["main:train"]),
+        ("helpers.py", "x + LIMIT", "x - LIMIT", ["helpers:total"]),
+        ("helpers.py", "LIMIT = 10", "LIMIT = 11", ["helpers:LIMIT"]),
+        ("helpers.py", "A, B = 1, 2", "A, B = 3, 2", ["helpers:A"]),
+        ("helpers.py", "start=0", "start=1", ["helpers:total"]),
+        ("helpers.py", "factor=1", "factor=3", ["helpers:scale"]),
+        ("pkg/cleaning.py", "if keep(row)", "if not keep(row)", ["pkg.cleaning:clean"]),
+        ("pkg/cleaning.py", "isfinite", "isnan", ["pkg.cleaning:keep"]),
+        ("pkg/cleaning.py", "import math", "import cmath as math", ["pkg.cleaning:keep"]),
+        ("pkg/consts.py", "RATE = 0.5", "RATE = 0.25", ["pkg.consts:RATE"]),
+        ("pkg/deco.py", "return function(*args", "return 2 * function(*args", ["pkg.deco:logged"]),
+        ("pkg/models.py", "rate: float = 0.1", "rate: float = 0.2", ["pkg.models:Model"]),
+        ("pkg/models.py", 'KIND = "linear"', 'KIND = "tree"', ["pkg.models:Model"]),
+        ("pkg/models.py", "@dataclass", "@dataclass(order=True)", ["pkg.models:Model"]),
+        ("pkg/models.py", "return self.size", "return -self.size", ["pkg.models:Model.fit"]),
+        ("pkg/models.py", "len(self.layers)", "len(self.layers) + 1", ["pkg.models:Model.size"]),
+        ("pkg/models.py", "return 5", "return 6", ["pkg.models:Model.__len__"]),
+        ("pkg/base.py", '"before"', '"earlier"', ["pkg.base:Base.before"]),
+        ("pkg/opts.py", "[1, 2]", "[1, 3]", ["pkg.opts:default_layers"]),
+        ("pkg/tools.py", "x * x", "x * x * x", ["pkg.tools:TABLE"]),
+        ("pkg/tools.py", "return name", "return name * 2", ["pkg.tools:register"]),
+        ("pkg/tools.py", "random.seed(0)", "random.seed(1)", ["pkg.tools:<module>"]),
+        ("pkg/lazy.py", "x - 1", "x - 2", ["pkg.lazy:compute"]),
+    ],
+)
+def test_a_change_names_exactly_what_changed(tmp_path: Path, file: str, old: str, new: str, names: list[str]) -> None:
+    """A changed body, constant, default, decorator, field, method or import names that piece alone."""
+    before = table_of(tmp_path)
+    assert FILES[file].count(old) == 1
+    after = table_of(tmp_path, {**FILES, file: FILES[file].replace(old, new)})
+
+    assert changed(before, after) == (names, [], [])
+
+
+@pytest.mark.parametrize(
+    ("file", "old", "new"),
+    [
+        ("main.py", "'Docstring.'", "'Another.'"),
+        ("main.py", "'Docstring.'", "# a comment"),
+        ("main.py", "h.never(x)", "h.never(x + 1)"),
+        ("main.py", "unreached(1)", "unreached(2)"),
+        ("main.py", "import sys\n", "\n"),
+        ("helpers.py", "UNREAD = 11", "UNREAD = 12"),
+        ("helpers.py", "A, B = 1, 2", "A, B = 1, 3"),
+        ("helpers.py", "return x\n", "return -x\n"),
+        ("helpers.py", "x + LIMIT", "(x\n            + # why\n            LIMIT)"),
+        ("pkg/__init__.py", ".cleaning", "pkg.cleaning"),
+        ("pkg/cleaning.py", "return clean(rows)", "return rows"),
+        ("pkg/consts.py", "UNUSED = 1", "UNUSED = 2"),
+        ("pkg/deco.py", '"log"', '"logs"'),
+        ("pkg/models.py", "return 1\n", "return 2\n"),
+        ("pkg/base.py", '"after"', '"later"'),
+        ("pkg/tools.py", "LARGE = True", "LARGE = False"),
+        ("pkg/tools.py", '{"square"', "{'square'"),
+    ],
+)
+def test_form_and_the_unreached_name_nothing(tmp_path: Path, file: str, old: str, new: str) -> None:
+    """Comments, docstrings, formatting and what cannot be reached change no hash that is in the table."""
+    assert old in FILES[file]
+    before = table_of(tmp_path)
+    after = table_of(tmp_path, {**FILES, file: FILES[file].replace(old, new)})
+
+    assert changed(before, after) == ([], [], [])
+
+
+def test_what_is_no_longer_called_leaves(tmp_path: Path) -> None:
+    """A function that is called no more is removed, one that is called now is added."""
+    before = table_of(tmp_path)
+    after = table_of(tmp_path, {**FILES, "main.py": FILES["main.py"].replace("h.total(", "h.never(")})
+
+    assert changed(before, after) == (
+        ["main:train"],
+        ["helpers:never"],
+        ["helpers:LIMIT", "helpers:total", "pkg.deco:logged"],
+    )
+
+
+def test_a_librarys_base_may_call_every_method(tmp_path: Path) -> None:
+    """Of a class with a base outside the project all methods count; of one without, those that are named."""
+    files = {
+        "main.py": """
+        import threading
+        class Base(threading.Thread):
+            pass
+        class Worker(Base):
+            def run(self):
+                return 1
+        class Plain:
+            def run_alone(self):
+                return 1
+            def by_text(self):
+                return 2
+        def train():
+            Worker().start()
+            return getattr(Plain(), "by_text")()
+        """
+    }
+
+    assert set(table_of(tmp_path, files)) == {
+        "main:Base",
+        "main:Worker",
+        "main:Worker.run",
+        "main:Plain",
+        "main:Plain.by_text",
+        "main:train",
+    }
+
+
+def test_import_that_may_fail(tmp_path: Path) -> None:
+    """A name that is imported, or defined where the import fails, means both."""
+    files = {
+        "main.py": """
+        try:
+            from fast import solve
+        except ImportError:
+            def solve(x):
+                return x
+        def train():
+            return solve(1)
+        """,
+        "fast.py": """
+        def solve(x):
+            return x + 0
+        """,
+    }
+
+    assert set(table_of(tmp_path, files)) == {"main:train", "main:solve", "fast:solve"}
+
+
+def test_scopes_are_minded(tmp_path: Path) -> None:
+    """A parameter, a local variable and a comprehension's hide a global; a type alone reaches its class."""
+    files = {
+        "main.py": """
+        from __future__ import annotations
+        def a(): return 1
+        def b(): return 2
+        def c(): return 3
+        def d(): return 4
+        class Config:
+            lr = 1
+        def train(a, config: "Config | None" = None):
+            b = [c for c in a]
+            def inner():
+                return b, c()
+            return inner, (lambda d: d)
+        """
+    }
+
+    assert set(table_of(tmp_path, files)) == {"main:train", "main:c", "main:Config"}
+
+
+def test_imports_in_circles_end(tmp_path: Path) -> None:
+    """Modules that import each other, and names that come from nowhere, are no trouble."""
+    files = {
+        "main.py": """
+        from other import train, nothing
+        from . import more
+        """,
+        "other.py": """
+        from main import train as again, nothing, lost
+        import main
+        def train():
+            return again(), nothing, lost, main.missing.deeper, main.again
+        """,
+    }
+
+    assert set(table_of(tmp_path, files)) == {"other:train"}
+
+
+# The hash
+
+
+def test_published_hashes() -> None:
+    """The hashes in the documentation are what every supported Python computes."""
+    page = (ROOT / "docs" / "functions.md").read_text("utf-8")
+    rows = re.findall(r"^\| `(.+)` \| `([0-9a-f]{16})` \|$", page, re.MULTILINE)
+
+    assert len(rows) == 5
+    assert [digest(*ast.parse(source).body) for source, _ in rows] == [expected for _, expected in rows]
+
+
+def other_pythons() -> list[str]:
+    here = f"{sys.version_info.major}.{sys.version_info.minor}"
+    names = [f"3.{minor}" for minor in range(10, 16) if f"3.{minor}" != here]
+    found = [path for name in names for path in Path.home().glob(f".pyenv/versions/{name}.*/bin/python")]
+    return [str(path) for path in found]
+
+
+def test_every_python_computes_the_same() -> None:
+    """Hashes of this package's own sources are the same on each Python that is here."""
+    pythons = other_pythons()
+    require(pythons, "another Python")
+    code = (
+        f"import sys; sys.path.insert(0, {str(ROOT)!r})\n"
+        "import ast, glob, hashlib\nfrom mlsdk.capture.syntax import digest\n"
+        f"files = sorted(glob.glob({str(ROOT / 'mlsdk' / 'capture' / '*.py')!r}))\n"
+        "print([digest(ast.parse(open(file, 'rb').read())) for file in files], "
+        'digest(ast.parse(\'f"a{x=}b{y:>{w}}{z:}" "c"\')))'
+    )
+    seen = {
+        subprocess.run([path, "-c", code], capture_output=True, check=True).stdout
+        for path in [sys.executable, *pythons]
+    }
+
+    assert len(seen) == 1
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "mlsdk" / "capture").glob("*.py")), ids=lambda path: path.stem)
+def test_formatting_changes_no_piece(path: Path) -> None:
+    """What Python itself writes for a real module's syntax tree has the same pieces."""
+    tree = ast.parse(path.read_bytes())
+    again = ast.parse(ast.unparse(tree).replace("\n", "  # one\n\n"))
+
+    assert read([tree], "mlsdk.capture").pieces == read([again], "mlsdk.capture").pieces
+
+
+_NAMES = st.sampled_from(["a", "b", "x", "Y"])
+_LEAVES = st.one_of(
+    st.integers(0, 9).map(repr),
+    st.floats(0, 9).map(repr),
+    st.text(max_size=3).map(repr),
+    st.binary(max_size=2).map(repr),
+    _NAMES,
+)
+_EXPRESSIONS = st.recursive(
+    _LEAVES,
+    lambda inner: st.one_of(
+        st.tuples(inner, st.sampled_from("+ - * / // % ** and or == < in is".split()), inner).map(
+            lambda t: f"({' '.join(t)})"
+        ),
+        st.tuples(_NAMES, inner).map(lambda t: f"{t[0]}({t[1]})"),
+        inner.map(lambda e: f"[{e} for x in b if x]"),
+        inner.map(lambda e: f"(lambda x, y=1: {e})"),
+        inner.map(lambda e: f"{{'k': {e}}}"),
+    ),
+    max_leaves=6,
+)
+_FUNCTIONS = st.lists(
+    st.tuples(_EXPRESSIONS, _EXPRESSIONS).map(
+        lambda t: f"(x, y={t[0]}):\n    'doc'\n    for z in {t[1]}:\n        x += z\n    return {t[0]}\n"
+    ),
+    min_size=1,
+    max_size=5,
+)
+
+
+def _module(bodies: list[str]) -> str:
+    return "\n".join(f"def f{number}{body}" for number, body in enumerate(bodies))
+
+
+@given(_FUNCTIONS, st.data())
+def test_any_formatting_changes_nothing(bodies: list[str], data: st.DataObject) -> None:
+    """Unparsing, comments and blank lines, in any order and number, leave every hash as it is."""
+    source = _module(bodies)
+    before = read([ast.parse(source)], "").pieces
+    for change in data.draw(st.lists(st.sampled_from(["unparse", "comment", "blank", "doc"]), max_size=5)):
+        if change == "unparse":
+            source = ast.unparse(ast.parse(source))
+        lines = source.split("\n")
+        place = data.draw(st.integers(0, len(lines)))
+        if change == "doc":
+            source = source.replace("'doc'", '"""Another\n    one."""')
+        elif change != "unparse" and '"""' not in source:
+            lines.insert(place, "  # a comment" if change == "comment" else "")
+            source = "\n".join(lines)
+
+    assert read([ast.parse(source)], "").pieces == before
+
+
+@given(_FUNCTIONS, st.data())
+def test_any_operator_or_constant_counts(bodies: list[str], data: st.DataObject) -> None:
+    """Another operator or constant changes the hash of the one function that it stands in."""
+    tree = ast.parse(_module(bodies))
+    before = read([tree], "").pieces
+    number = data.draw(st.integers(0, len(bodies) - 1))
+    nodes = [
+        node
+        for node in ast.walk(tree.body[number])
+        if isinstance(node, ast.BinOp | ast.AugAssign)
+        or (isinstance(node, ast.Constant) and node.value not in {"doc", "k"})
+    ]
+    node = data.draw(st.sampled_from(nodes))
+    if isinstance(node, ast.Constant):
+        node.value = data.draw(st.sampled_from([17, 1.75, "other", b"other", None]))
+    else:
+        node.op = ast.LShift()
+    after = read([tree], "").pieces
+
+    assert [name for name in before if before[name].digest != after[name].digest] == [f"f{number}"]
+
+
+def test_canonical_text_tells_apart_what_prints_alike() -> None:
+    """1, 1.0, True, '1' and b'1' differ; so do names, and long integers can be written."""
+    texts = {
+        canonical(ast.parse(source)) for source in ("1", "1.0", "True", "b'1'", "one", "-0.0", "0.0", "0x" + "f" * 5000)
+    }
+
+    assert len(texts) == 8
+
+
+# Disk against memory
+
+
+def _import(name: str, monkeypatch: pytest.MonkeyPatch, folder: Path) -> object:
+    monkeypatch.syspath_prepend(str(folder))
+    monkeypatch.setattr(sys, "dont_write_bytecode", True)
+    importlib.invalidate_caches()
+    return importlib.import_module(name)
+
+
+@pytest.fixture
+def live(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """A program that is really imported: (module, its helper module)."""
+    (tmp_path / "live_helper.py").write_text(
+        dedent("""
+        import functools
+        LIMIT = 3
+        def scale(x, factor=2):
+            'Doc.'
+            return [x * factor * LIMIT for _ in range(2)]
+        class Model:
+            def fit(self):
+                return (lambda y: y + 1)(scale(1))
+        def other(x):
+            return -x
+        """),
+        "utf-8",
+    )
+    (tmp_path / "live_main.py").write_text(
+        dedent("""
+        import live_helper
+        from live_helper import scale
+        def train(lr=0.1):
+            return live_helper.Model().fit(), scale(lr)
+        """),
+        "utf-8",
+    )
+    main = _import("live_main", monkeypatch, tmp_path)
+    yield main, sys.modules["live_helper"]
+    for name in ("live_main", "live_helper"):
+        del sys.modules[name]
+
+
+def differing(main, folder: Path) -> tuple[object, object]:
+    facts = capture_source(Context(str(folder), main.train))
+    found = look(folder, dict(facts))
+    return found["differs"], found["exact"]
+
+
+def test_loaded_code_is_the_code_on_disk(live, tmp_path: Path) -> None:
+    """Nothing differs where nothing was changed; the table and the code in memory have the same functions."""
+    main, _ = live
+    facts = capture_source(Context(str(tmp_path), main.train))
+    table = look(tmp_path, dict(facts))["functions"]
+
+    assert differing(main, tmp_path) == ([], True)
+    assert set(facts["loaded"]) == {name for name in table if not name.endswith((":LIMIT", ":Model"))}
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "names"),
+    [
+        ("factor=2", "factor=3", []),  # a default is no code of the function: the module's constants are
+        ("x * factor", "x + factor", ["live_helper:scale"]),
+        ("y + 1", "y + 2", ["live_helper:Model.fit", "live_helper:Model.fit.<locals>.<lambda>"]),
+        ("'Doc.'", "'Another.'", []),
+        ("return -x", "return x", []),
+    ],
+)
+def test_file_edited_after_import(live, tmp_path: Path, old: str, new: str, names: list[str]) -> None:
+    """Reachable functions whose file says something else by now are named; docstrings and others are not."""
+    main, helper = live
+    path = Path(helper.__file__)
+    path.write_text(path.read_text("utf-8").replace(old, new), "utf-8")
+
+    found, exact = differing(main, tmp_path)
+
+    assert set(found) <= set(names)
+    assert bool(found) == bool(names)
+    assert exact is (not names)
+
+
+def test_edited_file_is_never_exact(live, tmp_path: Path) -> None:
+    """A file changed since the process started takes exactness away: its constants may be older."""
+    main, helper = live
+    os.utime(helper.__file__, (time.time() + 60, time.time() + 60))
+    facts = capture_source(Context(str(tmp_path), main.train))
+    found = capture(Context(str(tmp_path), facts={"code": facts}, pid=os.getpid()))
+
+    assert found is not None
+    assert not found["exact"]
+    assert "changed on disk" in found["functions_missing"]["live_helper"]
+
+
+def test_reloaded_module(live, tmp_path: Path) -> None:
+    """After an edit and a reload, the name that still means the old function is named, and it alone."""
+    main, helper = live
+    path = Path(helper.__file__)
+    path.write_text(path.read_text("utf-8").replace("x * factor", "x / factor"), "utf-8")
+    importlib.reload(helper)
+
+    assert differing(main, tmp_path)[0] == ["live_helper:scale"]
+
+
+@pytest.mark.parametrize("how", ["function", "method", "object", "code"])
+def test_monkey_patch(live, tmp_path: Path, how: str) -> None:
+    """A function, a method or an object put in another's place is named."""
+    main, helper = live
+    if how == "function":
+        helper.scale = main.scale = helper.other
+    elif how == "method":
+        helper.Model.fit = helper.other
+    elif how == "object":
+        helper.scale = main.scale = 5
+    else:
+        helper.scale.__code__ = (lambda x, factor=1: x).__code__
+    found, exact = differing(main, tmp_path)
+
+    assert found == ["live_helper:Model.fit" if how == "method" else "live_helper:scale"]
+    assert not exact
+
+
+def test_function_without_source(live, tmp_path: Path) -> None:
+    """A function that no source defines is named."""
+    main, _ = live
+    exec("def train(): return scale(2)", main.__dict__)
+
+    assert differing(main, tmp_path) == (["live_main:train"], False)
+
+
+def test_another_compiler_is_said_not_compared(tmp_path: Path) -> None:
+    """Code of another Python is not compared, and exactness not claimed."""
+    facts = facts_of(write(tmp_path, FILES), compiled_by="cpython-37.opt-0", loaded={"main:train": "00"})
+    found = look(tmp_path, facts)
+
+    assert (found["differs"], found["exact"]) == ([], False)
+    assert "cpython-37" in found["functions_missing"]["differs"]
+
+
+# What cannot be read
+
+
+def test_sources_that_cannot_be_read(tmp_path: Path) -> None:
+    """A module that is gone, is no Python or has no source is said to be missing; the others are there."""
+    modules = write(tmp_path, FILES)
+    (tmp_path / "helpers.py").write_bytes(b"def total(:\n")
+    (tmp_path / "pkg/opts.py").unlink()
+    modules["native"] = str(tmp_path / "native.so")
+    found = look(tmp_path, facts_of(modules))
+
+    assert "pkg.cleaning:clean" in found["functions"]
+    assert set(found["functions_missing"]) == {"helpers", "pkg.opts", "native"}
+    assert not found["exact"]
+
+
+def test_nothing_is_executed(tmp_path: Path) -> None:
+    """The look at the sources runs none of them."""
+    table = table_of(tmp_path, {"main.py": "        open('ran', 'w').close()\n        def train(): return 1\n"})
+
+    assert set(table) == {"main:train"} | {"main:<module>"}
+    assert not Path("ran").exists()
+
+
+def test_without_the_callers_facts(tmp_path: Path) -> None:
+    """Where the caller did not look, there is nothing to look at beside."""
+    assert capture(Context(str(tmp_path))) is None
+
+
+# What is kept
+
+
+def test_result_is_found_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A second look parses nothing, also in another process; a changed file or a new module is seen."""
+    monkeypatch.setattr(program, "_RACY_NS", -1)
+    modules = write(tmp_path, FILES)
+    first = look(tmp_path, facts_of(modules), tmp_path / "store")["functions"]
+    with monkeypatch.context() as patch:
+        patch.setattr(program, "_parsed", None)
+        program._results.clear()
+        program._sources.clear()
+        again = look(tmp_path, facts_of(modules), tmp_path / "store")["functions"]
+    (tmp_path / "helpers.py").write_text(dedent(FILES["helpers.py"].replace("10", "12")), "utf-8")
+    after = look(tmp_path, facts_of(modules), tmp_path / "store")["functions"]
+
+    assert again == first
+    assert changed(first, after) == (["helpers:LIMIT"], [], [])
+
+
+def test_fresh_files_are_not_trusted(tmp_path: Path) -> None:
+    """A file that changes twice within the clock's grain is read again: nothing young is kept."""
+    look(tmp_path, facts_of(write(tmp_path, FILES)), tmp_path / "store")
+
+    assert not list((tmp_path / "store").rglob("*.module"))
+
+
+def test_damaged_cache_is_passed_over(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever lies in the cache, the table is right."""
+    monkeypatch.setattr(program, "_RACY_NS", -1)
+    facts = facts_of(write(tmp_path, FILES))
+    first = look(tmp_path, facts, tmp_path / "store")["functions"]
+    for number, path in enumerate(sorted((tmp_path / "store").rglob("cache/functions/*"))):
+        path.write_bytes([b"", b"[1, 2]", b"{}", b"\xff"][number % 4])
+    program._results.clear()
+    program._sources.clear()
+
+    assert look(tmp_path, facts, tmp_path / "store")["functions"] == first
+
+
+def test_sources_outside_the_repository_are_kept(tmp_path: Path) -> None:
+    """The source of a module that lies elsewhere is put away, without its secrets; those within are not."""
+    elsewhere, here = tmp_path / "elsewhere", tmp_path / "here"
+    (here / ".git").mkdir(parents=True)
+    modules = write(here, FILES)
+    elsewhere.mkdir()
+    (elsewhere / "tool.py").write_text('password = "hunter2horse"\nÄ = 1\n', "utf-8")
+    modules["tool"] = str(elsewhere / "tool.py")
+    found = look(here / "pkg", facts_of(modules), tmp_path / "store")
+
+    assert json.loads(found["blob"]) == {"tool": 'password = "[redacted]"\nÄ = 1\n'}
+    assert found["sources_kept"].digest == "0" * 64
+    assert repository(str(here / "pkg")) == str(here)
+
+
+def test_hash_does_not_tell_a_secret(tmp_path: Path) -> None:
+    """A constant that is a secret has the hash of what is kept of it."""
+    source = "        KEY = 1\n        api_key = 'SECRET'\n        def train(): return api_key\n"
+    one, two = (table_of(tmp_path, {"main.py": source.replace("SECRET", text)}) for text in ("hunter2a", "hunter3b"))
+
+    assert one == two
+    assert set(one) == {"main:api_key", "main:train"}
+
+
+def test_cells_of_a_notebook(tmp_path: Path) -> None:
+    """Of the cells of a notebook, the last to bind a name counts; constants and functions are told apart."""
+    cells = ["K = 1", "def f():\n    return K", "def f():\n    return K + 1", "def train():\n    return f()", "train()"]
+    facts = {**facts_of({}, "__main__:train"), "main": {"how": "notebook"}}
+    before = look(tmp_path, {**facts, "cells": cells})["functions"]
+    same = look(tmp_path, {**facts, "cells": [cells[0], *cells[2:]]})["functions"]
+    after = look(tmp_path, {**facts, "cells": ["K = 2", *cells[1:]]})["functions"]
+
+    assert set(before) == {"__main__:K", "__main__:f", "__main__:train"}
+    assert before == same
+    assert changed(before, after) == (["__main__:K"], [], [])
+
+
+@pytest.mark.slow
+def test_five_hundred_modules(tmp_path: Path) -> None:
+    """In a project of 500 modules all that is reached is named, and a change in one names it alone."""
+    main = make_project(tmp_path / "project")
+    folder = main.parent
+    modules = {f"big.m{number}": str(folder / "big" / f"m{number}.py") for number in range(500)}
+    modules |= {"main": str(main), "big": str(folder / "big" / "__init__.py")}
+    before = look(folder, facts_of(modules))["functions"]
+    path = folder / "big" / "m321.py"
+    path.write_text(path.read_text("utf-8").replace("1.5", "1.25"), "utf-8")
+    after = look(folder, facts_of(modules))["functions"]
+
+    assert len(before) == 7 * 500 + 1
+    assert changed(before, after) == (["big.m321:Layer321.__init__"], [], [])
