@@ -44,6 +44,8 @@ def capture(where: Context) -> Mapping[str, object] | None:
     is detached, `remote` where there is none, `ahead` and `behind` without a branch that is followed. What git could
     not say, because it is missing, hangs or refuses the repository, is under `git_missing`. None outside a repository.
     """
+    if not where.folder:
+        return None
     root = None
     try:
         repository = open_repository(where.folder)

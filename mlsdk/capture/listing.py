@@ -14,6 +14,9 @@ from mlsdk.config import STORE_FOLDER
 MOST_WALKED = 10_000
 """Files that a walk finds; those nearest to the top come first."""
 
+MOST_OTHERS = 100_000
+"""Files that git does not track."""
+
 MOST_NESTED = 10
 """Repositories in repositories."""
 
@@ -88,6 +91,7 @@ def files_of(folder: str, entry: str | None = None, store: str | None = None) ->
                 notes["git"] = f"{error}; the folder was walked instead"
                 return _walked(repository.root, entry, store, notes)
             _drop_environments(listing)
+            _drop_most(listing)
             return listing
     return _walked(beside or folder, entry, store, notes)
 
@@ -99,8 +103,10 @@ def _folder_of(entry: str | None) -> str | None:
     folder = os.path.dirname(os.path.realpath(entry))
     above = os.path.dirname(folder)
     installed = {"site-packages", "dist-packages"} & set(folder.split(os.sep))
-    programs = os.path.basename(folder) in ("bin", "Scripts") and not entry.endswith(".py")
-    return None if installed or programs or os.path.exists(os.path.join(above, "pyvenv.cfg")) else folder
+    programs = os.path.basename(folder) in ("bin", "Scripts") and (
+        not entry.endswith(".py") or os.path.exists(os.path.join(above, "pyvenv.cfg"))
+    )
+    return None if installed or programs else folder
 
 
 def _inside(root: str, store: str | None) -> str | None:
@@ -181,6 +187,18 @@ def _drop_environments(listing: Listing) -> None:
         if path.startswith(beginnings):
             del listing.paths[path]
     listing.left_out.update({folder.removesuffix("/"): why for folder, why in folders.items()})
+
+
+def _drop_most(listing: Listing) -> None:
+    """Leave out files that git does not track where they are too many to be code."""
+    others = sorted(path for path, tracked in listing.paths.items() if not tracked)
+    for path in others[MOST_OTHERS:]:
+        del listing.paths[path]
+    if len(others) > MOST_OTHERS:
+        listing.notes["files"] = (
+            f"{len(others) - MOST_OTHERS:,} files were not taken: git does not track them, and there are more than"
+            f" {MOST_OTHERS:,} such; tell git by .gitignore which do not belong to the code"
+        )
 
 
 def _is(path: str, name: str) -> bool:

@@ -113,6 +113,12 @@ class Scan:
             if tracked:
                 return  # deleted, or outside a sparse checkout: the tree is as it is, without it
             raise
+        if not tracked and found.st_size <= self._largest and stat.S_ISREG(found.st_mode):
+            self._others += found.st_size
+            if self._others > MOST_OTHERS_BYTES:
+                limit = f"{MOST_OTHERS_BYTES // 1_000_000:,} MB"
+                self._leave_out(path, f"more than {limit} of files that git does not track", found.st_size)
+                return
         before = self._before.get(path)
         if before is not None and _state(found) == tuple(before[:5]) and not self._is_outdated(before):
             self._take(path, tuple(before), found)  # type: ignore[arg-type]
@@ -120,7 +126,7 @@ class Scan:
             target = os.fsdecode(os.readlink(os.fsencode(full)))
             self._see(path, found, None, {"path": path, "kind": "link", "target": target})
         elif stat.S_ISREG(found.st_mode):
-            self._read(path, full, found, tracked=tracked)
+            self._read(path, full)
         elif not stat.S_ISDIR(found.st_mode):  # a folder is where git had a file: its files are listed themselves
             self._leave_out(path, "neither a file, a folder nor a link")
 
@@ -166,14 +172,8 @@ class Scan:
 
     # reading
 
-    def _read(self, path: str, full: str, found: os.stat_result, *, tracked: bool) -> None:
+    def _read(self, path: str, full: str) -> None:
         """Read a file; one that is being written is read again, and in the end taken with a note."""
-        if not tracked:
-            self._others += found.st_size
-            if self._others > MOST_OTHERS_BYTES:
-                limit = f"{MOST_OTHERS_BYTES // 1_000_000} MB"
-                self._leave_out(path, f"more than {limit} of files that git does not track", found.st_size)
-                return
         data, entry, found, steady = self._read_once(path, full)
         for _ in range(_TRIES - 1):
             if steady:

@@ -41,7 +41,7 @@ def capture(where: Context) -> Mapping[str, object] | None:
     digest is kept (too large, a secret), `redacted` those that are kept without a secret, by number of spans, and
     `tree_missing` what could not be read, and why. None where there is no store.
     """
-    if where.root is None:
+    if where.root is None or not where.folder:
         return None
     entry = where.facts.get("code", {}).get("entry")
     listing = files_of(where.folder, entry if isinstance(entry, str) else None, where.root)

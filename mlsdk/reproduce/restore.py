@@ -197,7 +197,10 @@ def _write_one(path: str, data: bytes, mode: int) -> None:
 
 def _link(top: str, entry: dict[str, Any]) -> None:
     path = _inside(top, entry["path"])
-    os.makedirs(os.path.dirname(path), exist_ok=True)
+    folder = os.path.dirname(path)
+    os.makedirs(folder, exist_ok=True)
+    if os.path.realpath(folder) != folder:  # another link, whose name differs in case only
+        raise FormatError(f"the code tree has a link {entry['path']!r} behind another one")
     try:
         os.symlink(entry["target"], path)
     except FileExistsError:

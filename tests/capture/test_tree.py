@@ -212,6 +212,17 @@ def test_from_a_folder_inside(repository: Path, root: Path) -> None:
     assert take(repository / "below", root) == take(repository, root)
 
 
+def test_a_folder_with_an_odd_name(tmp_path: Path, root: Path) -> None:
+    """The folder itself may have a name that is no text, and be reached by a link."""
+    folder = Path(os.fsdecode(os.fsencode(tmp_path) + b"/caf\xe9\nx"))
+    commit_of(folder, {"a.py": "a = 1\n"})
+    (tmp_path / "link").symlink_to(folder)
+    facts = take(tmp_path / "link", root)
+
+    assert facts == take(folder, root)
+    assert (facts["tree"]["files"], facts["tree"]["root"]) == (1, str(folder))
+
+
 def test_before_the_first_commit(tmp_path: Path, root: Path) -> None:
     """A repository without a commit has files all the same; one without files is an empty tree."""
     git("init", "-q", str(tmp_path / "new"))
@@ -341,9 +352,16 @@ def test_more_untracked_than_fits(repository: Path, root: Path, monkeypatch: Any
     for number in range(4):
         write(repository, f"new {number}".encode(), bytes(1000))
     facts = take(repository, root)
+    age(repository)
+    take(repository, root)
+    monkeypatch.setattr(listing, "MOST_OTHERS", 3)
+    fewer = take(repository, root)
 
     assert [one["path"] for one in facts["left_out"]] == ["new 2", "new 3"]
     assert facts["tree"]["files"] == 4
+    assert take(repository, root) == fewer
+    assert [one["path"] for one in fewer["left_out"]] == ["new 2"]
+    assert fewer["tree_missing"]["files"].startswith("1 files were not taken")
 
 
 def test_what_is_no_file(repository: Path, root: Path) -> None:
