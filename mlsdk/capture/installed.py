@@ -152,7 +152,7 @@ def _of_info(entry: str, folder: str, missing: dict[str, str], called: str | Non
 
 def _is_source(entry: str, folder: str) -> bool:
     """Whether a `name.egg-info` lies in a source tree that is on the path, as `setup.py develop` left it."""
-    return "-" not in folder and os.path.isfile(os.path.join(entry, folder, "SOURCES.txt"))
+    return "-" not in folder.removesuffix(".egg-info") and os.path.isfile(os.path.join(entry, folder, "SOURCES.txt"))
 
 
 def _from_metadata(info: str) -> tuple[str, str]:
