@@ -7,6 +7,7 @@ rows of n have one hash (1 in 37 million for a million rows).
 from __future__ import annotations
 
 import math
+import operator
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from enum import Enum
@@ -269,7 +270,7 @@ def _by_key(gone: list[tuple[int, Any]], come: list[tuple[int, Any]], *, in_plac
     values = dict(gone) | dict(come)
     added, removed = after - both, before - both
     return _Rows(
-        changed=both.total() if hasattr(both, "total") else sum(both.values()),
+        changed=sum(both.values()),
         added=sum(added.values()),
         removed=sum(removed.values()),
         changed_keys=_sorted([values[key] for key in both]),
@@ -299,22 +300,21 @@ def _only(old: Sequence[int], new: Sequence[int]) -> tuple[Sequence[int], Sequen
             gone, come = _only_numpy(np, old[places], new[places])
             return places[gone], places[come], len(gone) == len(places)
         return *_only_numpy(np, old, new), False
-    spare = Counter(new)
-    gone = []
-    for place, row in enumerate(old):
+    old, new = list(map(int, old)), list(map(int, new))
+    gone, come = _without(old, new), _without(new, old)
+    return gone, come, len(old) == len(new) and sum(map(operator.ne, old, new)) == len(gone)
+
+
+def _without(rows: Sequence[int], others: Sequence[int]) -> list[int]:
+    """Places of the rows that the others do not have, or not as often."""
+    spare = Counter(others)
+    found = []
+    for place, row in enumerate(rows):
         if spare[row] > 0:
             spare[row] -= 1
         else:
-            gone.append(place)
-    spare = Counter(old)
-    come = []
-    for place, row in enumerate(new):
-        if spare[row] > 0:
-            spare[row] -= 1
-        else:
-            come.append(place)
-    moved = sum(map(int.__ne__, old, new)) if len(old) == len(new) else None
-    return gone, come, moved == len(gone)
+            found.append(place)
+    return found
 
 
 def _only_numpy(np: Any, old: Any, new: Any) -> tuple[Any, Any]:

@@ -23,13 +23,17 @@ import io
 import re
 import zlib
 from collections.abc import Callable, Iterator, Sequence
-from datetime import date, datetime, timezone
+from datetime import date, datetime, timedelta, timezone
 from functools import partial
 from typing import Any, NamedTuple
 
+from mlsdk.data import values as v
+from mlsdk.data.cells import Moment
 from mlsdk.data.table import Column, Table
 
 _ROWS = 8192
+_CHARACTERS = 4 << 20
+"""A batch ends at so many rows or characters, whichever comes first: fields may be long."""
 _BLOCK = 4 << 20
 _LONGEST_FIELD = 1 << 27
 
@@ -44,7 +48,7 @@ PATTERNS = {
     "bool": "true|false|True|False|TRUE|FALSE",
     "date": _DATE,
     "time": _DATE + f"(?:[ T]{_CLOCK})?",
-    "zoned": _DATE + f"[ T]{_CLOCK}(?:Z|[-+][0-9]{{2}}:[0-9]{{2}})",
+    "zoned": _DATE + f"[ T]{_CLOCK}(?:Z|[-+](?:[01][0-9]|2[0-3]):[0-5][0-9])",
 }
 """What each kind of column looks like, for Python's `re` and for RE2 (Arrow), which mean the same by it."""
 
@@ -52,6 +56,7 @@ _WIDER = {"whole": "number", "date": "time"}
 _LONG = r"-?[0-9]{16,}"
 _DIGITS = 19
 _FINE = r".*\.[0-9]{7,9}(?:Z|[-+][0-9]{2}:[0-9]{2})?"
+_EPOCH = datetime(1970, 1, 1)  # noqa: DTZ001 (of times without a zone, and of times in UTC after theirs is subtracted)
 _MOMENT = re.compile(rf"({_DATE})(?:[ T]([0-9:]{{5,8}})(?:\.([0-9]+))?)?(Z|[-+][0-9:]{{5}})?")
 
 
@@ -209,15 +214,17 @@ def _plain_batches(path: str, delimiter: str, encoding: str, compressed: bool) -
                 raise NotATable("it is empty: there is no head")
             yield names
             batch: list[list[str]] = []
+            size = 0
             for row in rows:
                 if not row:
                     continue
                 if len(row) != len(names):
                     raise NotATable(f"line {rows.line_num} has {len(row)} fields, the head has {len(names)}")
                 batch.append(row)
-                if len(batch) == _ROWS:
+                size += sum(map(len, row))
+                if len(batch) == _ROWS or size > _CHARACTERS:
                     yield [list(column) for column in zip(*batch, strict=True)]
-                    batch = []
+                    batch, size = [], 0
             if batch:
                 yield [list(column) for column in zip(*batch, strict=True)]
     except csv.Error as error:
@@ -256,26 +263,23 @@ def _number(text: str) -> Any:
 
 
 def _moment(text: str) -> Any:
-    from mlsdk.data import cells
-    from mlsdk.data import values as v
-
     parts = _MOMENT.fullmatch(text)
     if parts is None:
         raise ValueError(text)
     day, clock, fraction, zone = parts.groups()
     found = datetime.fromisoformat(f"{day} {clock or '00:00'}")
-    if zone:
-        found = datetime.fromisoformat(f"{found.isoformat()}{'+00:00' if zone == 'Z' else zone}").astimezone(
-            timezone.utc
-        )
+    offset = timedelta()
+    if zone and zone != "Z":
+        offset = timedelta(hours=int(zone[:3]), minutes=int(zone[0] + zone[4:]))
     nanoseconds = int((fraction or "0").ljust(9, "0"))
-    if nanoseconds % 1000:
-        start = datetime(1970, 1, 1, tzinfo=found.tzinfo)
-        span = found - start
-        return cells.Moment(
-            v.AWARE if zone else v.NAIVE, (span.days * 86_400 + span.seconds) * 1_000_000_000 + nanoseconds
-        )
-    return found.replace(microsecond=nanoseconds // 1000)
+    if not nanoseconds % 1000:
+        try:
+            moved = (found - offset).replace(microsecond=nanoseconds // 1000)
+            return moved.replace(tzinfo=timezone.utc) if zone else moved
+        except OverflowError:
+            pass  # the year is 0 or 10,000 in UTC
+    span = found - _EPOCH - offset
+    return Moment(v.AWARE if zone else v.NAIVE, (span.days * 86_400 + span.seconds) * 1_000_000_000 + nanoseconds)
 
 
 # Arrow

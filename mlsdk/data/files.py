@@ -47,6 +47,7 @@ def fingerprint_path(
     decimals: int | None = None,
     sample: int | None = None,
     table: str | None = None,
+    query: str | None = None,
     trust_mtime: bool = False,
     cache: str | os.PathLike[str] | Literal[False] | None = None,
 ) -> Fingerprint:
@@ -58,25 +59,25 @@ def fingerprint_path(
         decimals: see `digest_table`.
         sample: see `digest_table`; the id of the bytes is that of the whole file all the same.
         table: of a sqlite database, this table; nothing but its rows counts then.
+        query: of a sqlite database, the result of this query.
         trust_mtime: believe times on network file systems too.
         cache: the folder with what is known of files read before; None for the user's own, False for none.
 
     Raises:
         UsageError: there is no such file, it cannot be read, or it has no rows where rows are asked for.
     """
-    path = os.fspath(path)
-    if table is not None:
+    path = os.fsdecode(path)
+    if table is not None or query is not None:
         from mlsdk.data.sql import sql_table
 
-        return attrs.evolve(
-            digest_table(sql_table(path, table=table), key=key, decimals=decimals, sample=sample),
-            name=f"{path}:{table}",
-        )
+        # No id of bytes: the file holds more than these rows, and what was last written may lie in its journal.
+        rows = sql_table(path, table=table, query=query)
+        return attrs.evolve(digest_table(rows, key=key, decimals=decimals, sample=sample), name=path)
     known = StatCache(None if cache is False else os.path.abspath(cache or default_folder()))
     if os.path.exists(path) and not os.path.isdir(path):
         return _file(path, known, key, decimals, sample, trust_mtime)
     if os.path.isdir(path) or glob.has_magic(path):
-        if decimals is not None or sample is not None or key not in {None, "path"}:
+        if decimals is not None or sample is not None or key not in (None, "path", ["path"], ("path",)):
             raise UsageError(f"{path!r} are files, whose key is their path: leave out key, decimals and sample")
         return _files(path, known, trust_mtime)
     raise UsageError(f"there is no file, folder or pattern {path!r} (looked in {os.getcwd()!r})")
@@ -88,12 +89,14 @@ def _files(path: str, cache: StatCache, trust_mtime: bool) -> Fingerprint:
     if not files and not os.path.isdir(path):
         raise UsageError(f"no file fits the pattern {path!r} (looked in {os.getcwd()!r})")
     columns = [Column("path", "text", False), Column("size_bytes", "int64", False), Column("sha256", "text", False)]
-    table = Table(columns, [[list(column) for column in zip(*files, strict=True)]] if files else [])
+    rows = [[file.path for file in files], [file.size_bytes for file in files], [file.sha256 for file in files]]
+    links = sum(file.is_link for file in files)
     return attrs.evolve(
-        digest_table(table, key="path"),
+        digest_table(Table(columns, [rows]), key="path"),
         bytes_id=digest_of_listing(files),
         size_bytes=sum(file.size_bytes for file in files),
         name=path,
+        notes=(f"{links} links in {path!r} count as what they point to; what is there was not read",) if links else (),
     )
 
 
@@ -109,7 +112,7 @@ def _file(
     note = note_of(path, cache, trust_mtime=trust_mtime)
     ends = [end for end in READERS if path.lower().endswith(end)]
     if not ends:
-        return _bytes_only(path, note, "it is no kind of table that is known", key, decimals, sample)
+        return _bytes_only(path, note, None, key, decimals, sample)
     read = partial(_table, path, note, READERS[ends[-1]], key, decimals, sample)
     told = json.dumps([_RULES, note.sha256, ends[-1], key, decimals, sample])
     place = cache.path(told, ".table")
@@ -120,7 +123,7 @@ def _file(
     try:
         made = read()
     except NotATable as why:
-        return _bytes_only(path, note, str(why), key, decimals, sample)
+        return _bytes_only(path, note, f"{path!r} is known by its bytes alone: {why}", key, decimals, sample)
     if cache.folder is not None:
         cache.keep(place, dump(made))
     return made
@@ -163,13 +166,18 @@ def _table(
 
 
 def _bytes_only(
-    path: str, note: Note, why: str, key: str | Sequence[str] | None, decimals: int | None, sample: int | None
+    path: str, note: Note, why: str | None, key: str | Sequence[str] | None, decimals: int | None, sample: int | None
 ) -> Fingerprint:
     """A file that is its bytes and nothing else."""
     asked = {"key": key, "decimals": decimals, "sample": sample}
     given = [f"{name}={value!r}" for name, value in asked.items() if value is not None]
     if given:
-        raise UsageError(f"{', '.join(given)} asks for rows, and {path!r} has none that can be read: {why}")
+        known = ", ".join(f"*{end}" for end in READERS)
+        raise UsageError(f"{', '.join(given)} asks for rows; {why or f'{path!r} is no table by its name ({known})'}")
     return Fingerprint(
-        id=f"{prefix(bytes_only=True)}:{note.sha256[:32]}", bytes_id=note.sha256, size_bytes=note.stat.size, name=path
+        id=f"{prefix(bytes_only=True)}:{note.sha256[:32]}",
+        bytes_id=note.sha256,
+        size_bytes=note.stat.size,
+        name=path,
+        notes=(why,) if why else (),
     )

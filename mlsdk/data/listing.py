@@ -31,6 +31,7 @@ class File(NamedTuple):
     """Below the folder, with slashes."""
     size_bytes: int
     sha256: str
+    is_link: bool = False
 
 
 def hash_file(path: str) -> Note:
@@ -98,7 +99,7 @@ def listing(path: str, cache: StatCache, *, trust_mtime: bool = False) -> list[F
             if stat.S_ISLNK(looks.st_mode):
                 target = os.fsencode(os.readlink(whole))
                 digest = hashlib.sha256(b"-> " + target).hexdigest()
-                files.append(File(_slashes(relative), len(target), digest))
+                files.append(File(_slashes(relative), len(target), digest, is_link=True))
                 continue
             note = known.get(relative)
             if note is None or not note.holds(stat_of(looks)):
@@ -106,12 +107,12 @@ def listing(path: str, cache: StatCache, *, trust_mtime: bool = False) -> list[F
             notes[relative] = note
             files.append(File(_slashes(relative), note.stat.size, note.sha256))
         except OSError as error:
-            failed.append(f"{whole!r} ({error.strerror or error})")
+            failed.append(f"cannot read {whole!r} ({error.strerror or error})")
         except UsageError as error:
             failed.append(str(error))
     if failed:
         more = f" and {len(failed) - _SHOWN} more" if len(failed) > _SHOWN else ""
-        raise UsageError(f"cannot fingerprint {path!r}: cannot read " + ", ".join(failed[:_SHOWN]) + more)
+        raise UsageError(f"cannot fingerprint {path!r}: " + "; ".join(sorted(failed)[:_SHOWN]) + more)
     if trust and notes != known:
         cache.keep_notes(name, notes)
     return sorted(files, key=lambda file: _bytes(file.path))
@@ -132,7 +133,7 @@ def _walk(root: str, below: str, failed: list[str]) -> Iterator[str]:
         with os.scandir(folder) as found:
             entries = [(entry.name, entry.is_dir(follow_symlinks=False)) for entry in found]
     except OSError as error:
-        failed.append(f"{folder!r} ({error.strerror or error})")
+        failed.append(f"cannot read {folder!r} ({error.strerror or error})")
         return
     for name, is_folder in entries:
         relative = os.path.join(below, name)

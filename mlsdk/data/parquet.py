@@ -18,8 +18,9 @@ from mlsdk.data.delimited import NotATable
 from mlsdk.data.frames import arrow_columns, polars_table
 from mlsdk.data.table import Column, Table
 
-_ROWS = 65_536
-_LINES = 8192
+_ROWS = 16_384
+_BYTES = 4 << 20
+"""A batch has so many rows, or fewer where these are about so many bytes: cells may be images."""
 
 
 def read_parquet(path: str) -> Table:
@@ -35,14 +36,16 @@ def read_parquet(path: str) -> Table:
 
     try:
         # Without the pre-buffer a column is in memory a page at a time, not a row group.
-        file = parquet.ParquetFile(path, pre_buffer=False)
-        schema = file.schema_arrow
+        file = parquet.ParquetFile(path, pre_buffer=False, buffer_size=_BYTES)
+        schema, groups = file.schema_arrow, [file.metadata.row_group(at) for at in range(file.num_row_groups)]
+        size = sum(group.total_byte_size for group in groups)
+        rows = max(1, min(_ROWS, _BYTES * file.metadata.num_rows // max(size, 1)))
     except (pa.ArrowException, OSError) as error:
         raise NotATable(f"it cannot be read as Parquet: {error}") from error
 
     def batches() -> Iterator[Sequence[Any]]:
         try:
-            for batch in file.iter_batches(_ROWS):
+            for batch in file.iter_batches(rows):
                 yield batch.columns
         except (pa.ArrowException, OSError) as error:
             raise NotATable(f"it cannot be read as Parquet: {error}") from error
@@ -116,23 +119,26 @@ def read_json_lines(path: str, *, compressed: bool = False) -> Table:
         NotATable: a line is no JSON object.
     """
     names: dict[str, None] = {}
-    for row in _objects(path, compressed):
+    for row, _ in _objects(path, compressed):
         names.update(dict.fromkeys(row))
 
     def batches() -> Iterator[Sequence[Any]]:
         batch: list[dict[str, Any]] = []
-        for row in _objects(path, compressed):
+        size = 0
+        for row, length in _objects(path, compressed):
             batch.append(row)
-            if len(batch) == _LINES:
+            size += length
+            if len(batch) == _ROWS or size > _BYTES:
                 yield [[one.get(name) for one in batch] for name in names]
-                batch = []
+                batch, size = [], 0
         if batch:
             yield [[one.get(name) for one in batch] for name in names]
 
     return Table([Column(name, "") for name in names], batches())
 
 
-def _objects(path: str, compressed: bool) -> Iterator[dict[str, Any]]:
+def _objects(path: str, compressed: bool) -> Iterator[tuple[dict[str, Any], int]]:
+    """The objects, with the lengths of their lines."""
     try:
         with gzip.open(path, "rb") if compressed else open(path, "rb") as file:
             for number, line in enumerate(file, 1):
@@ -144,6 +150,6 @@ def _objects(path: str, compressed: bool) -> Iterator[dict[str, Any]]:
                     raise NotATable(f"line {number} is no JSON: {error}") from error
                 if not isinstance(row, dict):
                     raise NotATable(f"line {number} is no JSON object but {type(row).__name__}")
-                yield row
+                yield row, len(line)
     except (EOFError, zlib.error, gzip.BadGzipFile) as error:
         raise NotATable(f"it cannot be decompressed: {error}") from error

@@ -17,6 +17,8 @@ from mlsdk.data.table import Column, Table
 from mlsdk.errors import UsageError
 
 _ROWS = 4096
+_BYTES = 1 << 20
+"""Rows are fetched by so many, or so few as are about so many bytes: a cell may be a document."""
 
 
 def is_connection(source: Any) -> bool:
@@ -50,9 +52,12 @@ def sql_table(source: Any, *, table: str | None = None, query: str | None = None
         raise UsageError(f"{what} cannot be read: {error}") from error
 
     def batches() -> Iterator[Sequence[Any]]:
+        count = 16
         try:
-            while batch := rows(_ROWS):
+            while batch := rows(count):
                 yield [list(column) for column in zip(*batch, strict=True)]
+                size = sum(len(cell) for row in batch for cell in row if isinstance(cell, str | bytes))
+                count = min(count * 2, _ROWS) if size < _BYTES else max(count // 2, 1)
         except Exception as error:
             # As above: the rows that come later may fail too.
             raise UsageError(f"{what} cannot be read to its end: {error}") from error
