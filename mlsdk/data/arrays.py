@@ -39,11 +39,6 @@ def plain_torch(tensor: Any) -> Any:
     """The values of a tensor as a numpy array: bfloat16 and 8-bit floats widened exactly."""
     import torch
 
-    if tensor.layout != torch.strided or tensor.is_quantized:
-        raise UsageError(
-            f"a {tensor.layout} tensor (quantized: {tensor.is_quantized}) has no plain rows; "
-            "give its to_dense() or dequantize()"
-        )
     values = tensor.detach().cpu().resolve_conj().resolve_neg()
     if values.dtype == torch.bfloat16 or "float8" in str(values.dtype):
         values = values.to(torch.float32)
@@ -109,6 +104,12 @@ def _split(name: str, array: Any, kind: str, shape: tuple[int, ...]) -> list[Any
 
 
 def _torch_type(tensor: Any) -> str:
+    """The logical type of a tensor that has plain rows."""
+    if str(tensor.layout) != "torch.strided" or tensor.is_quantized:
+        raise UsageError(
+            f"a {tensor.layout} tensor (quantized: {tensor.is_quantized}) has no plain rows; "
+            "give its to_dense() or dequantize()"
+        )
     return str(tensor.dtype).removeprefix("torch.")
 
 

@@ -70,6 +70,8 @@ def fingerprint(
             data, key=key, decimals=decimals, sample=sample, table=table, query=query, trust_mtime=trust_mtime
         )
     elif isinstance(data, bytes | bytearray | memoryview):
+        if key is not None or decimals is not None or sample is not None:
+            raise UsageError("bytes have no rows: leave out key, decimals and sample, or give rows or a path")
         found = fingerprint_bytes(data)
     else:
         from mlsdk.data.digest import digest_table
@@ -96,9 +98,9 @@ def fingerprint_bytes(data: bytes | bytearray | memoryview) -> Fingerprint:
 
     from mlsdk.data.record import Fingerprint, prefix
 
-    digest = hashlib.sha256(data).hexdigest()
-    size = memoryview(data).nbytes
-    return Fingerprint(id=f"{prefix(bytes_only=True)}:{digest[:32]}", bytes_id=digest, size_bytes=size)
+    view = memoryview(data)
+    digest = hashlib.sha256(view if view.c_contiguous else view.tobytes()).hexdigest()
+    return Fingerprint(id=f"{prefix(bytes_only=True)}:{digest[:32]}", bytes_id=digest, size_bytes=view.nbytes)
 
 
 def table_of(data: Any, *, table: str | None = None, query: str | None = None) -> Table:
@@ -164,7 +166,8 @@ def _of_python(data: Any) -> Table:
 
     if isinstance(data, Mapping):
         return arrays.columns_table(data)
-    if isinstance(data, tuple) and data and all(_is_array(item) for item in data):
+    if isinstance(data, tuple) and any(map(_is_array, data)):
+        # (X, y): columns, though a tuple of tuples is rows.
         return arrays.columns_table(data)
     if hasattr(data, "__array__") or hasattr(data, "typecode"):
         return arrays.array_table(data)

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import importlib.util
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 from mlsdk.data import values as v
 from mlsdk.data.arrow import logical
-from mlsdk.data.cells import Masked
+from mlsdk.data.cells import UNIT_NS, Masked, Moment
 from mlsdk.data.table import Column, Table
 from mlsdk.errors import UsageError
 
@@ -74,7 +75,7 @@ def _pandas_type(dtype: Any) -> str:
         return numpy_type(dtype.numpy_dtype)
     if dtype.kind in "biufcmMSU":
         return numpy_type(dtype)
-    return "text" if str(dtype).startswith("str") else "" if dtype.kind == "O" else str(dtype)
+    return "text" if str(dtype).startswith("str") else "" if str(dtype) == "object" else str(dtype)
 
 
 def numpy_type(dtype: Any) -> str:
@@ -159,13 +160,15 @@ def _polars_type(dtype: Any) -> str:
 
 def plain_polars(series: Any) -> Any:
     """A polars Series as an Arrow array where pyarrow is installed, as a list otherwise."""
-    import importlib.util
-
-    if series.dtype.is_numeric() and not series.null_count() and series.dtype.is_float():
-        return series.to_numpy() if importlib.util.find_spec("numpy") else series.to_list()
-    if type(series.dtype).__name__ == "Object" or importlib.util.find_spec("pyarrow") is None:
-        return series.to_list()
-    return series.to_arrow()
+    kind = type(series.dtype).__name__
+    if kind != "Object" and importlib.util.find_spec("pyarrow") is not None:
+        return series.to_arrow()
+    if kind in {"Datetime", "Duration", "Time"}:
+        # Python's own times would lose the nanoseconds.
+        tag = {"Duration": v.DURATION, "Time": v.CLOCK}.get(kind) or (v.AWARE if series.dtype.time_zone else v.NAIVE)
+        unit = UNIT_NS[getattr(series.dtype, "time_unit", "ns")]
+        return [None if one is None else Moment(tag, one * unit) for one in series.to_physical().to_list()]
+    return series.to_list()
 
 
 # Arrow
