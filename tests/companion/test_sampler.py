@@ -12,6 +12,7 @@ from types import SimpleNamespace
 import psutil
 import pytest
 
+import mlsdk
 from mlsdk.capture.energy import Rapl
 from mlsdk.capture.gpu import Gpus
 from mlsdk.capture.nvml import Nvml
@@ -19,6 +20,7 @@ from mlsdk.companion import machine as machines
 from mlsdk.companion import processes
 from mlsdk.companion.machine import Machine
 from mlsdk.companion.sampler import Sampler
+from tests import programs
 from tests.capture.nvml_answers import GIB, Answers, h200, old_card, process
 from tests.companion.test_processes import MIB, Helper
 
@@ -384,3 +386,25 @@ def test_this_machine() -> None:
 
     assert found["samples"] == len(points) == 1
     assert float(str(found["energy_j"])) >= 0
+
+
+def test_a_run() -> None:
+    """A run shows its samples while it is live, and what they came to when it has ended."""
+    programs.execute(
+        """
+        import time
+        with mlsdk.run("hw") as run:
+            deadline = time.monotonic() + 30
+            while time.monotonic() < deadline and "system/process/cpu" not in mlsdk.get_run(run.id).metrics:
+                time.sleep(0.1)
+        """,
+        MLSDK_PRICE_PER_HOUR="360",
+        MLSDK_CPU_TDP_W="100",
+    )
+    run = mlsdk.get_run("latest")
+
+    assert run.metrics["system/process/memory_bytes"].last > MIB
+    assert float(str(run.hardware["peak_memory_bytes"])) >= run.metrics["system/process/memory_bytes"].last
+    assert "TDP 100 W" in str(run.hardware["energy_note"]) or run.hardware["energy_source"] == "cpu: RAPL"
+    assert 0 < float(str(run.hardware["cost"])) < 6
+    assert int(str(run.hardware["samples"])) >= 1
