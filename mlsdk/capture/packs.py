@@ -58,7 +58,7 @@ class Packer:
     def add(self, data: bytes) -> str:
         """See that a content is in a pack; its SHA-256."""
         digest = hashlib.sha256(data).hexdigest()
-        if digest in self._new or digest in self._known:
+        if self.has(digest):
             return digest
         if self._parts and self._size + len(data) > STREAM_BYTES:
             self._end_stream()
@@ -67,6 +67,10 @@ class Packer:
         self._parts.append(data)
         self._size += len(data)
         return digest
+
+    def has(self, digest: str) -> bool:
+        """Whether a content is in a pack, or will be."""
+        return digest in self._new or digest in self._known
 
     def close(self) -> None:
         """Put away what is left."""
@@ -240,8 +244,13 @@ def _index(pack: str, data: bytes) -> list[tuple[int, list[Any]]]:
     start = tail - length
     if start < len(MAGIC) or zlib.crc32(data[start : tail + 8]) != checksum:
         raise FormatError(f"pack {pack} is damaged: its index does not have the checksum that it claims")
-    index: list[tuple[int, list[Any]]] = json.loads(_inflated(pack, data[start:tail], size))
-    if sum(length for length, _ in index) != start - len(MAGIC):
+    index: list[tuple[int, list[Any]]] = []
+    try:
+        index = json.loads(_inflated(pack, data[start:tail], size))
+        whole = sum(length for length, _ in index) == start - len(MAGIC)
+    except (ValueError, TypeError):
+        whole = False
+    if not whole:
         raise FormatError(f"pack {pack} is damaged: its index speaks of other streams than it has")
     return index
 

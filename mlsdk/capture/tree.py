@@ -28,7 +28,6 @@ FORMAT = "mlsdk tree 1"
 MOST_TOLD = 100
 """Entries of a fact that is a list; the tree itself has all."""
 
-_LARGEST_BYTES = 10_000_000
 _PAGE = 128
 """Entries of a page of the list, on the average."""
 
@@ -86,8 +85,7 @@ def _look(
 
 
 def _largest_bytes() -> int:
-    name = "largest_source_bytes"
-    return int(config.number(name)) if name in config.SETTINGS else _LARGEST_BYTES
+    return int(config.number("largest_source_bytes"))
 
 
 def _short(text: str, digits: int = 24) -> str:
