@@ -16,6 +16,7 @@ from mlsdk.capture import Context
 from mlsdk.capture import git as git_capture
 from mlsdk.capture.git import capture, parse_status, without_credentials
 from tests.conftest import require
+from tests.programs import eventually
 from tests.trees import git, make_hostile
 
 
@@ -124,7 +125,7 @@ def test_a_git_that_hangs(repository: Path, tmp_path: Path, monkeypatch: pytest.
     monkeypatch.setattr(git_capture, "TIMEOUT_S", 0.5)
 
     assert facts(repository)["git_missing"]["git"].startswith("git hangs: no answer to `git rev-parse` within 0.5 s")
-    assert living(int((tmp_path / "pid").read_text())) == []
+    assert eventually(lambda: not living(int((tmp_path / "pid").read_text())))
 
 
 def living(group: int) -> list[str]:
