@@ -7,6 +7,7 @@ import sys
 from collections.abc import Mapping
 
 from mlsdk.capture import Context
+from mlsdk.capture.variables import snapshot
 
 SYSTEMS: dict[str, dict[str, tuple[str, ...]]] = {
     "slurm": {
@@ -90,8 +91,7 @@ def capture(_: Context) -> Mapping[str, object] | None:
     Numbers are numbers. Of Ray and Dask more is told where this process has loaded them and is one of their workers.
     """
     global _last
-    environment = getattr(os.environ, "_data", None)
-    environment = dict(environment) if isinstance(environment, dict) else dict(os.environ)
+    environment = snapshot()
     if _last[0] != environment:
         _last = (environment, from_environment(os.environ))
     found = {**_last[1], **_of_workers(_last[1])} if "ray" in sys.modules or "distributed" in sys.modules else _last[1]

@@ -28,8 +28,7 @@ def capture(where: Context) -> Mapping[str, object]:
             namespace package, what of it was loaded (`google.protobuf`).
     """
     global _last
-    modules = sys.modules
-    key = (*map(str, sys.path), where.folder, len(modules), next(reversed(modules), None))
+    key = (*map(str, sys.path), where.folder, len(sys.modules), _newest())
     if _last[0] != key:
         if not _fixed:
             _fixed.update(_interpreter())
@@ -83,6 +82,14 @@ def _installation() -> str:
     if sys.prefix != sys.base_prefix:
         return "venv"
     return "conda" if os.path.isdir(os.path.join(sys.prefix, "conda-meta")) else "base"
+
+
+def _newest() -> object:
+    """The module that was imported last."""
+    try:
+        return next(reversed(sys.modules), None)
+    except RuntimeError:  # another thread imports one at this moment
+        return None
 
 
 def imported() -> list[str]:

@@ -45,6 +45,9 @@ PREFIXES = _names(
 _NOT_BY_FAMILY = ("token", "secret", "pass", "cred", "key", "auth", "jwt", "cookie")
 """A name with one of these in it is recorded by value only where the whole name is allowed."""
 
+_OWN = ("MLSDK_INHERITED_RUN",)
+"""What mlsdk itself hands down to child processes: another in each run, and no fact about it."""
+
 DIGITS = 16
 
 _last: tuple[object, Mapping[str, object]] = (None, {})
@@ -58,13 +61,24 @@ def capture(where: Context) -> Mapping[str, object]:
         variable_hashes: 16 hexadecimal digits by name, of all others; they can be compared within one store.
     """
     global _last
-    # The dictionary under `os.environ` is compared in a microsecond; asking each variable through it takes fifty.
-    environment = getattr(os.environ, "_data", None)
-    environment = dict(environment) if isinstance(environment, dict) else dict(os.environ)
-    key = (environment, where.root, _further())
+    key = (snapshot(), where.root, _further())
     if _last[0] != key:
-        _last = (key, _sorted_out(dict(os.environ), where.root, _further()))
+        environment = {name: value for name, value in os.environ.items() if name not in _OWN}
+        _last = (key, _sorted_out(environment, where.root, _further()))
     return _last[1]
+
+
+def snapshot() -> dict[object, object]:
+    """A copy of the environment to be compared with another, not to be read.
+
+    The dictionary under `os.environ` is copied in a microsecond; asking each variable through it takes fifty.
+    """
+    copied: dict[object, object] = {}
+    copied.update(getattr(os.environ, "_data", os.environ))
+    for name in _OWN:
+        copied.pop(name, None)
+        copied.pop(name.encode(), None)
+    return copied
 
 
 def _further() -> str:

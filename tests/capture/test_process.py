@@ -133,6 +133,7 @@ print(book.cells[0].outputs[0]["text"])
     found = json.loads(python("-c", code, **settings))
 
     assert (found["entry"], found["notebook"]) == ("interactive", "/home/ann/churn.ipynb")
+    assert set(found) - {"notebook"} == set(json.loads(python("-c", REPORT)))
 
 
 @pytest.mark.skipif(importlib.util.find_spec("torch") is None, reason="torch is in no extra: decision 0001")
