@@ -159,10 +159,13 @@ def _quick(np: Any, items: list[Any], decimals: int | None) -> Cells | None:
     if len(kinds) == 2 and type(None) in kinds:
         kinds.remove(type(None))
         missing = np.fromiter((item is None for item in items), bool, len(items))
-        empty = next(iter(kinds))() if kinds <= {str, float, int, bool} else None
+        empty = next(iter(kinds))() if kinds <= {str, bytes, float, int, bool} else None
         items = [empty if item is None else item for item in items]
     if kinds == {str}:
         return _of_text(np, items, missing)
+    if kinds == {bytes}:
+        lengths = np.fromiter(map(len, items), "<u8", len(items))
+        return Cells(tags_of(np, v.BYTES, missing), lengths, np.frombuffer(b"".join(items), np.uint8))
     if kinds == {int} and (max(items) > -_NAT - 1 or min(items) < _NAT):
         return None
     types = {float: np.float64, bool: np.bool_, int: np.int64}

@@ -6,10 +6,10 @@ import datetime as dt
 import enum
 import math
 import uuid
-from collections import namedtuple
 from dataclasses import dataclass
 from decimal import Decimal
 from pathlib import PurePosixPath
+from typing import NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -119,7 +119,7 @@ def test_bytes_below_a_missing_value_do_not_count() -> None:
     assert cells(array) == one_by_one(["ab", None, "c"])
 
 
-MOMENTS = st.datetimes(dt.datetime(1700, 1, 1), dt.datetime(2200, 1, 1))
+MOMENTS = st.datetimes(dt.datetime(1700, 1, 1), dt.datetime(2200, 1, 1))  # noqa: DTZ001 (naive is meant)
 
 
 @given(st.lists(MOMENTS, max_size=20))
@@ -144,7 +144,7 @@ def test_far_times(items) -> None:
 
 def test_a_time_is_the_same_in_every_zone_but_no_naive_one() -> None:
     """One moment in two zones is one cell; the same figures without a zone are another."""
-    naive = dt.datetime(2026, 11, 20, 12)
+    naive = dt.datetime(2026, 11, 20, 12)  # noqa: DTZ001 (naive is meant)
     berlin = dt.timezone(dt.timedelta(hours=1))
     in_utc, in_berlin = naive.replace(tzinfo=dt.timezone.utc), naive.replace(hour=13, tzinfo=berlin)
 
@@ -156,7 +156,7 @@ def test_dates_durations_and_times_of_day() -> None:
     """A date is its midnight; durations and times of day are kinds of their own."""
     day, span, clock = dt.date(2026, 11, 20), dt.timedelta(hours=36), dt.time(12, 30, 0, 7)
 
-    assert v.cell(day) == v.cell(dt.datetime(2026, 11, 20))
+    assert v.cell(day) == v.cell(dt.datetime(2026, 11, 20))  # noqa: DTZ001 (naive is meant)
     for items, kinds in (
         ([day, None], [pa.date32(), pa.date64()]),
         ([span, None], [pa.duration("s"), pa.duration("ns")]),
@@ -203,7 +203,12 @@ def test_decimals(one, other) -> None:
 
 
 NESTED = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(max_size=4) | st.binary(max_size=4),
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.floats(allow_nan=False)
+    | st.text(max_size=4)
+    | st.binary(max_size=4),
     lambda inner: st.lists(inner, max_size=3),
     max_leaves=8,
 )
@@ -243,7 +248,9 @@ class Colour(enum.Enum):
     RED = "red"
 
 
-Pair = namedtuple("Pair", "x y")
+class Pair(NamedTuple):
+    x: int
+    y: int
 
 
 def test_other_values_of_python() -> None:

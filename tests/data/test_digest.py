@@ -62,7 +62,9 @@ def pythons() -> list[str]:
     """The interpreters that start, this one included: what is called python may be a stand-in for none."""
     names = {sys.executable, *filter(None, (shutil.which(f"python3.{minor}") for minor in range(10, 16)))}
     names |= set(map(str, Path.home().glob(".pyenv/versions/3.1[0-9].*/bin/python")))
-    return sorted(name for name in names if subprocess.run([name, "-V"], capture_output=True, check=False).returncode == 0)
+    return sorted(
+        name for name in names if subprocess.run([name, "-V"], capture_output=True, check=False).returncode == 0
+    )
 
 
 def test_vectors_on_every_python_that_is_there(tmp_path) -> None:
@@ -88,7 +90,12 @@ def test_vectors_on_every_python_that_is_there(tmp_path) -> None:
 
 
 VALUES = st.lists(
-    st.none() | st.floats() | st.integers(-(2**65), 2**65) | st.booleans() | st.text(max_size=9) | st.binary(max_size=9),
+    st.none()
+    | st.floats()
+    | st.integers(-(2**65), 2**65)
+    | st.booleans()
+    | st.text(max_size=9)
+    | st.binary(max_size=9),
     max_size=40,
 )
 COLUMNS = st.tuples(VALUES, st.lists(st.floats(), max_size=40), st.lists(st.text(max_size=20), max_size=40))
@@ -158,7 +165,7 @@ def test_rows_are_counted(one, other) -> None:
 
 def test_names_count_even_without_rows() -> None:
     """An empty table of other columns is another one; its order of columns counts as ever."""
-    found = [digest(dict.fromkeys(names, [])) for names in ("ab", "ba", "ac", "")]
+    found = [digest({name: [] for name in names}) for names in ("ab", "ba", "ac", "")]
 
     assert len({one.id for one in found}) == 4
     assert found[0].rows_id == found[1].rows_id

@@ -1,4 +1,4 @@
-"""Frames: pandas, polars and Arrow of the same values have the same fingerprint; only types and zones may tell them apart."""
+"""Frames: pandas, polars and Arrow of the same values have the same fingerprint; types and zones are in the schema."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from mlsdk import UsageError
 from mlsdk.data.fingerprint import fingerprint
 
 ROWS = 50
-START = dt.datetime(2020, 1, 1)
+START = dt.datetime(2020, 1, 1)  # noqa: DTZ001 (naive is meant)
 UTC = dt.timezone.utc
 DATA = {
     "integer": list(range(ROWS)),
@@ -66,7 +66,9 @@ MADE = {
     "pandas, categories": lambda: PANDAS.astype(
         dict.fromkeys(["integer", "large", "bool", "text", "time", "zoned", "span"], "category")
     ),
-    "pandas, nanoseconds": lambda: PANDAS.astype({"time": "M8[ns]", "zoned": "datetime64[ns, Asia/Tokyo]", "span": "m8[ns]"}),
+    "pandas, nanoseconds": lambda: PANDAS.astype(
+        {"time": "M8[ns]", "zoned": "datetime64[ns, Asia/Tokyo]", "span": "m8[ns]"}
+    ),
     "polars": lambda: POLARS,
     "polars, categories": lambda: POLARS.with_columns(pl.col("text").cast(pl.Categorical)),
     "polars, enum": lambda: POLARS.with_columns(pl.col("text").cast(pl.Enum(POLARS["text"].drop_nulls().unique()))),
@@ -111,7 +113,17 @@ def test_polars_without_pyarrow(monkeypatch) -> None:
 
 def test_types_in_one_language() -> None:
     """The logical types are called the same, whatever library declares them."""
-    expected = ["int64", "int64", "float64", "bool", "text", "timestamp[us]", "timestamp[us, UTC]", "date", "duration[us]"]
+    expected = [
+        "int64",
+        "int64",
+        "float64",
+        "bool",
+        "text",
+        "timestamp[us]",
+        "timestamp[us, UTC]",
+        "date",
+        "duration[us]",
+    ]
     of = {}
     for name, frame in (("arrow", ARROW), ("polars", POLARS), ("pandas", MADE["pandas, arrow"]())):
         of[name] = [column.type for column in fingerprint(frame).columns]
@@ -197,14 +209,25 @@ def test_the_rarer_types_of_pandas() -> None:
     assert {column.name: column.ordered for column in found.columns} == {
         column.name: column.ordered for column in wanted.columns
     }
-    assert [column.type for column in found.columns][:4] == ["float64", "period[M]", "interval[int64, right]", "number|text"]
+    assert [column.type for column in found.columns][:4] == [
+        "float64",
+        "period[M]",
+        "interval[int64, right]",
+        "number|text",
+    ]
 
 
 def test_series_and_indexes() -> None:
     """A single column of any library is one column, by its name or `values`."""
     expected = fingerprint({"values": [1, 2, 3]})
 
-    for single in (pd.Series([1, 2, 3]), pd.Index([1, 2, 3]), pl.Series([1, 2, 3]), pa.array([1, 2, 3]), pa.chunked_array([[1], [2, 3]])):
+    for single in (
+        pd.Series([1, 2, 3]),
+        pd.Index([1, 2, 3]),
+        pl.Series([1, 2, 3]),
+        pa.array([1, 2, 3]),
+        pa.chunked_array([[1], [2, 3]]),
+    ):
         assert fingerprint(single) == expected
     assert fingerprint(pd.Series([1], name="a")) == fingerprint(pl.Series("a", [1])) == fingerprint({"a": [1]})
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import importlib.util
 import random
 import sqlite3
-from collections import namedtuple
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import attrs
 import numpy as np
@@ -36,7 +36,9 @@ class Frozen:
     t: str | None
 
 
-Pair = namedtuple("Pair", "x t")
+class Pair(NamedTuple):
+    x: int
+    t: str | None
 
 
 class Again:
