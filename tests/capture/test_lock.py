@@ -66,11 +66,11 @@ if args == ["--version"]:
         self.blobs[digest] = data.decode()
         return digest, len(data)
 
-    def look(self) -> dict[str, Any]:
-        """What is found."""
+    def look(self, python: str = "3.11.7") -> dict[str, Any]:
+        """What is found for a version of Python."""
         env = {
             "path": [str(self.site)],
-            "python": "3.11.7",
+            "python": python,
             "executable": sys.executable,
             "prefix": "/nowhere",
             "variables": {"PATH": f"relative{os.pathsep}{self.bin}"},
@@ -281,7 +281,7 @@ def test_rebuilt(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     shutil.copy(str(UV), bench.bin / "uv")
     for name, value in {"UV_CACHE_DIR": tmp_path / "cache", "UV_FIND_LINKS": wheels}.items():
         monkeypatch.setenv(name, str(value))
-    found = bench.look()
+    found = bench.look(".".join(map(str, sys.version_info[:3])))
     Path("pylock.toml").write_text(bench.blobs[found["lock"]["digest"]])
     command = [str(UV), "pip", "install", "--quiet", "--offline", "--no-build", "--python", sys.executable]
     subprocess.run([*command, "--target", "again", "-r", "pylock.toml"], check=True, timeout=60, capture_output=True)
