@@ -10,90 +10,37 @@ A private key over several lines is known as one only where it is seen whole; li
 
 from __future__ import annotations
 
-import math
-from functools import lru_cache
+from mlsdk.capture.secret_forms import (
+    LONG_WORD,
+    NEEDLES,
+    NEEDLES_OF_ASSIGNED,
+    NEEDLES_OF_COMMANDS,
+    NEEDLES_OF_LONG,
+    PATTERNS,
+    REDACTED,
+)
+from mlsdk.capture.secret_names import NUMBERS_TOO, STEMS, SWITCHES, WEAK, is_secret_name, words_of
+from mlsdk.capture.secret_random import redact_random
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     import re
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
     from typing import Any, TypeAlias
 
     Hits: TypeAlias = tuple[str, ...]
+    Span: TypeAlias = tuple[int, int]
 
-REDACTED = "[redacted]"
-
-_STEMS = ("token", "pass", "secret", "key", "auth", "cred", "pwd", "cookie", "pin", "jwt")
-"""Every name of a secret contains one of these: looked for first, because it costs next to nothing."""
+__all__ = ["REDACTED", "is_secret_name", "redact_argv", "redact_text", "redact_value"]
 
 
-def _set(words: str) -> frozenset[str]:
-    return frozenset(words.split())
-
-
-_SECRET = _set(
-    "password passwords passwd passphrase passphrases secret secrets credential credentials cred creds apikey apikeys "
-    "secretkey accesskey privatekey authkey accesstoken authtoken apitoken bearertoken refreshtoken authorization"
-)
-_SECRET_OF = {  # second words that are secrets after one of these
-    "pass": _set("db database smtp mail ftp user admin root redis pg"),
-    "key": _set("api access private secret account auth encryption signing master subscription ssh shared"),
-    "keys": _set("api access private secret account auth encryption signing master subscription ssh shared"),
-}
-_SECRET_AT_END = _set("token auth jwt cookie pwd pin")
-_WEAK = _SECRET_AT_END - {"jwt"}
-"""Alone they are also ordinary words: in a running text the value has to look like a secret too."""
-# `password_file` says where it lies, `secret_length` how long it is: not what it is
-_PLACES = _set(
-    "file files path dir folder name names field env var variable id ids type kind length len size min max count "
-    "policy required enabled url uri endpoint method mode scheme expiry ttl age store"
-)
-# `pad_token="<pad>"` belongs to a tokenizer
-_MODEL_TOKENS = _set(
-    "pad eos bos unk sep cls mask special image audio video start end stop next prev previous first last begin new "
-    "decoder per num n max min class text input output prompt sub word additional"
-)
-_NUMBERS_TOO = _set("password passwords passwd pwd passphrase secret secrets pin")
-_SWITCHES = _set("no use with without skip enable disable")
-_DIGEST_LENGTHS = (32, 40, 56, 64, 96, 128)
-
-
-@lru_cache(maxsize=4096)
-def is_secret_name(name: str) -> bool:
-    """Does a name promise a secret? By whole words, split at `_ - .` and at capitals.
-
-    Example:
-        >>> is_secret_name("hf_token"), is_secret_name("tokenizer"), is_secret_name("max_tokens")
-        (True, False, False)
-    """
-    lower = name.lower()
-    if not any(stem in lower for stem in _STEMS):
-        return False
-    words = _words(name)
-    if words in {(), ("pwd",)}:  # PWD is the working directory
-        return False
-    if words[-1] in _SECRET_AT_END:
-        return not (words[-1] == "token" and len(words) > 1 and words[-2] in _MODEL_TOKENS)
-    if words[-1] in _PLACES:
-        return False
-    if any(word in _SECRET or word.endswith(("password", "passwd", "passphrase")) for word in words):
-        return True
-    return any(one in _SECRET_OF.get(other, ()) for one, other in zip(words, words[1:], strict=False))  # noqa: RUF007
-
-
-@lru_cache(maxsize=4096)
-def _words(name: str) -> tuple[str, ...]:
-    import re
-
-    return tuple(word.lower() for word in re.findall(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+", name))
-
-
-def redact_text(text: str, *, code: bool = False) -> tuple[str, Hits]:
+def redact_text(text: str, *, code: bool = False, bare: bool | None = None) -> tuple[str, Hits]:
     """Take the secrets out of a text.
 
     Args:
         text: a line of output, a message, a whole file.
         code: it is source code: secrets by name are looked for in quoted literals only, and none by randomness.
+        bare: whether values under the names of secrets need no quotes, as in files of settings; None: outside code.
 
     Returns:
         The text and, for each place that was replaced, the sign it was known by; the same text and () if there is none.
@@ -103,175 +50,185 @@ def redact_text(text: str, *, code: bool = False) -> tuple[str, Hits]:
         ('connecting to postgresql://[redacted]@db/x', ('URL password',))
     """
     hits: list[str] = []
-    patterns = _patterns
+    bare = not code if bare is None else bare
     longest = max(map(len, text.split()), default=0)
-    for needle, kind in _NEEDLES if longest >= _SHORTEST else _NEEDLES_OF_SHORT:
-        if needle in text:
-            text, count = patterns[kind].subn(rf"\g<keep>{REDACTED}", text)
-            hits += [kind] * count
-    if _may_name(text):
-        text = _redact_by_name(text, hits, patterns, code=code)
-    if longest >= 24 and not code and patterns["random"].search(text) is not None:
-        text = _redact_random(text, hits, patterns["random"])
+    text = _redact_forms(text, NEEDLES, hits)
+    if bare:
+        text = _redact_forms(text, NEEDLES_OF_COMMANDS, hits)
+    if "=" in text:
+        text = _redact_forms(text, NEEDLES_OF_ASSIGNED, hits)
+    if longest >= LONG_WORD:
+        text = _redact_forms(text, NEEDLES_OF_LONG, hits)
+    if "AWS key" in hits:  # its secret half, which has no form of its own, is often next to it
+        text, count = PATTERNS["AWS secret"].subn(_replace, text)
+        hits += ["AWS secret"] * count
+    text = _redact_named(text, hits, code=code, bare=bare)
+    if longest >= 24 and not code and PATTERNS["random"].search(text) is not None:
+        text = redact_random(text, hits)
     return text, tuple(hits)
 
 
-def _may_name(text: str) -> bool:
-    """Could a secret be named here? Most lines are done after this look, which costs a tenth of the full one."""
-    lower = text.lower()
-    for stem in _STEMS:
-        if stem in lower:
-            at = lower.find(stem)
-            while at >= 0:
-                if _patterns["assigned"].match(lower, at) is not None or "--" in lower:
-                    return True
-                at = lower.find(stem, at + 1)
-    return False
+def redact_keys(text: str) -> tuple[str, int]:
+    """Take out the private keys alone; how many there were."""
+    return PATTERNS["private key"].subn(_replace, text)
 
 
-# A text without a rule's needle need not be shown to its regular expression, which costs twenty times as much; nor need
-# one without a long word to those of long tokens.
-_NEEDLES_OF_SHORT = (("://", "URL password"), ("PRIVATE KEY", "private key"))
-_SHORTEST = 15
-_NEEDLES = (
-    *_NEEDLES_OF_SHORT,
-    ("?", "URL signature"),
-    ("earer", "bearer token"),
-    ("sk-", "OpenAI or Anthropic key"),
-    ("k_", "Stripe key"),
-    ("hf_", "Hugging Face token"),
-    *((f"gh{kind}_", "GitHub token") for kind in "pousr"),
-    ("github_pat_", "GitHub token"),
-    ("glpat-", "GitLab token"),
-    ("xox", "Slack token"),
-    ("AIza", "Google key"),
-    ("ya29.", "Google token"),
-    ("AKIA", "AWS key"),
-    ("ASIA", "AWS key"),
-    ("eyJ", "JWT"),
-)
+def _redact_forms(text: str, needles: Sequence[tuple[str, str]], hits: list[str]) -> str:
+    for needle, kind in needles:
+        if needle in text:
+            text, count = PATTERNS[kind].subn(_replace, text)
+            hits += [kind] * count
+    return text
 
 
-_KEY_LINES = r"(?:(?:\s|\\[nr])*[A-Za-z0-9+/=]{16,})*"
-_KEY_END = r"[\w+/=\s\\:,.-]{0,20000}?-----END [A-Z0-9 ]{0,40}PRIVATE KEY(?: BLOCK)?-----"
-_FORMS = {
-    "URL password": r"(?P<keep>://)[^\s/:@\"'<>]*:(?!\$?\{|<|%\(|\[redacted)[^\s/\"'<>]+(?=@)",
-    "URL signature": r"(?P<keep>[?&](?:sig|[\w-]*[Ss]ignature)=)(?!\[redacted)[^&\s\"']+",
-    "bearer token": r"(?P<keep>\b[Bb]earer[ \t]+)(?=\S*\d)[A-Za-z0-9._~+/=-]{16,}",
-    "OpenAI or Anthropic key": r"(?P<keep>\b)sk-(?=[A-Za-z_-]{0,80}\d)[A-Za-z0-9_-]{20,}",
-    "Stripe key": r"(?P<keep>\b)[rs]k_(?:live|test)_[A-Za-z0-9]{16,}",
-    "Hugging Face token": r"(?P<keep>\b)hf_[A-Za-z0-9]{20,}",
-    "GitHub token": r"(?P<keep>\b)(?:gh[pousr]_[A-Za-z0-9]{30,}|github_pat_[A-Za-z0-9_]{22,})",
-    "GitLab token": r"(?P<keep>\b)glpat-[\w-]{20,}",
-    "Slack token": r"(?P<keep>\b)xox[abeoprs]-[\w-]{10,}",
-    "Google key": r"(?P<keep>\b)AIza[\w-]{35,}",
-    "Google token": r"(?P<keep>\b)ya29\.[\w-]{20,}",
-    "AWS key": r"(?P<keep>\b)(?:AKIA|ASIA)[A-Z0-9]{16}\b",
-    "JWT": r"(?P<keep>\b)eyJ[\w-]{8,}\.[\w-]{8,}(?:\.[\w-]*)?",
-    "private key": rf"(?P<keep>)-----BEGIN [A-Z0-9 ]{{0,40}}PRIVATE KEY(?: BLOCK)?-----(?:{_KEY_END}|{_KEY_LINES})",
-    # an option and a space, or a name and a sign of assignment
-    "name": r"(?<![\w.-])(?:--?([A-Za-z][\w.-]{0,200})[ \t]+(?=[^\s=:-])"
-    r"|([A-Za-z_-][\w.-]{0,200})(?:\\?[\"'])?\]?[ \t]*(?::=|=>|={1,3}|:)[ \t]*)",
-    "assigned": r"[\w.-]{0,200}(?:\\?[\"'])?\]?[ \t]*[:=]",
-    "literal": r"(?:[\w.\[\], |]{1,100}=[ \t]*)?[rRbBuU]{0,2}(?:\"((?:[^\"\\\n]|\\.)+)\"|'((?:[^'\\\n]|\\.)+)')",
-    "value": r"(?:(?:[Bb]earer|[Bb]asic|[Tt]oken|[Dd]igest)[ \t]+)?(?:[bBrRuU]{1,2}(?=[\"']))?"
-    r"(?:\"((?:[^\"\\\n]|\\.)+)\"|'((?:[^'\\\n]|\\.)+)'"
-    r"|[\\\"'\[({]*([^\s\"'\\&,;)}\]]+(?:[,;)}\]]+[^\s\"'\\&,;)}\]]+)*))",
-    "number": r"[-+]?[\d_]*\.?\d+(?:[eE][-+]?\d+)?%?",
-    "nothing": r"(?i:none|null|nan|true|false|yes|no|on|off|[*•]*|x{3,}|[.]{3}|-+"
-    r"|<[^<>]*>|\$\w+|\$?\{[^{}]*\}|%\(\w+\)s)",
-    "random": r"[A-Za-z0-9+/_-]{24,}={0,2}",
-}
+def _replace(match: re.Match[str]) -> str:
+    """What replaces a secret: as many lines as it had."""
+    return match["keep"] + REDACTED + "\n" * match[0].count("\n")
 
 
-class _Patterns(dict[str, "re.Pattern[str]"]):
-    """The regular expressions by kind, each compiled when a text first needs it; linear in the length of the text."""
-
-    def __missing__(self, kind: str) -> re.Pattern[str]:
-        import re
-
-        compiled = self[kind] = re.compile(_FORMS[kind])
-        return compiled
-
-
-_patterns = _Patterns()
-
-
-def _redact_by_name(text: str, hits: list[str], patterns: dict[str, re.Pattern[str]], *, code: bool) -> str:
+def _redact_named(text: str, hits: list[str], *, code: bool, bare: bool) -> str:
+    """Take out what stands under the name of a secret."""
+    lines = _lines_with_names(text)
+    if not lines and "value:" not in text:
+        return text
+    spans: list[Span] = []
+    for start, end in lines:
+        spans += _assigned(text, start, end, code=code, bare=bare)
+        spans += _called(text, start, end)
+    if bare:
+        spans += _in_settings(text)
     parts: list[str] = []
     done = 0
-    for match in patterns["name"].finditer(text):
-        name = match[1] or match[2]
-        if match.start() < done or not is_secret_name(name) or (code and match[1]):
-            continue
-        found = patterns["literal" if code else "value"].match(text, match.end())
-        if found is None:
-            continue
-        group = found.lastindex or 0
-        if text.startswith(REDACTED, found.start(group) - 1):
-            continue
-        if _is_no_secret(name, found[group], code=code, running=match[1] is None):
-            continue
-        parts += (text[done : found.start(group)], REDACTED)
-        done = found.end(group)
-        hits.append("name")
+    for start, end in sorted(spans):
+        if start >= done:
+            parts += (text[done:start], REDACTED + "\n" * text.count("\n", start, end))
+            hits.append("name")
+            done = end
     return "".join((*parts, text[done:])) if parts else text
+
+
+def _lines_with_names(text: str) -> list[Span]:
+    """Lines that may name a secret and say what it is. Most texts are done after this look: it costs a tenth."""
+    lower = text.lower()
+    if len(lower) != len(text):  # a few letters change their length: positions would not agree
+        lower = text
+    found: set[Span] = set()
+    for stem in STEMS:
+        at = lower.find(stem) if stem in lower else -1
+        while at >= 0:
+            start = text.rfind("\n", 0, at) + 1
+            if PATTERNS["assigned"].match(lower, at) is None and not any(
+                sign in lower[max(start, at - 300) : at] for sign in _SIGNS_BEFORE
+            ):
+                at = lower.find(stem, at + 1)
+                continue
+            end = text.find("\n", at)
+            found.add((start, len(text) if end < 0 else end))
+            at = lower.find(stem, end) if end >= 0 else -1
+    return sorted(found)
+
+
+_SIGNS_BEFORE = ("--", "==", "!=", "env ")
+
+
+def _assigned(text: str, start: int, end: int, *, code: bool, bare: bool) -> Iterator[Span]:
+    """Values behind a name, and those that a name is compared with."""
+    done = start
+    for match in PATTERNS["name"].finditer(text, start, end):
+        name = match[1] or match[2]
+        if match.start() < done or not is_secret_name(name) or (match[1] and not bare):
+            continue
+        several = text[match.start() - 2 : match.start()].strip() == "," and match[1] is None
+        for span in _values(text, match.end(), bare=bare, several=several):
+            value = text[span[0] : span[1]]
+            if not _is_no_secret(name, value, code=code, running=match[1] is None):
+                yield span
+                done = span[1]
+    if "=" in text[start:end]:
+        for match in PATTERNS["compared"].finditer(text, start, end):
+            group = 1 if match[1] else 2
+            if is_secret_name(match[3]) and not _is_no_secret(match[3], match[group], code=True):
+                yield match.span(group)
+
+
+def _values(text: str, at: int, *, bare: bool, several: bool = False) -> Iterator[Span]:
+    """Texts in quotes that begin here, several in brackets or one after the other; else the word that stands here.
+
+    Of `user, password = "ann", "…"` all are taken.
+    """
+    before = PATTERNS["before"].match(text, at)
+    several = several or (before is not None and before[1] is not None)
+    position = before.end() if before else at
+    found = False
+    while (quoted := PATTERNS["quoted"].match(text, position)) is not None:
+        found = True
+        yield quoted.span(quoted.lastindex or 0)
+        more = PATTERNS["and in brackets" if several else "and"].match(text, quoted.end())
+        if more is None:
+            return
+        position = more.end()
+    if bare and not found and (word := PATTERNS["bare"].match(text, at)) is not None and not _is_replaced(text, word):
+        yield word.span(1)
+
+
+def _is_replaced(text: str, word: re.Match[str]) -> bool:
+    return text.startswith(REDACTED, word.start(1) - 1)
+
+
+def _called(text: str, start: int, end: int) -> Iterator[Span]:
+    """What is handed over together with the name of a secret: `setenv("API_KEY", "…")`."""
+    if "(" not in text[start:end]:
+        return
+    for match in PATTERNS["call"].finditer(text, start, end):
+        quoted = PATTERNS["quoted"].match(text, match.end())
+        if quoted is None or not is_secret_name(match[1]):
+            continue
+        span = quoted.span(quoted.lastindex or 0)
+        value = text[span[0] : span[1]]
+        if _is_like_a_password(value) and not _is_no_secret(match[1], value, code=True):
+            yield span
+
+
+def _in_settings(text: str) -> Iterator[Span]:
+    """What only files of settings have: elements, blocks, a name and its value in two lines."""
+    for kind, needle in (("element", "</"), ("pair of lines", "name:"), ("block", "\n")):
+        if needle in text:
+            for match in PATTERNS[kind].finditer(text):
+                if is_secret_name(match[1]) and not _is_no_secret(match[1], match[2]):
+                    yield match.span(2)
+
+
+def _is_like_a_password(value: str) -> bool:
+    """More than a word: has digits, or signs that no name has."""
+    return len(value) >= 6 and " " not in value and not value.replace("_", "").replace("-", "").isalpha()
 
 
 def _is_no_secret(name: str, value: str, *, code: bool = False, running: bool = False) -> bool:
     """Is the text under the name of a secret plainly none: a number, a variable, a word about secrets?"""
-    patterns = _patterns
-    if REDACTED in value or patterns["nothing"].fullmatch(value):
+    if REDACTED in value or PATTERNS["nothing"].fullmatch(value):
         return True
-    words = _words(name)
-    if patterns["number"].fullmatch(value):
-        return _NUMBERS_TOO.isdisjoint(words)
-    if code and (len(value) < 4 or is_secret_name(value) or (value.isupper() and "_" in value)):
+    words = words_of(name)
+    if PATTERNS["number"].fullmatch(value):
+        return NUMBERS_TOO.isdisjoint(words)
+    if code and (len(value) < 4 or _is_name_itself(value)):
         return True
-    weak = running and len(words) == 1 and words[0] in _WEAK
-    return weak and (len(value) < 8 or not any(letter.isdigit() for letter in value))
+    if code and (value[0] in ",;:)]} " or "\\x" in value or _is_template(value)):
+        return True
+    weak = running and len(words) == 1 and words[0] in WEAK
+    return weak and (len(value) < 8 or not any(map(str.isdigit, value)))
 
 
-def _redact_random(text: str, hits: list[str], pattern: re.Pattern[str]) -> str:
-    def replace(match: re.Match[str]) -> str:
-        before, after = text[: match.start()][-8:], text[match.end() :][:2]
-        if not _looks_random(match[0].rstrip("="), before.lower(), after):
-            return match[0]
-        hits.append("random")
-        return REDACTED
-
-    return pattern.sub(replace, text)
+def _is_name_itself(value: str) -> bool:
+    """A word about secrets (`password`), or what looks like the name of a variable (`DB_LOGIN`)."""
+    if value.isupper() and "_" in value:
+        return True
+    return not any(map(str.isdigit, value)) and is_secret_name(value)
 
 
-def _looks_random(token: str, before: str, after: str) -> bool:
-    """Is it a key rather than a path, a digest, a UUID or a name made of words?"""
-    import re
-
-    if before.endswith((".", "\\", "~", "%", "[")) or (after[:1] == "." and after[1:].isalnum()) or token[0] == "/":
-        return False
-    if re.search(r"(sha\d+|md5|h1)[:=]$", before) or re.match(r"sha\d+-", token):
-        return False
-    pieces = re.split(r"[/_-]", token)
-    words = sum(len(piece) for piece in pieces if re.fullmatch(r"[A-Za-z][a-z]{2,}", piece))
-    if "/" in token and words * 8 >= len(token):
-        return False
-    if re.fullmatch(r"[0-9a-fA-F]+", token):
-        return len(token) > 35 and len(token) not in _DIGEST_LENGTHS and not token.isdigit() and len(set(token)) > 8
-    rest = "".join(piece for piece in pieces if not re.fullmatch(r"[0-9a-fA-F]+|\d*[A-Z]?[a-z]*\d*|[A-Z]+", piece))
-    digits = sum(map(str.isdigit, rest))
-    mixed = any(map(str.islower, rest)) and any(map(str.isupper, rest))
-    if len(rest) < (20 if mixed else 32) or digits < (2 if mixed else 5):
-        return False
-    kinds = [(letter.isdigit(), letter.isupper()) for letter in rest]
-    switches = sum(one != other for one, other in zip(kinds, kinds[1:], strict=False))  # noqa: RUF007
-    in_words = sum(map(len, re.findall(r"[a-z]{4,}", rest))) if mixed else 0
-    return switches >= len(rest) * 0.27 and in_words <= len(rest) * 0.3 and _entropy(rest) >= 3.7
-
-
-def _entropy(text: str) -> float:
-    """Shannon entropy in bits for each character."""
-    shares = [text.count(letter) / len(text) for letter in set(text)]
-    return -sum(share * math.log2(share) for share in shares)
+def _is_template(value: str) -> bool:
+    """Has nothing of its own that could be a secret, but words: `Basic %s`, `{user}:{password}`."""
+    rest = PATTERNS["reference"].sub("", value)
+    return rest != value and not any(map(str.isdigit, rest))
 
 
 def redact_argv(argv: Sequence[str]) -> list[str]:
@@ -311,13 +268,13 @@ def _redact(name: str, value: Any, hits: list[str], owner: str) -> Any:
     if isinstance(value, str):
         return _redact_str(owner, value, hits)
     if isinstance(value, (int, float, complex)):
-        return value if _NUMBERS_TOO.isdisjoint(_words(owner)) else _hit(hits)
+        return value if NUMBERS_TOO.isdisjoint(words_of(owner)) else _hit(hits)
     if isinstance(value, (bytes, bytearray)):
         return _hit(hits) if owner else value
     if isinstance(value, dict):
         if type(value.get("$")) is str:
             return _redact_tag(name, value, hits, owner)
-        inherited = "" if _words(owner) == ("auth",) else owner  # `auth` may be any section of a configuration
+        inherited = "" if words_of(owner) == ("auth",) else owner  # `auth` may be any section of a configuration
         return {
             _redact_str("", key, hits) if isinstance(key, str) else key: _redact(str(key), item, hits, inherited)
             for key, item in value.items()
@@ -363,7 +320,7 @@ def _redact_items(items: Sequence[Any], hits: list[str], owner: str = "") -> lis
         else:
             result.append(_redact_str(owner or option, item, hits))
         takes_value = item.startswith("-") and not equals and is_secret_name(item)
-        option = item if takes_value and _words(item)[0] not in _SWITCHES else ""
+        option = item if takes_value and words_of(item)[0] not in SWITCHES else ""
     return result
 
 

@@ -8,7 +8,13 @@ from __future__ import annotations
 
 import re
 
-from mlsdk.capture.redaction import redact_text
+from mlsdk.capture.redaction import redact_keys, redact_text
+from mlsdk.capture.secret_forms import TOKENS
+from mlsdk.capture.secret_names import STEMS
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 _NAMES = {
     name: what
@@ -34,6 +40,12 @@ _KEY_NAME = re.compile(r"id_(?:rsa|dsa|ecdsa|ed25519)(?:_sk)?(?!.*\.pub$)(?:[._-
 _CLIENT = re.compile(r"(?:client_?secrets?|service[_-]account)[\w.-]*\.json$")
 _ENVIRONMENT = re.compile(r"\.env(?:\..+)?$|[\w.-]+\.env$")
 _EXAMPLE = re.compile(r"(?:^|[._-])(?:examples?|samples?|templates?|dist|defaults?|schema|tpl)(?:[._-]|$)")
+
+_SETTINGS = (
+    *(".yaml", ".yml", ".ini", ".cfg", ".conf", ".toml", ".json", ".xml", ".properties", ".tf", ".tfvars", ".npmrc"),
+    *(".sh", ".bash", ".zsh", ".ps1", ".env", ".envrc", ".dockerfile"),
+)
+"""Files whose texts need no quotes."""
 
 _PRIVATE = re.compile(rb"-----BEGIN [A-Z0-9 ]{0,40}PRIVATE KEY(?: BLOCK)?-----")
 _PUBLIC = re.compile(rb"\s*(?:[^-\n]*\n){0,40}?-----BEGIN (?:CERTIFICATE|[A-Z0-9 ]*PUBLIC KEY|DH PARAMETERS)")
@@ -73,8 +85,8 @@ def _by_name(path: str, name: str, head: bytes) -> str | None:
     if _KEY_NAME.match(name):
         return "a private key"
     ending = name[name.rfind(".") :] if "." in name else ""
-    if ending in {".pem", ".key"} and not _PUBLIC.match(head) and not head.startswith(b"PK\x03\x04"):
-        return "a private key"
+    if ending in {".pem", ".key"} and not head.startswith(b"PK\x03\x04"):  # slides of Keynote are a zip
+        return "a private key" if _PRIVATE.search(head) or not _PUBLIC.match(head) else None
     if name == ".npmrc" and _TOKEN_OF_NPM.search(head):
         return "a file of passwords"
     return _ENDINGS.get(ending)
@@ -88,7 +100,7 @@ def _by_content(head: bytes) -> str | None:
         return "the key of a service account"
     if start.startswith(b"{") and b'"refresh_token"' in head and b'"client_secret"' in head:
         return "a file of credentials"
-    if b"client-key-data:" in head and b"kind: Config" in head:
+    if re.search(rb"(?m)^ +client-key-data:", head) and re.search(rb"(?m)^kind: Config", head):
         return "a file of credentials"
     return "a file of credentials" if _AWS_TABLE.match(start) else None
 
@@ -107,8 +119,118 @@ def redact_source(data: bytes, path: str) -> tuple[bytes, int]:
         >>> redact_source(b'user = "ann"\r\npassword = "hunter2"\r\n', "login.py")
         (b'user = "ann"\r\npassword = "[redacted]"\r\n', 1)
     """
-    del path
-    if b"\0" in data[:8192] and not _PRIVATE.search(data):
+    if data.startswith((b"\xff\xfe", b"\xfe\xff")):
+        return _redact_wide(data, path)
+    if b"\0" in data[:8192]:
+        return _redact_binary(data)
+    bare = _is_settings(path)
+    windows = [(0, len(data))] if b"PRIVATE KEY" in data else _windows(data, bare=bare)
+    parts: list[bytes] = []
+    done = count = 0
+    for start, end in windows:
+        text = data[start:end].decode("utf-8", "surrogateescape")
+        redacted, hits = redact_text(text, code=True, bare=bare)
+        if hits:
+            parts += (data[done:start], redacted.encode("utf-8", "surrogateescape"))
+            done = end
+            count += len(hits)
+    return (b"".join((*parts, data[done:])), count) if parts else (data, 0)
+
+
+def _redact_binary(data: bytes) -> tuple[bytes, int]:
+    if _PRIVATE.search(data) is None:
         return data, 0
-    text, hits = redact_text(data.decode("utf-8", "surrogateescape"), code=True)
-    return (text.encode("utf-8", "surrogateescape"), len(hits)) if hits else (data, 0)
+    text, count = redact_keys(data.decode("utf-8", "surrogateescape"))
+    return text.encode("utf-8", "surrogateescape"), count
+
+
+def _redact_wide(data: bytes, path: str) -> tuple[bytes, int]:
+    """A text in UTF-16, as Windows writes it."""
+    coding = "utf-16-le" if data[:1] == b"\xff" else "utf-16-be"
+    text = data.decode(coding, "surrogatepass" if len(data) % 2 == 0 else "ignore")
+    redacted, hits = redact_text(text, code=True, bare=_is_settings(path))
+    return (redacted.encode(coding, "surrogatepass"), len(hits)) if hits else (data, 0)
+
+
+def _is_settings(path: str) -> bool:
+    name = path.replace("\\", "/").rpartition("/")[2].lower()
+    return name.endswith(_SETTINGS) or name.startswith((".env", "dockerfile", ".npmrc", "makefile"))
+
+
+# Where a secret may be in a file, found on the bytes: a few looks for short pieces and one for long words cost a
+# hundredth of the regular expressions, which then see a few lines only.
+_STEMS = tuple(stem.encode() for stem in STEMS if stem not in {"pin", "jwt"})  # in code, a token's form tells more
+_ASSIGNED = re.compile(
+    rb"[\w.\x80-\xff-]{0,200}(?:\\{0,3}[\"'])?\]?[ \t]*(?:!?[:=]|>[^<\s])|[\w.-]{0,200}[\"'][ \t]*,"
+    rb"|[\w.-]{0,200}[\"']?[ \t]*\r?\n[ \t]*value:"
+)
+_MARKS = bytes(120 if (byte < 128 and chr(byte).isalnum()) or byte in b"_-" else 32 for byte in range(256))
+_LONG = b"x" * 20
+"""Every token of a known form holds a word of so many letters, which has the needle or begins just behind it."""
+_NEEDLES = tuple({needle.encode() for needle, _ in TOKENS} | {b"earer", b"login"})
+_LINES_AFTER = 8
+"""A value in brackets may stand on the lines after its name."""
+
+
+def _windows(data: bytes, *, bare: bool) -> list[tuple[int, int]]:
+    """Pieces of whole lines to be looked at closely, in order and apart from each other."""
+    places = [*_named(data, bare=bare), *_linked(data), *_long_words(data)]
+    windows: list[tuple[int, int]] = []
+    line_end = -1
+    for place in sorted(places):
+        if place <= line_end:
+            continue
+        start = data.rfind(b"\n", 0, place) + 1
+        end = line_end = data.find(b"\n", place) % (len(data) + 1)
+        for _ in range(_LINES_AFTER):
+            end = data.find(b"\n", end + 1) % (len(data) + 1)
+        if windows and start <= windows[-1][1]:
+            start = windows.pop()[0]
+        windows.append((start, end))
+    return windows
+
+
+def _named(data: bytes, *, bare: bool) -> Iterator[int]:
+    """Names that may promise a secret, with what looks like an assignment."""
+    lower = data.lower()
+    for stem in _STEMS:
+        at = lower.find(stem)
+        while at >= 0:
+            if _ASSIGNED.match(lower, at) is not None:
+                yield at
+            else:
+                before = lower[lower.rfind(b"\n", max(0, at - 300), at) + 1 : at]
+                if b"==" in before or b"!=" in before or (bare and (b"--" in before or b"env " in before)):
+                    yield at
+            at = lower.find(stem, at + 1)
+    for command in (b"curl ", b"machine ") if bare else ():
+        at = data.find(command)
+        while at >= 0:
+            yield at
+            at = data.find(command, at + 1)
+
+
+def _linked(data: bytes) -> Iterator[int]:
+    """URLs with more than an address."""
+    at = data.find(b"://")
+    while at >= 0:
+        rest = data[at : at + 400].split(None, 1)[0]
+        if b"@" in rest or b"=" in rest or b"hooks" in rest:
+            yield at
+        at = data.find(b"://", at + 3)
+
+
+def _long_words(data: bytes) -> Iterator[int]:
+    """Words that are long enough for a token and have a needle."""
+    marks = data.translate(_MARKS)
+    find, places, words = marks.find, [], []
+    at = find(_LONG)
+    while at >= 0:
+        end = find(b" ", at + len(_LONG))
+        places.append(at)
+        words.append(data[at - 8 if at > 8 else 0 : end if end >= 0 else None])
+        at = find(_LONG, end) if end >= 0 else -1
+    together = b"\n".join(words)
+    needles = [needle for needle in _NEEDLES if needle in together]
+    if needles:
+        yield from (place for place, word in zip(places, words, strict=True) if any(map(word.__contains__, needles)))
