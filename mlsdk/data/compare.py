@@ -84,8 +84,10 @@ class DataDiff:
                 lines.append(f"{what} keys: {_some([str(key) for key in keys])}")
         for what in ("changed", "added", "removed", "retyped"):
             names = getattr(self, f"{what}_columns")
+            # Rows that came or went change the sums of every column, so that no more can be said.
+            called = "columns that differ" if what == "changed" and len(counted) > 1 else f"{what} columns"
             if names:
-                lines.append(f"{what} columns: {_some(names)}")
+                lines.append(f"{called}: {_some(names)}")
         return "\n".join(lines)
 
 

@@ -20,6 +20,7 @@ from mlsdk.data.statcache import Note, StatCache, default_folder, stat_of
 from mlsdk.data.stored import dump, load_from
 from mlsdk.data.table import Column, Table
 from mlsdk.errors import FormatError, UsageError
+from mlsdk.version import VERSION
 
 READERS: dict[str, Callable[[str], Table]] = {
     ".csv": read_delimited,
@@ -35,9 +36,6 @@ READERS: dict[str, Callable[[str], Table]] = {
     ".ndjson.gz": partial(read_json_lines, compressed=True),
 }
 """By the end of the name, in any case. All other files are their bytes."""
-
-_RULES = 1
-"""Raised when a reader reads something otherwise than before, so that no cached answer outlives its rules."""
 
 
 def fingerprint_path(
@@ -114,7 +112,8 @@ def _file(
     if not ends:
         return _bytes_only(path, note, None, key, decimals, sample)
     read = partial(_table, path, note, READERS[ends[-1]], key, decimals, sample)
-    told = json.dumps([_RULES, note.sha256, ends[-1], key, decimals, sample])
+    # With the version, so that no answer outlives the rules by which it was found.
+    told = json.dumps([VERSION, prefix(), note.sha256, ends[-1], key, decimals, sample])
     place = cache.path(told, ".table")
     kept = _kept(path, place, read)
     if kept is not None:

@@ -86,8 +86,9 @@ def listing(path: str, cache: StatCache, *, trust_mtime: bool = False) -> list[F
     folder = os.path.isdir(path)
     name = os.path.realpath(path) if folder else os.path.abspath(path)
     root = name if folder else _fixed_part(name)
-    trust = cache.folder is not None and (trust_mtime or trusted(root))
-    known = cache.notes(name) if trust else {}
+    known = cache.notes(name)
+    trust: dict[int, bool] = {}
+    """By device: another file system may be mounted below."""
     notes: dict[str, Note] = {}
     files: list[File] = []
     failed: list[str] = []
@@ -101,10 +102,13 @@ def listing(path: str, cache: StatCache, *, trust_mtime: bool = False) -> list[F
                 digest = hashlib.sha256(b"-> " + target).hexdigest()
                 files.append(File(_slashes(relative), len(target), digest, is_link=True))
                 continue
-            note = known.get(relative)
+            if looks.st_dev not in trust:
+                trust[looks.st_dev] = trust_mtime or trusted(os.path.realpath(whole))
+            note = known.get(relative) if trust[looks.st_dev] else None
             if note is None or not note.holds(stat_of(looks)):
                 note = hash_file(whole)
-            notes[relative] = note
+            if trust[looks.st_dev]:
+                notes[relative] = note
             files.append(File(_slashes(relative), note.stat.size, note.sha256))
         except OSError as error:
             failed.append(f"cannot read {whole!r} ({error.strerror or error})")
@@ -113,7 +117,7 @@ def listing(path: str, cache: StatCache, *, trust_mtime: bool = False) -> list[F
     if failed:
         more = f" and {len(failed) - _SHOWN} more" if len(failed) > _SHOWN else ""
         raise UsageError(f"cannot fingerprint {path!r}: " + "; ".join(sorted(failed)[:_SHOWN]) + more)
-    if trust and notes != known:
+    if notes != known:
         cache.keep_notes(name, notes)
     return sorted(files, key=lambda file: _bytes(file.path))
 

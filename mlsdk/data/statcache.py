@@ -96,6 +96,8 @@ class StatCache:
 
     def notes(self, name: str) -> dict[str, Note]:
         """What was noted under a name (a real path, or a pattern): relative path -> note; a lone file is `""`."""
+        if self.folder is None:
+            return {}
         try:
             with open(self.path(name, ".stat"), "rb") as file:
                 check, _, text = file.read().partition(b"\n")
@@ -113,7 +115,7 @@ class StatCache:
     def keep_notes(self, name: str, notes: Mapping[str, Note]) -> None:
         """Note what is now known under a name; what could not be trusted later is left out."""
         files = {path: tuple(note) for path, note in notes.items() if not racy(note.stat, note.noted_ns)}
-        if files:
+        if files and self.folder is not None:
             text = json.dumps({"name": name, "files": files}, separators=(",", ":")).encode("ascii")
             self.keep(self.path(name, ".stat"), b"%08x\n" % zlib.crc32(text) + text)
 

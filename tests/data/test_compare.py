@@ -321,7 +321,7 @@ def test_a_difference_reads_well() -> None:
         "changed keys: 1, 2, 3, 4, 5 and 1 more",
         "added keys: 10, 11",
         "removed keys: 0",
-        "changed columns: id, a, b",
+        "columns that differ: id, a, b",
     ]
     assert str(compare(of(old), of(old))) == "same ordered content"
 

@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from mlsdk.data import listing
+from mlsdk.data import listing, statcache
 from mlsdk.data.listing import File, digest_of_listing, hash_file
-from mlsdk.data.statcache import StatCache
+from mlsdk.data.statcache import Note, StatCache, stat_of
 from mlsdk.errors import UsageError
 from tests.conftest import require
 from tests.programs import execute
@@ -213,3 +213,31 @@ def test_many_threads_at_once() -> None:
         thread.join()
 
     assert [found[number] for number in range(4)] == [hashlib.sha256(content).hexdigest() for content in data]
+
+
+def test_another_file_system_below(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Times are believed by file system: one on a network that is mounted below a local folder is read each time."""
+    write(d__local="1", d__mounted__far="2")
+    monkeypatch.setattr(statcache, "RACY_NS", -3600 * 10**9)
+    monkeypatch.setattr(statcache, "filesystem_of", lambda path: "nfs4" if "mounted" in path else "ext4")
+    real, read = os.lstat, []
+
+    def lstat(path: str) -> os.stat_result:
+        found = real(path)
+        return os.stat_result(
+            [*found[:2], found.st_dev + ("mounted" in path), *found[3:]],
+            {"st_mtime_ns": found.st_mtime_ns, "st_ctime_ns": found.st_ctime_ns},
+        )
+
+    def hashed(path: str) -> Note:
+        read.append(os.path.basename(path))
+        note = hash_file(path)
+        return note._replace(stat=stat_of(lstat(path)))
+
+    monkeypatch.setattr(listing.os, "lstat", lstat)
+    monkeypatch.setattr(listing, "hash_file", hashed)
+    cache = StatCache(str(Path.cwd() / "cache"))
+    for _ in range(2):
+        listing.listing("d", cache)
+
+    assert sorted(read) == ["far", "far", "local"]

@@ -78,7 +78,7 @@ def test_what_changed(connection: sqlite3.Connection) -> None:
 
 
 def test_a_journal_is_read_and_nothing_written(connection: sqlite3.Connection) -> None:
-    """What lies in the write-ahead log counts, although the file's own bytes are as before; nothing is changed by us."""
+    """What lies in the write-ahead log counts, although the file itself is as before; nothing is changed by us."""
     connection.execute("pragma journal_mode=wal")
     connection.commit()
     before, data = fingerprint_path("data.db", table="t", cache=False), Path("data.db").read_bytes()
