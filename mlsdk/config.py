@@ -72,6 +72,8 @@ SETTINGS: dict[str, Setting] = {
 BESIDE = ("largest_source_bytes", "lock", "check_packages", "sample_every_s", "price_per_hour", "cpu_tdp_w")
 """Settings that the companion goes by: it is told those of each run."""
 
+_VARIABLES = {name: setting.variable for name, setting in SETTINGS.items()}
+
 _TRUE, _FALSE = ("1", "true", "yes", "on"), ("0", "false", "no", "off")
 
 _configured: dict[str, object] = {}
@@ -105,7 +107,7 @@ def lookup(name: str) -> Value:
     setting = SETTINGS[name]
     if name in _configured:
         return Value(setting, _configured[name], "argument")
-    text = os.environ.get(setting.variable)
+    text = os.environ.get(_VARIABLES[name])
     if text:
         return Value(setting, _convert(setting, text, setting.variable), "environment")
     path, table = _project_settings()
@@ -116,7 +118,9 @@ def lookup(name: str) -> Value:
 
 def for_companion() -> dict[str, object]:
     """What the companion has to be told: its settings where they are not the defaults."""
-    found = {name: lookup(name).value for name in BESIDE}
+    table = _project_settings()[1]
+    told = [name for name in BESIDE if name in _configured or name in table or _VARIABLES[name] in os.environ]
+    found = {name: lookup(name).value for name in told}
     return {name: value for name, value in found.items() if value != SETTINGS[name].default}
 
 

@@ -82,6 +82,7 @@ class Charge:
             problems["companion"] = f"no companion came until {late_s:.0f} s after the end: {missed} not taken"
         with config.in_force(self.header.settings):
             for name in self._wanted() if late_s <= LATE_S else ():
+                self._sample()
                 try:
                     problems.update(self._take(writer, _capture_named(name)))
                 except Exception as error:  # a capture may be a stranger's code; its failure is a fact of the run
@@ -155,20 +156,22 @@ class Charge:
         """While the run is live: look, and now and then give a sign of life, for readers on other hosts."""
         self.look()
         now = time.monotonic()
-        if self._writer is not None and self._machine is not None:
-            self._sample(self._writer, self._machine)
+        self._sample()
         if self._writer is not None and now - self._signed_at > SIGN_EVERY_S:
             self._signed_at = now
             self._writer.facts({"signs": {"alive_ns": time.time_ns()}})
 
-    def _sample(self, writer: LogWriter, machine: Machine) -> None:
+    def _sample(self) -> None:
+        """Sample the hardware, if it is time for that and the run is live."""
+        if self._writer is None or self._machine is None:
+            return
         if self._sampler is None:
             with config.in_force(self.header.settings):
                 self._sampler = Sampler(
                     self._pid,
-                    writer.points,
+                    self._writer.points,
                     interval_s=config.number("sample_every_s"),
-                    machine=machine,
+                    machine=self._machine,
                     price_per_hour=config.number("price_per_hour"),
                     tdp_w=config.number("cpu_tdp_w"),
                     start=self.header.start,

@@ -8,7 +8,6 @@ from collections.abc import Iterable, Mapping
 from datetime import date, datetime, timezone
 from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
-from mlsdk.log.standins import LongValue
 from mlsdk.query.names import ATTRIBUTES, STATISTICS, clean_text, escape_segment
 from mlsdk.query.tree import Scalar
 
@@ -42,8 +41,7 @@ def fields(run: Run) -> dict[str, Scalar]:
     _put(found, "params", run.params, 0)
     _put(found, "tags", run.tags, 0)
     for kind, captured in (("code", run.code), ("env", run.environment), ("hardware", run.hardware)):
-        recorded = captured.recorded() if isinstance(captured, _Fetching) else captured
-        _put(found, kind, {name: value for name, value in recorded.items() if not isinstance(value, LongValue)}, 0)
+        _put(found, kind, captured.short() if isinstance(captured, _Fetching) else captured, 0)
     for name, metric in run.metrics.items():
         key = f"metrics.{escape_segment(name)}"
         _put(found, key, metric.last, 0)
@@ -61,8 +59,8 @@ def fields(run: Run) -> dict[str, Scalar]:
 class _Fetching(Protocol):
     """A mapping that fetches long values when it is looked at."""
 
-    def recorded(self) -> Mapping[str, object]:
-        """The values without fetching any."""
+    def short(self) -> Mapping[str, object]:
+        """Those that need not be fetched."""
 
 
 _PLAIN = frozenset({bool, int, float, str})

@@ -111,9 +111,10 @@ class Later(Mapping[str, Any]):
             self._made = self._make(self._rest[self._kind])
         return self._made
 
-    def recorded(self) -> dict[str, Any]:
-        """The values as they stand among the facts: what was put away for its length is not fetched."""
-        return _decoded(self._rest[self._kind])
+    def short(self) -> dict[str, Any]:
+        """The values without those that were put away for their length; nothing is fetched."""
+        found = _decoded(self._rest[self._kind])
+        return {name: value for name, value in found.items() if not isinstance(value, LongValue)}
 
     def __getitem__(self, key: str) -> Any:
         return self._all()[key]

@@ -18,8 +18,7 @@ Facts = dict[str, dict[str, object]]
 _encoded: dict[str, tuple[Target, object, Facts, dict[str, str]]] = {}
 """By capture: the store, what the capture found, the same encoded, and notes on it.
 
-A capture that finds what it found the last time gives the very same object back: that is encoded, looked through for
-secrets and put away once in a process.
+What is found again as it was the last time is encoded, looked through for secrets and put away once in a process.
 """
 
 
@@ -51,7 +50,7 @@ def take(active: ActiveRun, captures: list[Capture], where: Context, *, everythi
         for about, note in notes.items():
             active._problems.note(about, note, warn=False)
         taken[capture.name] = f"{(time.monotonic() - since) * 1e3:.1f} ms"
-    settings = config.for_companion()
+    settings = config.for_companion() if captures else {"sample_every_s": 0.0}
     asked = {**taken, "folder": where.folder, **({"settings": settings} if settings else {})}
     active._write_facts({**facts, "captures": asked})
 
@@ -61,7 +60,7 @@ def _take(capture: Capture, where: Context, target: Target) -> tuple[Facts, dict
     if found is None:
         return {}, {}
     known = _encoded.get(capture.name)
-    if known is not None and known[0] is target and known[1] is found:
+    if known is not None and known[0] is target and known[1] == found:
         return known[2], known[3]
     facts: Facts = {}
     notes: dict[str, str] = {}

@@ -68,7 +68,7 @@ def track(
         tags: of every run: a mapping, or plain names.
         data: names of parameters that are data, such as folders and paths in text. Frames, arrays and `Path`s of
             files are data sets of the run by themselves.
-        capture: names of captures or functions, () for none; by default all.
+        capture: names of captures or functions; by default all. () for none: then nothing is sampled or observed.
         store: folder or URI.
 
     Raises:

@@ -56,7 +56,7 @@ def run(
         tags: a mapping, or plain names.
         resume: id (or beginning, end, name, `"latest"`) of a finished run to go on with: steps go on, facts are added.
         from_step: with `resume`: points of earlier parts from this step on are hidden: they are about to be repeated.
-        capture: names of captures or functions, () for none; by default all.
+        capture: names of captures or functions; by default all. () for none: then nothing is sampled or observed.
         store: folder or URI; by default the setting `store`, else the nearest `.mlsdk` folder.
 
     Raises:
@@ -131,7 +131,7 @@ def start(
     where = Context(os.getcwd(), function, arguments or {}, root=target.root, put_blob=target.put_blob)
     captures.take(active, wanted, where, everything=asked_for is None)
     writer.announce()
-    _enlist(active, writer)
+    _enlist(active, writer, observe=bool(wanted) and config.flag("observe"))
     active.spent(begun)
     return active
 
@@ -160,7 +160,7 @@ def _with_facts(active: ActiveRun, kinds: Mapping[str, Mapping[str, object]]) ->
     return active
 
 
-def _enlist(active: ActiveRun, writer: Writer) -> None:
+def _enlist(active: ActiveRun, writer: Writer, *, observe: bool) -> None:
     context.live[writer.id] = active
     exits.install()
     exits.owe(writer)
@@ -168,7 +168,7 @@ def _enlist(active: ActiveRun, writer: Writer) -> None:
         from mlsdk.capture import output
 
         output.install(context.find, int(config.number("output_limit_bytes")))
-    if config.flag("observe"):
+    if observe:
         from mlsdk.capture import opened
 
         active.opened = opened.Opened(writer.target.root)
