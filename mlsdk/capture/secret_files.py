@@ -176,14 +176,14 @@ def _windows(data: bytes, *, bare: bool) -> list[tuple[int, int]]:
     """Pieces of whole lines to be looked at closely, in order and apart from each other."""
     places = [*_named(data, bare=bare), *_linked(data), *_long_words(data)]
     windows: list[tuple[int, int]] = []
-    line_end = -1
+    line_end, size = -1, len(data) + 1
     for place in sorted(places):
         if place <= line_end:
             continue
         start = data.rfind(b"\n", 0, place) + 1
-        end = line_end = data.find(b"\n", place) % (len(data) + 1)
+        end = line_end = data.find(b"\n", place) % size  # -1, not found, is the end of the file
         for _ in range(_LINES_AFTER):
-            end = data.find(b"\n", end + 1) % (len(data) + 1)
+            end = data.find(b"\n", end + 1) % size
         if windows and start <= windows[-1][1]:
             start = windows.pop()[0]
         windows.append((start, end))
