@@ -205,30 +205,33 @@ def _is_like_a_password(value: str) -> bool:
 
 def _is_no_secret(name: str, value: str, *, code: bool = False, running: bool = False) -> bool:
     """Is the text under the name of a secret plainly none: a number, a variable, a word about secrets?"""
+    words = words_of(name)
+    if running and len(words) == 1 and words[0] in WEAK and not (len(value) >= 8 and _has_digit(value[:200])):
+        return True
     if REDACTED in value or PATTERNS["nothing"].fullmatch(value):
         return True
-    words = words_of(name)
     if PATTERNS["number"].fullmatch(value):
         return NUMBERS_TOO.isdisjoint(words)
-    if code and (len(value) < 4 or _is_name_itself(value)):
-        return True
-    if code and (value[0] in ",;:)]} " or "\\x" in value or _is_template(value)):
-        return True
-    weak = running and len(words) == 1 and words[0] in WEAK
-    return weak and (len(value) < 8 or not any(map(str.isdigit, value[:200])))
+    if not code:
+        return False
+    return len(value) < 4 or value[0] in ",;:)]} " or "\\x" in value or _is_name_itself(value) or _is_template(value)
+
+
+def _has_digit(value: str) -> bool:
+    return any(map(str.isdigit, value))
 
 
 def _is_name_itself(value: str) -> bool:
     """A word about secrets (`password`), or what looks like the name of a variable (`DB_LOGIN`)."""
     if value.isupper() and "_" in value:
         return True
-    return not any(map(str.isdigit, value)) and is_secret_name(value)
+    return not _has_digit(value) and is_secret_name(value)
 
 
 def _is_template(value: str) -> bool:
     """Has nothing of its own that could be a secret, but words: `Basic %s`, `{user}:{password}`."""
     rest = PATTERNS["reference"].sub("", value)
-    return rest != value and not any(map(str.isdigit, rest))
+    return rest != value and not _has_digit(rest)
 
 
 def redact_argv(argv: Sequence[str]) -> list[str]:
