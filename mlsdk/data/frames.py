@@ -13,12 +13,19 @@ from mlsdk.data.table import Column, Table
 from mlsdk.errors import UsageError
 
 BATCH_ROWS = 65_536
+BATCH_BYTES = 64 << 20
 
 
-def sliced(columns: Sequence[Any], rows: int) -> Iterator[Sequence[Any]]:
-    """Whole columns as batches of 65,536 rows: slices, not copies."""
-    for start in range(0, rows, BATCH_ROWS):
-        yield [column[start : start + BATCH_ROWS] for column in columns]
+def rows_at_once(rows: int, size_bytes: int) -> int:
+    """How many rows make a batch where so many are so large: cells may be images."""
+    return max(1, min(BATCH_ROWS, BATCH_BYTES * rows // max(size_bytes, 1)))
+
+
+def sliced(columns: Sequence[Any], rows: int, size_bytes: int = 0) -> Iterator[Sequence[Any]]:
+    """Whole columns as batches: slices, not copies."""
+    step = rows_at_once(rows, size_bytes)
+    for start in range(0, rows, step):
+        yield [column[start : start + step] for column in columns]
 
 
 # pandas
@@ -37,14 +44,9 @@ def pandas_table(data: Any) -> Table:
     if hasattr(data, "index"):
         found = _index(data.index) + found
     declared = [Column(name, _pandas_type(series.dtype)) for name, series in found]
-    columns = [plain_pandas(_numpy(), series) for _, series in found]
+    # What is numpy's is looked at as it is; arrays of pandas' own are converted a slice at a time.
+    columns = [one.to_numpy() if type(one.dtype).__module__.startswith("numpy") else one.array for _, one in found]
     return Table(declared, sliced(columns, len(data)))
-
-
-def _numpy() -> Any:
-    import numpy as np
-
-    return np
 
 
 def _label(label: Any) -> str:
@@ -86,28 +88,25 @@ def numpy_type(dtype: Any) -> str:
     return {"U": "text", "T": "text", "S": "bytes", "O": ""}.get(dtype.kind, name)
 
 
-def plain_pandas(np: Any | None, data: Any) -> Any:
+def plain_pandas(np: Any, data: Any) -> Any:
     """A Series, Index or array of pandas as what `cells.plain` takes: numpy, numpy with a mask, Arrow."""
-    if np is None:
-        return data.tolist()
     dtype = data.dtype
     if isinstance(dtype, np.dtype):
         return data.to_numpy()
+    array = getattr(data, "array", data)
     if hasattr(dtype, "pyarrow_dtype") or getattr(dtype, "storage", "") == "pyarrow":
-        return getattr(data, "array", data).__arrow_array__()
+        return array.__arrow_array__()
     if hasattr(dtype, "categories"):
-        codes = np.asarray(getattr(data, "cat", data).codes)
-        return _categories(np, data.cat.categories if hasattr(data, "cat") else data.categories, codes)
+        return _categories(np, array.categories, np.asarray(array.codes))
     if hasattr(dtype, "tz"):
         import pandas as pd
 
-        return Masked(pd.DatetimeIndex(data).tz_convert(None).to_numpy(), None, v.AWARE)
+        return Masked(pd.DatetimeIndex(array).tz_convert(None).to_numpy(), None, v.AWARE)
     if hasattr(dtype, "fill_value") and hasattr(dtype, "subtype"):
-        return np.asarray(getattr(data, "array", data).to_dense())
+        return np.asarray(array.to_dense())
     if hasattr(dtype, "numpy_dtype"):
-        missing = np.asarray(data.isna())
-        return Masked(np.asarray(getattr(data, "array", data).to_numpy(dtype=dtype.numpy_dtype, na_value=0)), missing)
-    return np.asarray(data.astype(object))
+        return Masked(np.asarray(array.to_numpy(dtype=dtype.numpy_dtype, na_value=0)), np.asarray(array.isna()))
+    return np.asarray(array.astype(object))
 
 
 def _categories(np: Any, categories: Any, codes: Any) -> Any:
@@ -139,7 +138,7 @@ def polars_table(data: Any) -> Table:
         raise UsageError("a polars LazyFrame is a query without rows yet: give its collect()")
     columns = [data] if len(data.shape) == 1 else data.get_columns()
     declared = [Column(column.name or "values", _polars_type(column.dtype)) for column in columns]
-    return Table(declared, sliced(columns, data.shape[0]))
+    return Table(declared, sliced(columns, data.shape[0], data.estimated_size()))
 
 
 def _polars_type(dtype: Any) -> str:
@@ -182,11 +181,11 @@ def arrow_table(data: Any) -> Table:
     import pyarrow as pa
 
     if isinstance(data, pa.Array | pa.ChunkedArray):
-        return Table([Column("values", logical(data.type))], sliced([data], len(data)))
+        return Table([Column("values", logical(data.type))], sliced([data], len(data), data.nbytes))
     if isinstance(data, pa.RecordBatch):
         data = pa.Table.from_batches([data])
     if isinstance(data, pa.Table):
-        return Table(arrow_columns(data.schema), sliced(data.columns, data.num_rows))
+        return Table(arrow_columns(data.schema), sliced(data.columns, data.num_rows, data.nbytes))
     if isinstance(data, pa.RecordBatchReader):
         return Table(arrow_columns(data.schema), _columns_of(data))
     if hasattr(data, "to_batches"):

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
-from mlsdk.data.frames import arrow_columns
+from mlsdk.data.frames import arrow_columns, rows_at_once
 from mlsdk.data.table import Column, Table
 from mlsdk.errors import UsageError
 
@@ -52,6 +52,8 @@ def _names(row: Any) -> list[Any]:
         return [field.name for field in dataclasses.fields(row)]
     if hasattr(row, "__attrs_attrs__"):
         return [field.name for field in row.__attrs_attrs__]
+    if hasattr(type(row), "model_fields"):  # pydantic
+        return list(type(row).model_fields)
     if isinstance(row, tuple) and hasattr(row, "_fields"):  # a named tuple
         return list(row._fields)
     if type(row).__module__ == "sqlite3" and hasattr(row, "keys"):
@@ -207,6 +209,7 @@ def _hugging_face(data: Any) -> Table:
     if not hasattr(data, "num_rows"):
         return _careful(data)
     columns = arrow_columns(data.features.arrow_schema)
+    rows = rows_at_once(data.num_rows, data.data.nbytes)
     # A copy that hands out what is stored: no image is decoded, the user's own format stays as it is.
     stored = data.with_format("arrow")
-    return Table(columns, (table.columns for table in stored.iter(batch_size=_ROWS)))
+    return Table(columns, (table.columns for table in stored.iter(batch_size=rows)))

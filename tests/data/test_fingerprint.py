@@ -84,6 +84,16 @@ def test_no_library_is_loaded_for_it() -> None:
     assert loads(use + "import numpy\nfingerprint(numpy.ones((3, 3)))") & heavy == {"numpy"}
 
 
+def test_strict_settings_of_numpy_are_kept() -> None:
+    """Where a user has numpy raise at every overflow, a fingerprint is the same, and nothing raises."""
+    frame = pd.DataFrame({"a": [1.0, np.nan, np.inf, 1e308], "b": ["x", None, "y" * 300, ""], "c": [1, 2, 3, 2**62 + 1]})
+    expected = fingerprint(frame, decimals=6)
+    with np.errstate(all="raise"):
+        found = fingerprint(frame, decimals=6)
+
+    assert found == expected
+
+
 def test_equality_is_of_fingerprints_alone() -> None:
     """A fingerprint equals no text, and can be a key."""
     one = fingerprint([1])
