@@ -20,7 +20,8 @@ MOST_OTHERS = 100_000
 MOST_NESTED = 10
 """Repositories in repositories."""
 
-NEVER = frozenset((".git", STORE_FOLDER))
+NEVER = frozenset(("", ".", "..", ".git", STORE_FOLDER))
+"""Parts of paths that do not belong to the code, or lead out of it: the index of a hostile repository may have any."""
 
 _LIST = ["ls-files", "-z", "-t", "--stage", "--cached", "--others", "--exclude-standard"]
 _OF_OTHERS = frozenset(("__pycache__", "node_modules", "site-packages", "mlruns", "wandb"))
@@ -53,7 +54,7 @@ class Listing:
         self._folders: dict[str, bool] = {"": True}
 
     def add(self, path: str, *, tracked: bool) -> None:
-        """Add a file, unless it is git's own or the store's."""
+        """Add a file, unless it is git's own or the store's, or leads out of the tree."""
         if NEVER.isdisjoint(path.split("/")) and not (self._store and f"{path}/".startswith(self._store)):
             self.paths[path] = tracked
 

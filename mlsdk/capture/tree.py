@@ -6,9 +6,11 @@ what no run before has had goes into one new pack (`packs.py`). `docs/format.md`
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import os
+import time
 import zlib
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -28,6 +30,7 @@ FORMAT = "mlsdk tree 1"
 MOST_TOLD = 100
 """Entries of a fact that is a list; the tree itself has all."""
 
+_FORGET_AFTER_S = 90 * 86_400
 _PAGE = 128
 """Entries of a page of the list, on the average."""
 
@@ -35,8 +38,8 @@ _PAGE = 128
 def capture(where: Context) -> Mapping[str, object] | None:
     """Facts `tree`, `left_out`, `left_out_count`, `redacted`, `tree_missing`.
 
-    `tree` is where the code lies: `digest` of the manifest, number of `files`, their `size_bytes`, `packs` that hold
-    them, the `root` folder, and who said which files belong, `by` git or a walk. `left_out` are files of which only a
+    `tree` is where the code lies: `digest` of the manifest, number of `files`, their `size_bytes`, the
+    `root` folder, and who said which files belong, `by` git or a walk. `left_out` are files of which only a
     digest is kept (too large, a secret), `redacted` those that are kept without a secret, by number of spans, and
     `tree_missing` what could not be read, and why. None where there is no store.
     """
@@ -53,6 +56,8 @@ def capture(where: Context) -> Mapping[str, object] | None:
         scan, found = _look(listing, known, before, where.put_blob, where.root)
     if found is None:
         raise StoreError("the code was packed, and the packs were gone before they could be listed: is the disk full?")
+    if not before:
+        _forget(os.path.dirname(cache))
     if scan.changed or found != before.get("tree"):
         now = {"version": VERSION, "tree": found, "files": scan.seen}
         write_cache(cache, json.dumps(now, separators=(",", ":")).encode("ascii"))
@@ -106,6 +111,14 @@ def _read_cache(path: str, known: Known) -> dict[str, Any]:
     return found if usable else {}
 
 
+def _forget(folder: str) -> None:
+    """Drop what was known of folders at which nobody has looked for long: clones of one job each, say."""
+    with contextlib.suppress(OSError), os.scandir(folder) as entries:
+        for entry in entries:
+            if entry.name.endswith((".files", ".part")) and entry.stat().st_mtime < time.time() - _FORGET_AFTER_S:
+                os.unlink(entry.path)
+
+
 def _pages(lines: list[str]) -> list[bytes]:
     """The entries as pieces of JSON, cut where their own bytes say so: a change moves no border elsewhere."""
     pages: list[list[str]] = [[]]
@@ -117,7 +130,7 @@ def _pages(lines: list[str]) -> list[bytes]:
 
 
 def _facts(tree: dict[str, Any], listing: Listing, scan: Scan) -> dict[str, object]:
-    about = {name: value for name, value in tree.items() if name != "identity"}
+    about = {name: tree[name] for name in ("digest", "files", "size_bytes")}
     found: dict[str, object] = {"tree": {**about, "root": listing.root, "by": listing.by}}
     if scan.left_out:
         found["left_out"] = scan.left_out[:MOST_TOLD]

@@ -109,9 +109,12 @@ def _sorted(entries: list[dict[str, Any]]) -> dict[str, list[dict[str, Any]]]:
     folders: set[str] = set()
     things: set[str] = set()
     for entry in entries:
-        path, kind = check_path(entry["path"]), str(entry["kind"])
+        path, kind = entry["path"], entry["kind"]
         found.setdefault(kind, []).append(entry)
-        while kind in ("file", "link", "repository") and "/" in path:
+        if kind not in ("file", "link", "repository"):
+            continue
+        check_path(path)
+        while "/" in path:
             path = path.rpartition("/")[0]
             folders.add(path)
         if kind in ("file", "link"):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import shutil
@@ -12,12 +13,14 @@ from typing import Any
 
 import pytest
 
+import mlsdk
 from mlsdk.capture import Context, listing, scan
 from mlsdk.capture import git as git_capture
 from mlsdk.capture.tree import capture, read_tree
 from mlsdk.reproduce.restore import restore
 from mlsdk.store.base import open_file
 from tests.conftest import require
+from tests.programs import eventually
 from tests.trees import contents, git, make_hostile, run_of, take
 
 ODD_NAMES = [
@@ -302,8 +305,6 @@ def test_a_virtual_environment_is_left_out(repository: Path, root: Path) -> None
 
 def test_large_files_are_known_by_digest(repository: Path, tmp_path: Path, root: Path, monkeypatch: Any) -> None:
     """A file over the limit is listed with its digest and not stored; with a higher limit it is."""
-    import hashlib
-
     from mlsdk.capture import tree
 
     monkeypatch.setattr(tree, "_largest_bytes", lambda: 1000)
@@ -328,8 +329,6 @@ def test_large_files_are_known_by_digest(repository: Path, tmp_path: Path, root:
 
 def test_secrets_are_not_kept(repository: Path, tmp_path: Path, root: Path) -> None:
     """A secret file is listed by a keyed digest; a secret in a file is replaced there, which is marked."""
-    import hashlib
-
     secret = "ghp_" + "aB3dE5gH7jK9mN1pQ3sT5vW7yZ9bC1dE3fG5"
     (repository / "a.py").write_text(f"a = 1\nTOKEN = '{secret}'\r\nb = 2\n", newline="")
     (repository / ".env").write_text("DOOR=4711\n")
@@ -389,6 +388,11 @@ def reads(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     return found
 
 
+def manifest(facts: dict[str, Any], root: Path) -> Any:
+    digest = facts["tree"]["digest"]
+    return json.loads((root / "blobs" / digest[:2] / digest).read_bytes())
+
+
 def age(folder: Path) -> None:
     """Wait until no file of a folder was written within a tick of the clock."""
     import time
@@ -409,7 +413,7 @@ def test_unchanged_files_are_not_read_again(repository: Path, root: Path, monkey
 
     assert second == first
     assert read == ["below/b.py"]
-    assert set(first["tree"]["packs"]) < set(third["tree"]["packs"])
+    assert set(manifest(first, root)["packs"]) < set(manifest(third, root)["packs"])
 
 
 def test_racy_files_are_read_again(repository: Path, root: Path, monkeypatch: Any) -> None:
@@ -440,7 +444,7 @@ def test_erased_blobs_are_put_again(repository: Path, tmp_path: Path, root: Path
     """The cache is not believed where a blob that it names has been erased."""
     age(repository)
     facts = take(repository, root)
-    for digest in facts["tree"]["packs"] if lost == "packs" else [facts["tree"]["digest"]]:
+    for digest in manifest(facts, root)["packs"] if lost == "packs" else [facts["tree"]["digest"]]:
         (root / "blobs" / digest[:2] / digest).unlink()
     again = take(repository, root)
 
@@ -454,8 +458,7 @@ def test_a_broken_cache_is_no_harm(repository: Path, tmp_path: Path, root: Path)
     for path in (root / "cache" / "trees").iterdir():
         path.write_bytes(b'{"version"')
     assert take(repository, root) == facts
-    for path in (root / "cache" / "trees").glob("*.contents"):
-        path.unlink()
+    (root / "cache" / "trees" / "packs").unlink()
     (repository / "below" / "b.py").write_text("b = 2\n")
     again = take(repository, root)
 
@@ -489,19 +492,59 @@ def test_several_packs(repository: Path, tmp_path: Path, root: Path, monkeypatch
     facts = take(repository, root)
     restore(run_of(facts, root), tmp_path / "r")
 
-    assert len(facts["tree"]["packs"]) > 3
+    assert len(manifest(facts, root)["packs"]) > 3
     assert contents(tmp_path / "r") == contents(repository)
     assert take(repository, root) == facts
 
 
-def test_a_collection_of_garbage_keeps_the_packs(repository: Path, root: Path) -> None:
-    """A manifest names its packs in plain JSON, where a collection of garbage finds them."""
-    facts = take(repository, root)
-    digest = facts["tree"]["digest"]
-    manifest = json.loads((root / "blobs" / digest[:2] / digest).read_bytes())
+def test_a_collection_of_garbage_keeps_the_packs(repository: Path, tmp_path: Path) -> None:
+    """A collection of garbage keeps what runs need, and takes the packs when the last of them is gone."""
+    from mlsdk.store.gc import collect
 
-    assert manifest["packs"] == facts["tree"]["packs"]
-    assert manifest["format"] == "mlsdk tree 1"
+    with mlsdk.run(capture=("git", "tree"), store=str(tmp_path / "s")) as run:
+        pass
+    store = mlsdk.open_store(str(tmp_path / "s"))
+    assert eventually(lambda: "tree" in mlsdk.get_run(run.id, store=str(tmp_path / "s")).code)
+    assert eventually(lambda: not os.listdir(tmp_path / "s" / "open"))
+    for path in (tmp_path / "s" / "blobs").rglob("*"):
+        os.utime(path, (1, 1))
+    collect(store)
+    done = restore(mlsdk.get_run(run.id, store=str(tmp_path / "s")), tmp_path / "r")
+    mlsdk.edit(run.id, store=str(tmp_path / "s")).delete()
+    collect(store, older_than_s=0)
+
+    assert done.is_exact
+    assert list(store.blobs.list()) == []
+
+
+def test_what_is_long_forgotten(repository: Path, root: Path) -> None:
+    """What was known of folders at which nobody has looked for months is dropped."""
+    take(repository, root)
+    cache = root / "cache" / "trees"
+    (cache / "old.files").write_text("{}")
+    (cache / "new.files").write_text("{}")
+    os.utime(cache / "old.files", (1, 1))
+    take(repository / "below", root)
+    assert (cache / "old.files").exists(), "a folder that is known does not make us look"
+    shutil.copytree(repository, repository.parent / "other")
+    take(repository.parent / "other", root)
+
+    assert not (cache / "old.files").exists()
+    assert (cache / "new.files").exists()
+
+
+def test_a_strange_index(repository: Path, root: Path) -> None:
+    """An index that names files outside the tree does not make us read them."""
+    index = repository / ".git" / "index"
+    git("update-index", "--index-version=2", folder=repository)
+    (repository.parent / "letter").write_text("private")
+    data = index.read_bytes().replace(b"below/b.py", b"../letter\0")
+    index.write_bytes(data[:-20] + hashlib.sha1(data[:-20]).digest())
+    facts = take(repository, root)
+
+    assert "../letter" in git("ls-files", folder=repository)
+    assert "../letter" not in paths(facts["tree"], root)
+    assert restore(run_of(facts, root), repository.parent / "r").missing == {}
 
 
 # what goes wrong
