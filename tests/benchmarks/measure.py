@@ -49,8 +49,18 @@ def environment(**more: str) -> dict[str, str]:
 
 
 def child(work: str, where: Path, *arguments: object, **variables: str) -> Any:
-    """What `tests.benchmarks.work.<work>(*arguments)` returns in a fresh process in a folder."""
-    code = f"import json; from tests.benchmarks import work; print('RESULT', json.dumps(work.{work}(*{arguments!r})))"
+    """What `tests.benchmarks.work.<work>(*arguments)` returns in a fresh process in a folder.
+
+    Args:
+        work: name of a function there, or `module.function` of another module beside it.
+        where: the folder.
+        *arguments: literals.
+        **variables: of the environment.
+    """
+    module, _, function = work.rpartition(".")
+    module = module or "work"
+    call = f"{module}.{function}(*{arguments!r})"
+    code = f"import json; from tests.benchmarks import {module}; print('RESULT', json.dumps({call}))"
     done = subprocess.run(
         [sys.executable, "-c", code],
         cwd=where,

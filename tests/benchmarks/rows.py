@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+from tests.benchmarks.captures import CAPTURE_ROWS
 from tests.benchmarks.measure import Row, child, cpu_of_python, environment, folder, settle
 
 
@@ -345,6 +346,7 @@ ROWS: dict[str, Callable[[], list[Row]]] = {
         bytes_a_point,
         two_thousand_runs,
         long_series,
+        *CAPTURE_ROWS,
     )
 }
 LARGE = {"hundred_thousand_runs": hundred_thousand_runs}
