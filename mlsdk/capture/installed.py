@@ -19,6 +19,7 @@ _YOUNG_NS = 2_000_000_000
 
 _HEAD_BYTES = 65_536
 _MOST_SCANS = 8
+_ARCHIVES = (".whl", ".zip", ".tar.gz", ".tar.bz2", ".tar.xz")
 
 
 class Distribution(NamedTuple):
@@ -38,7 +39,8 @@ class Distribution(NamedTuple):
     def folder(self) -> str | None:
         """Of an editable one, or one made of a local folder, that folder."""
         url = str((self.origin or {}).get("url", ""))
-        return url2pathname(urlsplit(url).path) if url.startswith("file:") else None
+        local = url.startswith("file:") and not url.endswith(_ARCHIVES)
+        return url2pathname(urlsplit(url).path) if local else None
 
     @property
     def editable(self) -> bool:

@@ -36,7 +36,7 @@ _MOST_UNKNOWN = 8
 
 _KEPT = ("HOME", "USERPROFILE", "APPDATA", "LOCALAPPDATA", "SYSTEMROOT", "TMPDIR", "TEMP", "XDG_CACHE_HOME")
 _KEPT_OF_UV = ("UV_CACHE_DIR", "UV_DEFAULT_INDEX", "UV_INDEX", "UV_INDEX_URL", "UV_EXTRA_INDEX_URL", "UV_FIND_LINKS")
-_VERSION_OF_CACHE = 1
+_VERSION_OF_CACHE = 2
 
 
 class LockError(Exception):
@@ -68,6 +68,7 @@ def capture(where: Context) -> Mapping[str, object]:
         requirements: digest of the blob with the list of requirements, which is always made.
         by, python: what made it (`uv 0.13.8`, `mlsdk`), the minor version of Python that it is for.
         packages: how many distributions are in it.
+        to_build: names of those that come from a folder or a repository: no wheel of theirs can be fetched.
     """
     known = where.facts.get("env", {})
     path = known.get("path")
@@ -102,9 +103,13 @@ class _Made(NamedTuple):
 
 def _make(distributions: Mapping[str, Distribution], python: _Python, where: Context) -> _Made:
     texts = {"requirements": _clean(requirements(distributions.values(), python.version))}
-    made = _Made(
-        facts={"by": "mlsdk", "python": _minor(python), "packages": len(distributions)}, texts=texts, missing={}
-    )
+    facts = {
+        "by": "mlsdk",
+        "python": _minor(python),
+        "packages": len(distributions),
+        "to_build": _to_build(distributions),
+    }
+    made = _Made(facts, texts, {})
     try:
         locked = _by_uv(distributions, python, where)
     except LockError as error:
@@ -114,6 +119,12 @@ def _make(distributions: Mapping[str, Distribution], python: _Python, where: Con
     made.missing.update(locked.left_out)
     made.facts.update(by=locked.by, packages=len(distributions) - len(locked.left_out))
     return made
+
+
+def _to_build(distributions: Mapping[str, Distribution]) -> list[str]:
+    return sorted(
+        name for name, one in distributions.items() if one.editable or one.folder or "vcs" in (one.origin or ())
+    )
 
 
 def _clean(text: str) -> str:
@@ -169,7 +180,7 @@ def pylock_entry(one: Distribution) -> str:
     """
     origin = dict(one.origin or {})
     values = {"name": one.name, "version": one.version}
-    if one.folder is not None and "hashes" not in origin:
+    if one.folder is not None:
         source: dict[str, object] = {"path": one.folder, "editable": one.editable}
         kind = "directory"
     elif "vcs" in origin:

@@ -163,3 +163,21 @@ def test_what_changes_is_seen(tmp_path: Path) -> None:
 
     assert again is first
     assert [one.distributions["thing"].version for one in (first, upgraded, quickly)] == ["1.0", "2.0", "3.0"]
+
+
+def test_a_folder_that_cannot_be_listed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A folder on the path that may not be read costs its own distributions alone, and the reason is noted."""
+    install(tmp_path / "open", "thing")
+    (tmp_path / "shut").mkdir()
+    listed = os.listdir
+
+    def list_some(folder: str) -> list[str]:
+        if folder.endswith("shut"):
+            raise PermissionError(13, "Permission denied")
+        return listed(folder)
+
+    monkeypatch.setattr(os, "listdir", list_some)
+    found = scan([str(tmp_path / "shut"), str(tmp_path / "open")])
+
+    assert set(found.distributions) == {"thing"}
+    assert found.missing == {str(tmp_path / "shut"): "cannot be listed: Permission denied"}

@@ -125,6 +125,7 @@ def test_with_uv(bench: Bench) -> None:
     assert (found["lock"]["format"], found["lock"]["by"], found["lock"]["packages"]) == ("pylock.toml", "uv 9.9.9", 3)
     assert [one["name"] for one in read["packages"]] == ["alpha", "beta", "edited"]
     assert read["packages"][2]["directory"] == {"path": "/src/e", "editable": True}
+    assert found["lock"]["to_build"] == ["edited"]
     assert found["lock"]["requirements"] in bench.blobs
     assert "lock_missing" not in found
     for option in ("--universal", "--no-build", "--no-deps", "--offline", "--no-config"):
@@ -219,6 +220,7 @@ def test_direct_references(tmp_path: Path) -> None:
     archive = {"url": "https://h/x.whl", "archive_info": {"hashes": {"sha256": "ff"}}}
     install(tmp_path, "fetched", direct_url=archive)
     install(tmp_path, "local", direct_url={"url": "file:///src/l", "dir_info": {}})
+    install(tmp_path, "wheel", direct_url={"url": "file:///src/w.whl", "archive_info": {"hash": "sha256=ee"}})
     install(tmp_path, "edited", direct_url={"url": "file:///src/e", "dir_info": {"editable": True}})
     found = installed.scan([str(tmp_path)]).distributions
     listed = [line.partition("  #")[0] for line in requirements(found.values(), "3.11.7").splitlines()[2:]]
@@ -229,6 +231,7 @@ def test_direct_references(tmp_path: Path) -> None:
         "-e file:///src/e",
         "fetched @ https://h/x.whl#sha256=ff",
         "local @ file:///src/l",
+        "wheel @ file:///src/w.whl#sha256=ee",
     ]
     assert read == [
         {
@@ -245,6 +248,7 @@ def test_direct_references(tmp_path: Path) -> None:
         {"name": "edited", "version": "1.0", "directory": {"path": "/src/e", "editable": True}},
         {"name": "fetched", "version": "1.0", "archive": {"url": "https://h/x.whl", "hashes": {"sha256": "ff"}}},
         {"name": "local", "version": "1.0", "directory": {"path": "/src/l", "editable": False}},
+        {"name": "wheel", "version": "1.0", "archive": {"url": "file:///src/w.whl", "hashes": {"sha256": "ee"}}},
     ]
 
 
