@@ -74,10 +74,12 @@ def _owners(found: Scan, module: str) -> list[Distribution]:
     namesake = found.distributions.get(normalised(top))
     if namesake is not None and "." not in module and (namesake.editable or top in tops(namesake.info)):
         return [namesake]
-    within = [one for one in found.distributions.values() if one.site == entry and top in tops(one.info)]
-    if "." in module:
-        within = [one for one in within if holds(one.info, module)]
-    return within or [one for one in found.distributions.values() if one.editable and _lies_in(one, entry, top)]
+    every = found.distributions.values()
+    if "." in module:  # a namespace may lie in several entries
+        within = [one for one in every if top in tops(one.info) and holds(one.info, module)]
+    else:
+        within = [one for one in every if one.site == entry and top in tops(one.info)]
+    return within or [one for one in every if one.editable and _lies_in(one, entry, top)]
 
 
 def _lies_in(one: Distribution, entry: str | None, top: str) -> bool:

@@ -94,8 +94,8 @@ def _newest() -> object:
 
 def imported() -> list[str]:
     """Names of the loaded modules that are not of the standard library: top-level ones, parts of namespaces."""
-    loaded = dict(sys.modules)
-    top = {name.partition(".")[0] for name in loaded if type(name) is str} - sys.stdlib_module_names
+    loaded = {name: module for name, module in sys.modules.copy().items() if type(name) is str}
+    top = {name.partition(".")[0] for name in loaded} - sys.stdlib_module_names
     top -= {"__main__", "__mp_main__"}
     namespaces = {name for name in top if _is_namespace(loaded.get(name))}
     parts = [name for name in loaded if "." in name and name.partition(".")[0] in namespaces] if namespaces else []

@@ -51,17 +51,18 @@ def test_imported(tmp_path: Path) -> None:
     install(site, "attr", "0.1", files={"something.py": ""})
     install(site, "attrs", "24.1", files={"attr/__init__.py": "", "attrs/__init__.py": ""})
     install(site, "google_cloud_storage", "2.1", files={"google/cloud/storage/__init__.py": ""})
-    install(site, "protobuf", "5.0", files={"google/protobuf/__init__.py": ""})
+    install(own, "protobuf", "5.0", files={"google/protobuf/__init__.py": ""})
     install(site, "speedup", "0.3", files={"_speedup.cpython-311-x86_64-linux-gnu.so": ""})
     install(site, "unused", "9.9")
     (own / "mine").mkdir(parents=True)
     (own / "numpy_helpers.py").write_text("")
-    found = look(own, site, modules="sklearn numpy attr google.protobuf _speedup mine numpy_helpers gone")
+    found = look(own, site, modules="sklearn numpy attr google.protobuf google.cloud.storage _speedup mine gone")
 
     assert found["packages"] == {
         "scikit-learn": "1.4",
         "numpy": "2.0",
         "attrs": "24.1",
+        "google-cloud-storage": "2.1",
         "protobuf": "5.0",
         "speedup": "0.3",
     }
