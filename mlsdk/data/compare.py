@@ -237,6 +237,7 @@ def _rows(old: Fingerprint, new: Fingerprint) -> _Rows:
         gone, come, in_place = _only(old.row_hashes, new.row_hashes)
         if not (old.key and old.key == new.key and _has_keys(old) and _has_keys(new)):
             changed = min(len(gone), len(come))
+            in_place = in_place and not old.key and not new.key
             return _Rows(changed, len(come) - changed, len(gone) - changed, in_place=in_place)
         # Hashes with a key lie in the order of the keys, so it is the key's own columns that tell the order of the
         # rows.

@@ -164,6 +164,14 @@ def test_a_column_shuffled_alone() -> None:
     assert twice(of(old, key="id"), of(new, key="id")).changed_columns == ("a",)
 
 
+def test_only_one_has_a_key() -> None:
+    """Without a key on both sides rows are compared by themselves, and order is not taken for change."""
+    old = [(1, 5, 7), (2, 6, 8)]
+    diff = twice(of(old, key="id"), of([(2, 6, 9), (1, 5, 9)]))
+
+    assert (counts(diff), diff.changed_keys, diff.changed_columns) == ((2, 0, 0), (), ("b",))
+
+
 def test_columns_added_removed_retyped() -> None:
     """Columns that came, went or changed their type are told apart."""
     old = digest_table(pandas_table(pd.DataFrame({"a": [1, 2], "b": [1, 2], "c": ["x", "y"]})))
