@@ -57,9 +57,9 @@ class Packer:
         self._pool: ThreadPoolExecutor | None = None
         self._compressing: tuple[Callable[[], bytes], list[str | int]] | None = None
 
-    def add(self, data: bytes) -> str:
-        """See that a content is in a pack; its SHA-256."""
-        digest = hashlib.sha256(data).hexdigest()
+    def add(self, data: bytes, digest: str | None = None) -> str:
+        """See that a content is in a pack; its SHA-256, which may be handed in where it is known."""
+        digest = digest or hashlib.sha256(data).hexdigest()
         if self.has(digest):
             return digest
         if self._parts and self._size + len(data) > STREAM_BYTES:

@@ -195,7 +195,7 @@ class Scan:
                 raise FileNotFoundError
             data, entry = b"", None
             if begun.st_size <= self._largest:
-                data = _whole(descriptor, self._largest)
+                data = _whole(descriptor, begun.st_size, self._largest)
             if max(begun.st_size, len(data)) > self._largest:
                 os.lseek(descriptor, 0, os.SEEK_SET)
                 entry = self._large(path, descriptor, begun)
@@ -211,9 +211,9 @@ class Scan:
             self._see(path, found, None, _left_out(path, found, secret, {"keyed": keyed_digest(self._store, data)}))
             return
         # What is in a pack as it stands here has no secret in it: to look again would cost as much as all the rest.
-        known = self._packer.has(hashlib.sha256(data).hexdigest())
-        kept, spans = (data, 0) if known else redact_source(data, path)
-        digest = self._packer.add(kept)
+        digest = hashlib.sha256(data).hexdigest()
+        kept, spans = (data, 0) if self._packer.has(digest) else redact_source(data, path)
+        digest = self._packer.add(kept, digest if kept is data else None)
         entry: dict[str, object] = {"path": path, "kind": "file", "mode": _mode(found)}
         entry |= {"size": len(kept), "sha256": digest}
         if spans:
@@ -260,9 +260,12 @@ def _chunks(descriptor: int) -> Iterator[bytes]:
     yield from iter(lambda: os.read(descriptor, 1 << 20), b"")
 
 
-def _whole(descriptor: int, limit: int) -> bytes:
-    """All bytes of a file, but not many more than the limit: it may grow as fast as it is read."""
-    parts, size = [], 0
+def _whole(descriptor: int, size: int, limit: int) -> bytes:
+    """All bytes of a file of about this size, but not many more than the limit: it may grow as fast as it is read."""
+    data = os.read(descriptor, size + 1)
+    if len(data) == size:  # most often: one byte more was asked for, and there was none
+        return data
+    parts, size = [data], len(data)
     for chunk in _chunks(descriptor):
         parts.append(chunk)
         size += len(chunk)

@@ -585,9 +585,9 @@ def test_a_file_that_changes_while_it_is_read(repository: Path, root: Path, monk
     """A file that is being written is read again; if that does not help, it is said."""
     whole, times = scan._whole, 0
 
-    def grow(descriptor: int, limit: int) -> bytes:
+    def grow(descriptor: int, size: int, limit: int) -> bytes:
         nonlocal times
-        data = whole(descriptor, limit)
+        data = whole(descriptor, size, limit)
         times += 1
         if times <= most:
             with open(repository / "a.py", "a") as file:
