@@ -100,7 +100,11 @@ def _by_content(head: bytes) -> str | None:
         return "the key of a service account"
     if start.startswith(b"{") and b'"refresh_token"' in head and b'"client_secret"' in head:
         return "a file of credentials"
-    if re.search(rb"(?m)^ +client-key-data:", head) and re.search(rb"(?m)^kind: Config", head):
+    if (
+        b"client-key-data:" in head
+        and re.search(rb"(?m)^ +client-key-data:", head)
+        and re.search(rb"(?m)^kind: Config", head)
+    ):
         return "a file of credentials"
     return "a file of credentials" if _AWS_TABLE.match(start) else None
 
