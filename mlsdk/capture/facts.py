@@ -15,6 +15,8 @@ LONG_CAPTURE_BYTES = 4096
 """The same for what captures find: lists that many runs share, and that nobody filters by."""
 
 _CAPTURED = ("code", "env", "hardware")
+_FILTERED_BY = ("packages",)
+"""Found values that people filter runs by, however long they are."""
 
 
 class ByName(dict[str, object]):
@@ -43,7 +45,8 @@ def encode_facts(
         if coded is not plain:
             notes[f"secret {kind}.{name}"] = f"{kind}.{name} held what looks like a secret; it was left out"
         may_be_long = kind not in ("run", "artifacts") and not isinstance(coded, (int, float))
-        if may_be_long and len(data := dumps(coded)) > longest:
+        room = LONG_VALUE_BYTES if name in _FILTERED_BY else longest
+        if may_be_long and len(data := dumps(coded)) > room:
             digest, size = put_blob(data)
             coded = encode(LongValue(digest, size, data[:200].decode("utf-8", "replace")))
             if kind not in _CAPTURED:
