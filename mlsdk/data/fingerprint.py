@@ -153,7 +153,8 @@ def _of_frame(data: Any, libraries: set[str]) -> Table:
     from mlsdk.data import frames
 
     if hasattr(data, "ngroups") or not any(
-        hasattr(data, name) for name in ("shape", "to_batches", "read_next_batch", "type", "collect", "dtype")
+        hasattr(data, name)
+        for name in ("shape", "num_rows", "to_batches", "read_next_batch", "type", "collect", "dtype")
     ):
         raise _unknown(data)
     if "pandas" in libraries:

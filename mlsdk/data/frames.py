@@ -192,7 +192,11 @@ def arrow_table(data: Any) -> Table:
         schema = getattr(data, "projected_schema", None) or data.schema
         return Table(arrow_columns(schema), _columns_of(data.to_batches()))
     if hasattr(data, "__arrow_c_stream__"):
-        return arrow_table(pa.RecordBatchReader.from_stream(data))
+        if hasattr(pa.RecordBatchReader, "from_stream"):
+            return arrow_table(pa.RecordBatchReader.from_stream(data))
+        # pyarrow 14 has it under another name.
+        capsule = data.__arrow_c_stream__()
+        return arrow_table(pa.RecordBatchReader._import_from_c_capsule(capsule))  # noqa: SLF001
     return arrow_table(pa.record_batch(data))
 
 
