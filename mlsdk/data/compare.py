@@ -297,12 +297,12 @@ def _only(old: Sequence[int], new: Sequence[int]) -> tuple[Sequence[int], Sequen
     np = numpy_for(len(old) + len(new))
     if np is not None:
         old, new = np.asarray(old, np.uint64), np.asarray(new, np.uint64)
-        if len(old) == len(new):
-            # Most often a few values changed in place: then only the rows that differ need sorting.
-            places = np.flatnonzero(old != new)
-            gone, come = _only_numpy(np, old[places], new[places])
-            return places[gone], places[come], len(gone) == len(places)
-        return *_only_numpy(np, old, new), False
+        # Most often values changed in place, or rows came at the end: only rows that differ in place need sorting.
+        least = min(len(old), len(new))
+        moved = np.flatnonzero(old[:least] != new[:least])
+        before, after = (np.concatenate([moved, np.arange(least, len(rows))]) for rows in (old, new))
+        lost, found = _only_numpy(np, old[before], new[after])
+        return before[lost], after[found], len(old) == len(new) and len(lost) == len(moved)
     old, new = list(map(int, old)), list(map(int, new))
     gone, come = _without(old, new), _without(new, old)
     return gone, come, len(old) == len(new) and sum(map(operator.ne, old, new)) == len(gone)
@@ -322,7 +322,7 @@ def _without(rows: Sequence[int], others: Sequence[int]) -> list[int]:
 
 def _only_numpy(np: Any, old: Any, new: Any) -> tuple[Any, Any]:
     """As `_only`: the n-th of some equal rows is matched where the other has at least n of them."""
-    orders = [np.argsort(rows, kind="stable") for rows in (old, new)]
+    orders = [np.argsort(rows) for rows in (old, new)]
     old, new = old[orders[0]], new[orders[1]]
     found = []
     for mine, theirs, order in ((old, new, orders[0]), (new, old, orders[1])):
