@@ -38,10 +38,11 @@ _PAGE = 128
 def capture(where: Context) -> Mapping[str, object] | None:
     """Facts `tree`, `left_out`, `left_out_count`, `redacted`, `tree_missing`.
 
-    `tree` is where the code lies: `digest` of the manifest, number of `files`, their `size_bytes`, the
-    `root` folder, and who said which files belong, `by` git or a walk. `left_out` are files of which only a
-    digest is kept (too large, a secret), `redacted` those that are kept without a secret, by number of spans, and
-    `tree_missing` what could not be read, and why. None where there is no store.
+    `tree` is where the code lies: `digest` of the manifest, `identity` (equal for equal files, however they are
+    packed), number of `files`, their `size_bytes`, the `root` folder, and who said which files belong, `by` git or a
+    walk. `left_out` are files of which only a digest is kept (too large, a secret), `redacted` those that are kept
+    without a secret, by number of spans, and `tree_missing` what could not be read, and why. None where there is no
+    store.
     """
     if where.root is None or not where.folder:
         return None
@@ -130,7 +131,7 @@ def _pages(lines: list[str]) -> list[bytes]:
 
 
 def _facts(tree: dict[str, Any], listing: Listing, scan: Scan) -> dict[str, object]:
-    about = {name: tree[name] for name in ("digest", "files", "size_bytes")}
+    about = {name: tree[name] for name in ("digest", "identity", "files", "size_bytes")}
     found: dict[str, object] = {"tree": {**about, "root": listing.root, "by": listing.by}}
     if scan.left_out:
         found["left_out"] = scan.left_out[:MOST_TOLD]

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import os
 import shutil
 import stat
 import subprocess
+import tempfile
 from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 import mlsdk
 from mlsdk.capture import Context, listing, scan
@@ -545,6 +549,55 @@ def test_a_strange_index(repository: Path, root: Path) -> None:
     assert "../letter" in git("ls-files", folder=repository)
     assert "../letter" not in paths(facts["tree"], root)
     assert restore(run_of(facts, root), repository.parent / "r").missing == {}
+
+
+NAMES = st.sampled_from([b"a", b"b.py", b"caf\xe9", b"d/a", b"d/\n", b"d/e/f", b"d"])
+CHANGES = st.lists(
+    st.one_of(
+        st.tuples(st.just("write"), NAMES, st.binary(max_size=40)),
+        st.tuples(st.just("write"), NAMES, st.sampled_from([b"x = 1\n", b"x = 2\n"])),
+        st.tuples(st.just("mode"), NAMES, st.sampled_from([0o644, 0o755, 0o600])),
+        st.tuples(st.just("link"), NAMES, NAMES),
+        st.tuples(st.just("remove"), NAMES, st.none()),
+    ),
+    max_size=5,
+)
+
+
+def change(folder: Path, what: str, name: bytes, value: Any) -> None:
+    """Change one file of a folder, if that is possible with what lies there."""
+    path = os.path.join(os.fsencode(folder), name)
+    with contextlib.suppress(OSError):
+        if what == "write":
+            write(folder, name, value, 0o644)
+        elif what == "mode" and not os.path.islink(path) and os.path.isfile(path):
+            os.chmod(path, value)
+        elif what == "link":
+            os.symlink(value, path)
+        elif what == "remove" and os.path.isdir(path) and not os.path.islink(path):
+            shutil.rmtree(path)
+        elif what == "remove":
+            os.unlink(path)
+
+
+@settings(max_examples=25)
+@given(st.lists(CHANGES, min_size=1, max_size=4), st.booleans())
+def test_any_changes(batches: list[Any], with_git: bool) -> None:
+    """After any changes a look with a cache finds what a first look finds, and what it finds can be restored."""
+    with tempfile.TemporaryDirectory() as temporary:
+        folder, warm = Path(temporary) / "w", Path(temporary) / "warm"
+        folder.mkdir()
+        if with_git:
+            git("init", "-q", str(folder))
+        for number, batch in enumerate(batches):
+            for one in batch:
+                change(folder, *one)
+            facts = take(folder, warm)
+            first = take(folder, Path(temporary) / f"cold {number}")
+            restore(run_of(facts, warm), Path(temporary) / f"restored {number}")
+
+            assert facts["tree"]["identity"] == first["tree"]["identity"]
+            assert contents(Path(temporary) / f"restored {number}") == contents(folder)
 
 
 # what goes wrong
