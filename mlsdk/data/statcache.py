@@ -15,7 +15,6 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import random
 import sys
 import time
 import zlib
@@ -128,7 +127,9 @@ class StatCache:
         """Write an entry whole, or not at all; whether it is there now."""
         if self.folder is None or len(data) > self.limit_bytes // 4:
             return False
-        part = f"{path}.{os.getpid()}.{random.getrandbits(32):08x}.part"
+        # Not of `random`: whoever reads data between two random numbers shall get the same ones without us.
+        chance = os.urandom(5)
+        part = f"{path}.{os.getpid()}.{chance[1:].hex()}.part"
         try:
             # Others could plant digests in a folder that they may write.
             os.makedirs(self.folder, mode=0o700, exist_ok=True)
@@ -139,7 +140,7 @@ class StatCache:
             _remove(part)
             return False
         # Looking at every entry costs milliseconds, so the small ones do it seldom.
-        if len(data) > self.limit_bytes // 64 or random.random() < 1 / 32:
+        if len(data) > self.limit_bytes // 64 or chance[0] < 8:
             self.prune()
         return True
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import random
 import sys
 import time
 from pathlib import Path
@@ -237,6 +238,17 @@ def test_used_entries_stay_young(cache: StatCache) -> None:
     cache.touch(path)
 
     assert time.time() - os.stat(path).st_mtime < 3600
+
+
+@pytest.mark.usefixtures("_aged")
+def test_no_random_number_is_drawn() -> None:
+    """The cache leaves the state of Python's generator as it was."""
+    Path("a.csv").write_text("x\n1\n")
+    random.seed(1)
+    before = random.getstate()
+    fingerprint_path("a.csv", cache="cache")
+
+    assert random.getstate() == before
 
 
 def test_several_processes() -> None:
