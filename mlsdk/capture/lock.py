@@ -16,7 +16,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 from mlsdk import config
-from mlsdk.capture import Context
+from mlsdk.capture import Context, cache
 from mlsdk.capture.facts import ByName
 from mlsdk.capture.installed import Distribution, scan
 from mlsdk.capture.recorded import content_digest
@@ -80,10 +80,10 @@ def capture(where: Context) -> Mapping[str, object]:
     python = _Python(version, executable, prefix, search)
     distributions = scan([str(entry) for entry in path]).distributions
     key = _key(distributions.values(), python)
-    made = _read_cache(where.root, key)
+    made = _kept(where.root, key)
     if made is None:
         made = _make(distributions, python, where)
-        _write_cache(where.root, key, made)
+        _keep(where.root, key, made)
     blobs = {name: where.put_blob(text.encode()) for name, text in made.texts.items()}
     kind = "pylock.toml" if "pylock.toml" in blobs else "requirements"
     digest, size = blobs[kind]
@@ -316,31 +316,19 @@ def _time_ns(path: str) -> int:
         return 0
 
 
-def _read_cache(root: str | None, key: str) -> _Made | None:
-    if root is None:
-        return None
+def _kept(root: str | None, key: str) -> _Made | None:
+    """What was made before; where uv could not, it is tried again after a while."""
     try:
-        with open(_cache_path(root, key), encoding="utf-8") as file:
-            made = _Made(*json.load(file))
-            failed_s = 0.0 if "pylock.toml" in made.texts else time.time() - os.fstat(file.fileno()).st_mtime
-    except (OSError, ValueError, TypeError):
+        made_at, *parts = json.loads(cache.read(root, _name(key)) or b"null")
+        made = _Made(*parts)
+    except (ValueError, TypeError):
         return None
-    return made if failed_s < TRY_AGAIN_S else None
+    return made if "pylock.toml" in made.texts or time.time() - made_at < TRY_AGAIN_S else None
 
 
-def _write_cache(root: str | None, key: str, made: _Made) -> None:
-    if root is None:
-        return
-    path = _cache_path(root, key)
-    temporary = f"{path}.{os.getpid()}.part"
-    try:
-        os.makedirs(os.path.dirname(path), exist_ok=True)
-        with open(temporary, "w", encoding="utf-8") as file:
-            json.dump(made, file)
-        os.replace(temporary, path)
-    except OSError:  # a cache that cannot be written costs the next run some time
-        return
+def _keep(root: str | None, key: str, made: _Made) -> None:
+    cache.write(root, _name(key), json.dumps([time.time(), *made]).encode())
 
 
-def _cache_path(root: str, key: str) -> str:
-    return os.path.join(root, "cache", "locks", f"{key[:32]}.json")
+def _name(key: str) -> str:
+    return f"locks/{key[:32]}.json"

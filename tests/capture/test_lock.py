@@ -42,8 +42,8 @@ class Bench:
         self.site, self.root, self.bin = folder / "site", folder / "store", folder / "bin"
         self.asked = folder / "asked"
         self.blobs: dict[str, str] = {}
-        for made in (self.site, self.root, self.bin):
-            made.mkdir()
+        for made in (self.site, self.root / "open", self.bin):
+            made.mkdir(parents=True)
 
     def uv(self, body: str) -> None:
         """Put a program `uv` there: Python code with `args` and `given`."""

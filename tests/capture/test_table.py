@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -53,7 +54,7 @@ def test_a_capture_of_the_users() -> None:
         assert len(called) == 1
 
     assert mlsdk.get_run(run.id).environment["weather"] == {"sunny": True, "place": {"lat": 50.1}}
-    assert mlsdk.get_run(run.id).hardware == {}
+    assert set(mlsdk.get_run(run.id).hardware) == {"overhead_s", "user_s"}
 
 
 @pytest.mark.parametrize("answer", [ZeroDivisionError("x"), 7, ["a"]], ids=repr)
@@ -111,3 +112,14 @@ def test_captures_of_other_packages(monkeypatch: pytest.MonkeyPatch) -> None:
     assert "theirs" in found.environment
     assert secret not in str(found.environment)
     assert any("theirs" in problem.kind for problem in found.problems)
+
+
+def test_every_capture_is_on_the_page(root: Path) -> None:
+    """The page on captures has a row for each, with its kind and where it runs, and no other."""
+    page = (root / "docs" / "captures.md").read_text("utf-8")
+    rows = [line.split(" | ")[:3] for line in page.splitlines() if line.startswith("| `")]
+    told = [
+        f"| `{one.name}` `{one.kind}.` {'beside' if one.beside else 'before'}" for one in capture.BUILT_IN.values()
+    ]
+
+    assert [" ".join(row) for row in rows] == told
