@@ -241,6 +241,20 @@ def test_keys(pure, monkeypatch) -> None:
     assert one.id == two.id == digest(data).id
 
 
+@given(st.lists(st.tuples(st.integers(0, 3), st.integers(0, 9)), max_size=30))
+def test_keys_that_come_twice(pairs) -> None:
+    """Rows of one key are in the order of their own hashes, with numpy and without."""
+    data = {"id": [key for key, _ in pairs], "x": [value for _, value in pairs]}
+    found = digest(data, key="id")
+    held = list(zip(map(int, found.key_hashes), map(int, found.row_hashes), strict=True))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(mixing, "numpy_for", lambda cells: None)
+        pure = shown(digest(data, key="id"))
+
+    assert held == sorted(held)
+    assert shown(found) == pure
+
+
 @pytest.mark.parametrize("pure", [False, True])
 def test_many_rows_leave_chunks(pure, monkeypatch) -> None:
     """Beyond the limit the hashes of single rows are let go; one sum for every so many rows is kept instead."""
