@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import time
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit, urlunsplit
@@ -18,7 +19,15 @@ if TYPE_CHECKING:
     from git.cmd import Git
 
 TIMEOUT_S = 30.0
-"""For one question to git."""
+"""For one question to git that makes it look at all files."""
+
+FIRST_TIMEOUT_S = 5.0
+"""For where a repository is, and its settings: git only has to read a few small files."""
+
+HANGS_FOR_S = 60.0
+"""A git that has not answered is not asked again in the same folder for so long: two captures wait only once."""
+
+_hung: dict[str, float] = {}
 
 _HARMLESS = {
     "core.fsmonitor": "false",
@@ -35,6 +44,10 @@ _SETTINGS = r"^(filter\..*\.(clean|smudge|process|required)|remote\..*\.url|bran
 
 class GitError(Exception):
     """Git has no answer; the text says why, to people."""
+
+
+class GitHangsError(GitError):
+    """Git takes too long."""
 
 
 def capture(where: Context) -> Mapping[str, object] | None:
@@ -81,7 +94,7 @@ class Repository:
         Raises:
             GitError: it fails, or takes too long.
         """
-        code, printed, said = _run(self._git, self._options, self.root, *arguments)
+        code, printed, said = _run(self._git, self._options, self.root, *arguments, limit_s=TIMEOUT_S)
         if code:
             raise GitError(_reason(said, code))
         self.warnings += said
@@ -115,8 +128,13 @@ def open_repository(folder: str) -> Repository | None:
     from git.cmd import Git
 
     git, marked = Git(folder), marked_root(folder)
+    if time.monotonic() < _hung.get(folder, 0.0):
+        raise GitHangsError("git hangs: it gave no answer a moment ago")
     try:
-        code, printed, said = _run(git, _HARMLESS, folder, "rev-parse", "--show-toplevel")
+        code, printed, said = _run(git, _HARMLESS, folder, "rev-parse", "--show-toplevel", limit_s=FIRST_TIMEOUT_S)
+    except GitHangsError:
+        _hung[folder] = time.monotonic() + HANGS_FOR_S
+        raise
     except GitError:
         if marked is None:
             return None
@@ -129,7 +147,9 @@ def open_repository(folder: str) -> Repository | None:
     inside = os.path.join(os.path.realpath(folder), "")
     if not inside.startswith(os.path.join(os.path.realpath(root), "")):
         raise GitError(f"the repository's configuration says that its working tree is elsewhere: {root}")
-    code, printed, said = _run(git, _HARMLESS, folder, "config", "-z", "--get-regexp", _SETTINGS)
+    code, printed, said = _run(
+        git, _HARMLESS, folder, "config", "-z", "--get-regexp", _SETTINGS, limit_s=FIRST_TIMEOUT_S
+    )
     if code > 1:  # 1: nothing matches
         raise GitError(_reason(said, code))
     lines = os.fsdecode(printed).split("\0")
@@ -153,7 +173,7 @@ def _reason(said: str, code: int) -> str:
     return f"git refuses: {text}" if text else f"git ended with {code} and said nothing"
 
 
-def _run(git: Git, options: Mapping[str, str], folder: str, *arguments: str) -> tuple[int, bytes, str]:
+def _run(git: Git, options: Mapping[str, str], folder: str, *arguments: str, limit_s: float) -> tuple[int, bytes, str]:
     """Run git with settings above those of the repository: exit code, stdout, stderr.
 
     They go by the environment: a name with `=` in it, as a hostile filter may have, cannot be said by `-c`.
@@ -172,19 +192,19 @@ def _run(git: Git, options: Mapping[str, str], folder: str, *arguments: str) -> 
         running = git.execute(command, as_process=True, env=settings, **own_group)
     except (GitCommandNotFound, OSError):
         raise GitError("the git program was not found, or could not be started") from None
-    return _answer(running, arguments[0])
+    return _answer(running, arguments[0], limit_s)
 
 
-def _answer(running: Any, what: str) -> tuple[int, bytes, str]:
+def _answer(running: Any, what: str, limit_s: float) -> tuple[int, bytes, str]:
     """Wait for a program, but not for ever: then it goes, with all that it has started."""
     from subprocess import TimeoutExpired
 
     process = running.proc  # GitPython ends the program when `running` is let go
     try:
-        printed, said = process.communicate(timeout=TIMEOUT_S)
+        printed, said = process.communicate(timeout=limit_s)
     except TimeoutExpired:
         _kill(process)
-        raise GitError(f"git hangs: no answer to `git {what}` within {TIMEOUT_S:g} s") from None
+        raise GitHangsError(f"git hangs: no answer to `git {what}` within {limit_s:g} s") from None
     return process.returncode, printed, said.decode("utf-8", "replace")
 
 

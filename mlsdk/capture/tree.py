@@ -75,7 +75,7 @@ def _look(
     lines = scan.lines()
     identity = _short("\n".join(lines), digits=64)
     tree: dict[str, Any] | None = before.get("tree")
-    if tree is not None and tree["identity"] == identity and known.renew([tree["digest"]]):
+    if tree is not None and tree["identity"] == identity:
         return scan, tree
     # The list is cut into pages which are contents like the files: in a large tree one change makes one new page.
     pages = [packer.add(page) for page in _pages(lines)]
@@ -106,7 +106,7 @@ def _read_cache(path: str, known: Known) -> dict[str, Any]:
     try:
         with open(path, encoding="ascii") as file:
             found = json.load(file)
-        usable = found["version"] == VERSION and known.renew(found["tree"]["packs"])
+        usable = found["version"] == VERSION and known.renew([found["tree"]["digest"], *found["tree"]["packs"]])
     except (OSError, ValueError, KeyError, TypeError):
         return {}
     return found if usable else {}

@@ -122,9 +122,10 @@ def test_a_git_that_hangs(repository: Path, tmp_path: Path, monkeypatch: pytest.
     (tmp_path / "git").write_text(f"#!/bin/sh\necho $$ > '{tmp_path}/pid'\n/bin/sleep 1000 & /bin/sleep 1000\n")
     (tmp_path / "git").chmod(0o755)
     monkeypatch.setenv("PATH", str(tmp_path))
-    monkeypatch.setattr(git_capture, "TIMEOUT_S", 0.5)
+    monkeypatch.setattr(git_capture, "FIRST_TIMEOUT_S", 0.5)
 
     assert facts(repository)["git_missing"]["git"].startswith("git hangs: no answer to `git rev-parse` within 0.5 s")
+    assert facts(repository)["git_missing"]["git"] == "git hangs: it gave no answer a moment ago"
     assert eventually(lambda: not living(int((tmp_path / "pid").read_text())))
 
 

@@ -667,6 +667,14 @@ def broken(repository: Path, how: str, monkeypatch: pytest.MonkeyPatch, tmp_path
         (programs / "git").write_text("#!/bin/sh\n/bin/sleep 1000 & /bin/sleep 1000\n")
         (programs / "git").chmod(0o755)
         monkeypatch.setenv("PATH", str(programs))
+        monkeypatch.setattr(git_capture, "FIRST_TIMEOUT_S", 0.3)
+    elif how == "hangs later":
+        real = shutil.which("git")
+        (programs / "git").write_text(
+            f'#!/bin/sh\ncase "$*" in *ls-files*) exec /bin/sleep 1000; esac\nexec {real} "$@"\n'
+        )
+        (programs / "git").chmod(0o755)
+        monkeypatch.setenv("PATH", str(programs))
         monkeypatch.setattr(git_capture, "TIMEOUT_S", 0.3)
     elif how == "no HEAD":
         (repository / ".git" / "HEAD").write_text("")
@@ -674,7 +682,7 @@ def broken(repository: Path, how: str, monkeypatch: pytest.MonkeyPatch, tmp_path
         (repository / ".git" / how).write_text("[core\n")
 
 
-@pytest.mark.parametrize("how", ["missing", "hangs", "config", "index", "no HEAD"])
+@pytest.mark.parametrize("how", ["missing", "hangs", "hangs later", "config", "index", "no HEAD"])
 def test_without_git_the_folder_is_walked(
     repository: Path, tmp_path: Path, root: Path, monkeypatch: Any, how: str
 ) -> None:
