@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from mlsdk.capture import PutBlob
-from mlsdk.capture.redaction import redact_value
+from mlsdk.capture.redaction import redact_text, redact_value
+from mlsdk.capture.secret_forms import LONG_WORD
 from mlsdk.log.values import LongValue, dumps, encode
 
 LONG_VALUE_BYTES = 32_768
@@ -15,6 +16,7 @@ LONG_CAPTURE_BYTES = 4096
 """The same for what captures find: lists that many runs share, and that nobody filters by."""
 
 _CAPTURED = ("code", "env", "hardware")
+_NAMED_BY_US = (*_CAPTURED, "run", "artifacts")
 _FILTERED_BY = ("packages",)
 """Found values that people filter runs by, however long they are."""
 
@@ -53,8 +55,18 @@ def encode_facts(
                 notes[f"long-value {kind}.{name}"] = (
                     f"{kind}.{name} is {size:,} bytes long and was put away as blob {digest[:12]}…"
                 )
-        encoded[name] = coded
+        encoded[name if kind in _NAMED_BY_US else _safe_name(name, encoded)] = coded
     return encoded, notes
+
+
+def _safe_name(name: str, taken: Mapping[str, object]) -> str:
+    """The name without a secret in it: who gives names to data sets may take them from an address."""
+    if len(name) < LONG_WORD and "=" not in name and "/" not in name:  # no secret is so short and has no sign
+        return name
+    shown = named = redact_text(name)[0]
+    while named != name and named in taken:
+        named = f"{shown} {len(taken)}"
+    return named
 
 
 def _redact_by_name(_: str, plain: dict[str, object]) -> dict[str, object]:

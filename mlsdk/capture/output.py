@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable
 from threading import get_ident
 from typing import TYPE_CHECKING, Protocol, TextIO
 
-from mlsdk.capture.redaction import redact_text
+from mlsdk.capture.redaction import redact_line
 
 if TYPE_CHECKING:
     from typing import Any
@@ -51,6 +51,7 @@ class Tee:
         self._find = find
         self._left = limit
         self._beyond = 0
+        self._in_key = False
         self._begun: dict[int, tuple[Receiver, str]] = {}
         """By thread, the line that has not ended yet, and whose it is."""
         self._pid = os.getpid()
@@ -109,7 +110,8 @@ class Tee:
             self._left = 0
             return
         self._left -= size
-        run.output(self._number, redact_text(line)[0] + "\n")
+        shown, self._in_key = redact_line(line, in_key=self._in_key)
+        run.output(self._number, shown + "\n")
 
     def flush_lines(self, run: Receiver) -> None:
         """The run ends: hand over its lines that have not ended yet, and say how much was not kept."""

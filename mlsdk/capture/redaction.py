@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     Hits: TypeAlias = tuple[str, ...]
     Span: TypeAlias = tuple[int, int]
 
-__all__ = ["REDACTED", "is_secret_name", "redact_argv", "redact_text", "redact_value"]
+__all__ = ["REDACTED", "is_secret_name", "redact_argv", "redact_keys", "redact_line", "redact_text", "redact_value"]
 
 
 def redact_text(text: str, *, code: bool = False, bare: bool | None = None) -> tuple[str, Hits]:
@@ -66,6 +66,25 @@ def redact_text(text: str, *, code: bool = False, bare: bool | None = None) -> t
     if longest >= 24 and not code and PATTERNS["random"].search(text) is not None:
         text = redact_random(text, hits)
     return text, tuple(hits)
+
+
+def redact_line(line: str, *, in_key: bool = False) -> tuple[str, bool]:
+    """Take the secrets out of a line of a stream, in which a private key comes line by line.
+
+    Args:
+        line: without its end.
+        in_key: what the line before gave.
+
+    Returns:
+        The line, and whether a private key has begun and not ended.
+
+    Example:
+        >>> redact_line("a1b2", in_key=True), redact_line("epoch 1", in_key=True)
+        (('[redacted]', True), ('epoch 1', False))
+    """
+    if in_key and (line.startswith("-----END ") or PATTERNS["key line"].fullmatch(line) is not None):
+        return REDACTED, not line.startswith("-----END ")
+    return redact_text(line)[0], "-----BEGIN " in line and "PRIVATE KEY" in line and "-----END " not in line
 
 
 def redact_keys(text: str) -> tuple[str, int]:

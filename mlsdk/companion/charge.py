@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from mlsdk import config
 from mlsdk.capture import BUILT_IN, STRANGERS, Capture, Context, facts_of, strangers
 from mlsdk.capture.facts import encode_facts
+from mlsdk.capture.redaction import redact_text
 from mlsdk.companion.data import Reading
 from mlsdk.companion.follow import Follower
 from mlsdk.companion.header import Decoded, Header, is_gone
@@ -90,7 +91,10 @@ class Charge:
         self.look()
         if problems:
             now = time.time_ns()
-            found = {kind: {"message": message, "t": now, "count": 1} for kind, message in problems.items()}
+            found = {
+                redact_text(kind)[0]: {"message": redact_text(message)[0], "t": now, "count": 1}
+                for kind, message in problems.items()
+            }
             writer.facts({"problems": found}, vital=True)
 
     def _late_s(self) -> float:

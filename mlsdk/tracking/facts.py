@@ -122,7 +122,8 @@ def outcome(error: BaseException) -> tuple[str, dict[str, object] | None]:
         message = f"<{type(error).__qualname__}>"
     kept: dict[str, object] = {
         "type": type(error).__qualname__,
-        "message": redact_text(message[:10_000])[0],
-        "traceback": redact_text(trace[-30_000:])[0],
+        # cut afterwards again: half a secret has no form to be known by
+        "message": redact_text(message[:11_000])[0][:10_000],
+        "traceback": redact_text(trace[-31_000:])[0][-30_000:],
     }
     return status, kept

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
 
+from mlsdk.capture.redaction import redact_text
 from mlsdk.tracking.points import now_ns
 from mlsdk.tracking.writer import tell
 
@@ -51,7 +52,7 @@ class Problems:
         while self._unsaid:
             kind = self._unsaid.pop()
             message, at, count = self._found[kind]
-            found[kind] = {"message": message, "t": at, "count": count}
+            found[redact_text(kind)[0]] = {"message": redact_text(message)[0], "t": at, "count": count}
         if found:
             self._write(found)
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from mlsdk import config
 from mlsdk.capture import Context, chosen
 from mlsdk.capture.process import entry_name
+from mlsdk.capture.redaction import redact_text
 from mlsdk.errors import ConfigError, UsageError
 from mlsdk.log.facts import Tags, checked_mapping, checked_tags
 from mlsdk.log.ids import new_id
@@ -124,6 +125,7 @@ def start(
     identity = previous.id if previous else joined or new_id()
     experiment = experiment or (previous.experiment if previous else None) or config.text("experiment") or entry_name()
     name = name or (previous.name if previous else None) or f"{label or experiment}-{identity[-4:]}"
+    experiment, name = redact_text(experiment)[0], redact_text(name)[0]
     writer = Writer(target, identity, "main", seen=previous.order if previous else 0, owed=new_id())
     active = ActiveRun(writer, name=name, experiment=experiment, next_steps=_next_steps(previous, from_step))
     _write_start(active, writer, experiment, name, previous, from_step)
