@@ -342,7 +342,8 @@ def _arrow_column(kind: str, special: bool, values: Any) -> Any:
     if special and kind in {"whole", "number"}:
         return _plain_column(kind, special, values.to_pylist())
     texts = values
-    values = pc.if_else(pc.equal(values, ""), pa.scalar(None, pa.string()), values)
+    # Not `if_else`: on slices of text it gives other text in pyarrow 14 to 17.
+    values = pc.replace_with_mask(values, pc.equal(values, ""), pa.scalar(None, pa.string()))
     unit = "ns" if special else "us"
     types = {
         "whole": pa.int64(),
