@@ -10,7 +10,7 @@ from __future__ import annotations
 import contextlib
 import os
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 from mlsdk.capture import Context
@@ -88,7 +88,7 @@ def _look(program: Program) -> dict[str, Any]:
     missing: dict[str, str] = {}
     if not reach.table:
         missing["functions"] = f"no source was found of {', '.join(roots) or 'what was started'}"
-    differs = _differing(program, reach.table, missing)
+    differs = _differing(program, reach, missing)
     program.load_all()
     return {
         "functions": dict(sorted(reach.table.items())),
@@ -99,9 +99,9 @@ def _look(program: Program) -> dict[str, Any]:
     }
 
 
-def _differing(program: Program, table: Mapping[str, str], missing: dict[str, str]) -> list[str]:
+def _differing(program: Program, reach: Reach, missing: dict[str, str]) -> list[str]:
     """Reached functions of which another code is in memory than the sources give."""
-    facts = program.facts
+    facts, table = program.facts, reach.table
     by = facts.get("compiled_by")
     if by != compiler():
         missing["differs"] = f"not compared: the code was compiled by {by}, and the look at it is one of {compiler()}"
@@ -111,13 +111,32 @@ def _differing(program: Program, table: Mapping[str, str], missing: dict[str, st
         module, _, name = place.partition(":")
         if _is_reached(module, name, table) and not program.codes(module, name).issuperset(str(digests).split()):
             found.add(place)
-    replaced = {*facts.get("bound", {}), *facts.get("constants", {})}
-    for place in replaced & table.keys():
-        module, _, name = place.partition(":")
-        parts = program.load(module)
-        if parts is not None and parts.pieces[name].plain:
+    bound, values = dict(facts.get("bound", {})), dict(facts.get("constants", {}))
+    meanings = {place: place for place in table} | {
+        place: meant for place, meant in reach.aliases.items() if place not in table
+    }
+    for place, meant in meanings.items():  # an alias of what was replaced itself says nothing more
+        if meant not in found and _is_plain(program, meant) and (place in values or _is_other(meant, bound.get(place))):
             found.add(place)
     return sorted(found)
+
+
+def _is_plain(program: Program, place: str) -> bool:
+    """Whether a name can only mean what its one `def` or `class` says."""
+    module, _, name = place.partition(":")
+    parts = program.load(module)
+    return parts is not None and name in parts.pieces and parts.pieces[name].plain
+
+
+def _is_other(place: str, others: Sequence[str] | None) -> bool:
+    """Whether a name means another thing than the one defined there, or around it.
+
+    A class that says that it is of another module is none: libraries do so for those that they show.
+    """
+    if not others:
+        return False
+    renamed = len(others) == 1 and others[0].partition(":")[2] == place.partition(":")[2]
+    return place not in others and not renamed
 
 
 def _is_reached(module: str, name: str, table: Mapping[str, str]) -> bool:

@@ -182,7 +182,7 @@ class Loaded:
         if module in self.modules:
             name = _qualified(function, wrapped is not None)
             here = f"{module}:{name}"
-            if here != place:
+            if here != place or place in self.bound:  # the latter: it lies within what was put in its place
                 self._bind(place, here)
             if id(function) in self._seen:
                 return
@@ -225,7 +225,7 @@ class Loaded:
             return
         self._remember(cls)
         for name, value in tuple(cls.__dict__.items()):
-            if type(value) in _PLAIN or name in {"__dict__", "__weakref__", "__module__"}:
+            if type(value) in _PLAIN or name in _OF_EVERY_CLASS or _is_generated(cls, value):
                 continue
             self._guards.append((cls.__dict__, name, value))
             self._look(value, f"{here}.{name}", 1)
@@ -299,6 +299,12 @@ def _qualified(function: FunctionType, wraps: bool) -> str:
     return f"?.{function.__code__.co_name}" if wraps else function.__qualname__
 
 
+def _is_generated(cls: type, value: object) -> bool:
+    """Whether a method was written by `dataclasses`, from what the class's own source says."""
+    is_method = type(value) is FunctionType and "__dataclass_fields__" in cls.__dict__
+    return is_method and value.__code__.co_filename == "<string>"  # type: ignore[attr-defined]  # it is a function
+
+
 def _owner(place: str) -> str:
     """What lies within a function belongs to it."""
     return place.partition(".<locals>")[0]
@@ -318,6 +324,7 @@ def _members(value: object) -> tuple[int, ...]:
 
 
 _WALKED = frozenset((FunctionType, MethodType, ModuleType, type))
+_OF_EVERY_CLASS = frozenset(("__dict__", "__weakref__", "__module__", "__qualname__"))
 _PLAIN = frozenset((type(None), bool, int, float, complex, str, bytes, bytearray))
 _WRAPPING = {
     "partial": ("func", "args", "keywords"),

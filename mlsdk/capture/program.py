@@ -7,6 +7,8 @@ changed less than two seconds before it was read is not trusted by these: git ha
 from __future__ import annotations
 
 import ast
+import contextlib
+import gc
 import hashlib
 import json
 import os
@@ -21,7 +23,10 @@ from mlsdk.capture.loaded import code_digest
 from mlsdk.capture.pieces import Module, Piece, read
 from mlsdk.capture.redaction import REDACTED
 from mlsdk.capture.secret_files import redact_source
+from mlsdk.capture.source import is_installed
 
+LIMIT_S = 60.0
+"""For one look. Some 50 microseconds a line are a slow machine's; what was read by then need not be read again."""
 _FORM = "mlsdk functions 1"
 """Changes with what is kept, or with how it is found."""
 _RACY_NS = 2_000_000_000
@@ -60,6 +65,7 @@ class Program:
         self.missing: dict[str, str] = {}
         self._cache = None if root is None else os.path.join(root, "cache", "functions")
         self._main: Mapping[str, Any] = facts.get("main") or {}
+        self._deadline = time.monotonic() + LIMIT_S
         self._found: dict[str, _Source | None] = {}
         self._folders: dict[str, frozenset[str]] = {}
         self._roots = self._import_roots(folder)
@@ -107,15 +113,17 @@ class Program:
         return self._found[name]
 
     def _read(self, name: str) -> _Source | None:
-        cells = self.facts.get("cells")
-        if name == "__main__" and cells:
-            return self._noted(
-                name, _parsed([str(cell).encode("utf-8", "replace") for cell in cells], "__main__", True)
-            )
+        if name == "__main__" and self.facts.get("cells"):
+            return self._noted(name, self._of_cells(self.facts["cells"]))
         if name == "__main__" and isinstance(self._main.get("source"), str):
             data = self._main["source"].encode("utf-8", "surrogateescape")
             return self._noted(name, _parsed([data], "__main__", True))
         path = self.files.get(name) or self._locate(name)
+        if path is not None and time.monotonic() > self._deadline:
+            self.missing["functions"] = (
+                f"not looked at to the end: it took more than {LIMIT_S:g} s; the next run goes on"
+            )
+            return None
         if path is None:
             if name == "__main__":
                 self.missing[name] = str(self._main.get("missing", "it has no source"))
@@ -132,6 +140,13 @@ class Program:
         except OSError as error:
             self.missing[name] = f"{path} could not be read: {error.strerror}"
             return None
+
+    def _of_cells(self, cells: Iterable[str]) -> _Source:
+        """Cells, or what was typed behind a script that `python -i` ran."""
+        sources = [str(cell).encode("utf-8", "surrogateescape") for cell in cells]
+        with contextlib.suppress(OSError, KeyError), open(self.files["__main__"], "rb") as file:
+            sources.insert(0, file.read())
+        return _parsed(sources, "__main__", True)
 
     def _noted(self, name: str, source: _Source) -> _Source:
         if source.problem is not None:
@@ -187,10 +202,12 @@ class Program:
                 return None
             folders = [os.path.dirname(init)]
         for folder in folders:
-            if f"{last}.py" in self._listed(folder):
-                return os.path.join(folder, f"{last}.py")
-            if last in self._listed(folder) and os.path.isfile(os.path.join(folder, last, "__init__.py")):
-                return os.path.join(folder, last, "__init__.py")
+            found = os.path.join(folder, last, "__init__.py")
+            if last not in self._listed(folder) or not os.path.isfile(found):
+                found = os.path.join(folder, f"{last}.py")
+                if f"{last}.py" not in self._listed(folder):
+                    continue
+            return None if is_installed(found) else found
         return None
 
     def _listed(self, folder: str) -> frozenset[str]:
@@ -310,6 +327,16 @@ def _revived(cached: Any) -> tuple[Stamp, _Source] | None:
 
 def _parsed(sources: Iterable[bytes], path: str, main: bool, package: str = "") -> _Source:
     """Parse and compile a file, or cells, without running anything."""
+    collects = gc.isenabled()
+    gc.disable()  # a tree is many objects, none of them garbage: looking through them would take half of the time
+    try:
+        return _parse(sources, path, main, package)
+    finally:
+        if collects:
+            gc.enable()
+
+
+def _parse(sources: Iterable[bytes], path: str, main: bool, package: str) -> _Source:
     trees, codes, whole, problem = [], dict[str, list[str]](), hashlib.sha256(), None
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of the user's code, which says them itself
@@ -318,7 +345,7 @@ def _parsed(sources: Iterable[bytes], path: str, main: bool, package: str = "") 
             try:
                 tree = ast.parse(data)
                 trees.append(_without_secrets(data, tree, path))
-                _collect(compile(data, path, "exec", ast.PyCF_ALLOW_TOP_LEVEL_AWAIT, dont_inherit=True), "", codes)
+                _collect(compile(tree, path, "exec", ast.PyCF_ALLOW_TOP_LEVEL_AWAIT, dont_inherit=True), "", codes)
             except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
                 problem = f"{path} cannot be parsed: {type(error).__name__}: {error}"
             if REDACTED.encode() in data and main and path == "__main__":

@@ -16,7 +16,7 @@ _BASES_THAT_CALL_NOTHING = frozenset(("abc", "collections", "dataclasses", "enum
 
 
 class Reach:
-    """A walk over pieces; `table` is what it has reached, in order.
+    """A walk over pieces; `table` is what it has reached, `aliases` the pieces that imported names stand for.
 
     Args:
         load: the module of a name, or None if it is no module of the project.
@@ -38,6 +38,7 @@ class Reach:
         self._methods: dict[str, list[tuple[str, str]]] = {}
         self._imported: set[str] = set()
         self.table: dict[str, str] = {}
+        self.aliases: dict[str, str] = {}
 
     def add(self, places: Iterable[str]) -> None:
         """Reach from "module:qualified.name"; what lies within a function means that function."""
@@ -151,6 +152,8 @@ class Reach:
             source, name = table.imports[head]
             if (source, name) != (module, head):
                 found = self._find(source, [name, *rest] if name else rest, passing, seen)
+        if found is not None:
+            self._alias(key, *table.imports[head])
         if head in table.pieces:
             if found is not None and found[1]:
                 self._reach(*found)  # bound twice: imported, and defined where the import fails
@@ -168,6 +171,16 @@ class Reach:
         if found is None and "__getattr__" in table.pieces:
             return (module, "__getattr__")
         return found
+
+    def _alias(self, place: str, source: str, name: str) -> None:
+        """An imported name: what it means in memory may be another thing than what the import says."""
+        if place not in self.aliases:
+            self.aliases[place] = ""
+            found = self._find(source, [name]) if name else None
+            if found is not None and found[1]:
+                self.aliases[place] = ":".join(found)
+            for other in self._bound.get(place, ()):
+                self._add(other)
 
     def _import(self, module: str) -> None:
         """A module is imported, hence runs: so do the packages that it lies in, and the modules that it imports."""

@@ -120,7 +120,7 @@ def project_modules(folder: str) -> dict[str, str]:
 
 def _is_ours(folder: str) -> bool:
     root = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
-    return not _is_installed(root + os.sep) and (folder == root or folder.startswith(root + os.sep))
+    return not is_installed(root + os.sep) and (folder == root or folder.startswith(root + os.sep))
 
 
 def _file(name: str, path: object) -> str:
@@ -128,7 +128,7 @@ def _file(name: str, path: object) -> str:
     if not isinstance(path, str) or name in sys.stdlib_module_names or path[:1] == "<":
         return ""
     path = os.path.abspath(path)
-    return "" if _is_installed(path) else path
+    return "" if is_installed(path) else path
 
 
 _NEVER: tuple[object, str] = (object(), "")
@@ -137,7 +137,8 @@ _PROGRAMS = os.path.join(sys.prefix, "Scripts" if os.name == "nt" else "bin") + 
 _INSTALLED = (f"{os.sep}site-packages{os.sep}", f"{os.sep}dist-packages{os.sep}")
 
 
-def _is_installed(path: str) -> bool:
+def is_installed(path: str) -> bool:
+    """Whether a file belongs to Python or to an installed distribution, by where it lies."""
     return path.startswith((_STANDARD, _PROGRAMS)) or any(part in path for part in _INSTALLED)
 
 
@@ -152,7 +153,8 @@ def main_module() -> dict[str, object]:
     if "In" in names and "get_ipython" in names:
         book = names.get("__vsc_ipynb_file__") or os.environ.get("JPY_SESSION_NAME")
         return {"how": "notebook", **({"file": str(book)} if book else {})}
-    if isinstance(path, str) and path != "<stdin>":
+    is_prompt = getattr(spec, "name", "") == "_pyrepl.__main__"
+    if isinstance(path, str) and path != "<stdin>" and not is_prompt:
         if sys.modules.get("__mp_main__") is main:
             return {"how": "worker", "file": os.path.abspath(path)}
         name = getattr(spec, "name", None)
@@ -223,27 +225,42 @@ def notebook_cells() -> list[str]:
 
 def _functions(where: Context, modules: Mapping[str, str]) -> tuple[list[str], Loaded]:
     """The roots and what they reach in memory; from the last run of the process if nothing has changed."""
-    function, extra = where.function, [value for value in where.arguments.values() if _is_code(value)]
+    function, extra = where.function, list(filter(None, map(_code_of, where.arguments.values())))
     key = (id(function), len(modules), *map(id, extra))
     known = _known.get(key)
     if known is not None and known[0] is function and known[2].still_holds():
         return known[1], known[2]
-    loaded, roots = Loaded({**modules, "__main__": ""}), []
+    loaded = Loaded({**modules, "__main__": ""})
     if function is None:
         roots = _add_main(loaded)
     else:
-        loaded.add(function, "call:")
-        for value in extra:
+        for value in (function, *extra):
             loaded.add(value, "call:")
-        roots = loaded.bound.pop("call:", [])
+        roots = [_named(root, function) for root in loaded.bound.pop("call:", [])]
+    if len(_known) >= _MANY:  # functions made anew for each run
+        _known.clear()
     _known[key] = (function, roots, loaded, extra)
     return roots, loaded
 
 
-def _is_code(value: object) -> bool:
-    """Whether an argument may bring code of the project along: a function, a class, an object of such a class."""
+def _code_of(value: Any) -> object:
+    """The project's code that an argument may bring along: a function, a class; of an object its class alone."""
     kind = type(value)
-    return kind is FunctionType or issubclass(kind, type) or kind.__module__ in _modules or kind.__name__ == "partial"
+    if kind is FunctionType or issubclass(kind, type):
+        return value
+    if kind.__name__ == "partial" and kind.__module__ == "functools":
+        return _code_of(value.func)
+    return kind if kind.__module__ in _modules or kind.__module__ == "__main__" else None
+
+
+def _named(root: str, function: object) -> str:
+    """The name that a tracked lambda was given."""
+    module, _, name = root.partition(":")
+    if name == "<lambda>":
+        for given, value in tuple(getattr(sys.modules.get(module), "__dict__", {}).items()):
+            if type(value) is FunctionType and function in {value, value.__dict__.get("__wrapped__")}:
+                return f"{module}:{given}"
+    return root
 
 
 def _add_main(loaded: Loaded) -> list[str]:

@@ -22,7 +22,10 @@ from collections.abc import Iterable
 
 _LEFT_OUT = frozenset(("ctx", "kind", "type_comment", "type_ignores", "str"))
 
+_NAMES_NOTHING = _LEFT_OUT | frozenset(("id", "attr", "op", "ops", "arg", "conversion", "level", "simple", "is_async"))
+
 _fields: dict[type, tuple[str, ...]] = {}
+_inner_fields: dict[type, tuple[str, ...]] = {}
 
 
 def digest(*nodes: ast.AST, also: Iterable[str] = ()) -> str:
@@ -94,6 +97,22 @@ def _write_field(node: ast.AST, name: str, value: object, out: list[str]) -> Non
         _write(value, out)
     elif value is not None:
         out.append(f" {name}={ascii(value) if type(value) is str else constant(value)}")
+
+
+def children(node: ast.AST) -> list[ast.AST]:
+    """The nodes in a node that may name something, faster than `ast.iter_child_nodes`."""
+    kind = type(node)
+    fields = _inner_fields.get(kind)
+    if fields is None:
+        fields = _inner_fields[kind] = tuple(name for name in kind._fields if name not in _NAMES_NOTHING)
+    found: list[ast.AST] = []
+    for name in fields:
+        value = getattr(node, name, None)
+        if type(value) is list:
+            found += [item for item in value if isinstance(item, ast.AST)]
+        elif isinstance(value, ast.AST):
+            found.append(value)
+    return found
 
 
 def constant(value: object) -> str:

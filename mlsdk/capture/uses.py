@@ -9,11 +9,14 @@ from __future__ import annotations
 import ast
 from collections.abc import Iterable, Iterator
 
+from mlsdk.capture.syntax import children
+
 Use = tuple[str, str]
 """A module ("" for the piece's own) and a dotted chain within it: `("", "np.mean")`, `("pkg.io", "load")`."""
 
 _SCOPES = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef, ast.Lambda)
 _COMPREHENSIONS = (ast.ListComp, ast.SetComp, ast.DictComp, ast.GeneratorExp)
+_SPECIAL = frozenset((*_SCOPES, *_COMPREHENSIONS, ast.Attribute, ast.Import, ast.ImportFrom, ast.AnnAssign, ast.Call))
 _BY_TEXT = {"getattr": 1, "hasattr": 1, "methodcaller": 0, "attrgetter": 0}
 """Functions that take an attribute's name, and at which place; only a literal name is seen."""
 _IMPORTERS = ("import_module", "__import__")
@@ -38,10 +41,16 @@ class Uses:
             self._visit(node, frozenset())
 
     def _visit(self, node: ast.AST, local: frozenset[str]) -> None:
-        if isinstance(node, ast.Attribute):
+        kind = type(node)
+        if kind is ast.Constant:
+            return
+        if kind is ast.Name:
+            self._name([node.id], local)  # type: ignore[attr-defined]  # `kind` is its type
+        elif kind not in _SPECIAL:
+            for child in children(node):
+                self._visit(child, local)
+        elif isinstance(node, ast.Attribute):
             self._chain(node, local)
-        elif isinstance(node, ast.Name):
-            self._name([node.id], local)
         elif isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda):
             self._function(node, local)
         elif isinstance(node, ast.ClassDef):
@@ -49,16 +58,15 @@ class Uses:
             self._children(node.body, local | _bound(node.body), hidden=local)
         elif isinstance(node, _COMPREHENSIONS):
             targets = frozenset(name for part in node.generators for name in _stored(part.target))
-            self._children(ast.iter_child_nodes(node), local | targets)
+            self._children(children(node), local | targets)
         elif isinstance(node, ast.Import | ast.ImportFrom):
             self._import(node)
         elif isinstance(node, ast.AnnAssign):
             self._annotation(node.annotation, local)
             self._children([node.target, *([node.value] if node.value else [])], local)
-        else:
-            if isinstance(node, ast.Call):
-                self._call(node)
-            self._children(ast.iter_child_nodes(node), local)
+        elif isinstance(node, ast.Call):
+            self._call(node)
+            self._children(children(node), local)
 
     def _children(self, nodes: Iterable[ast.AST], local: frozenset[str], hidden: frozenset[str] | None = None) -> None:
         """Visit; in a class body functions see `hidden`, not what the body binds."""
@@ -193,7 +201,7 @@ def _same_scope(body: Iterable[ast.AST]) -> Iterator[ast.AST]:
         if isinstance(node, _COMPREHENSIONS):
             waiting += (part for part in ast.walk(node) if isinstance(part, ast.NamedExpr))
         elif not isinstance(node, _SCOPES):
-            waiting += ast.iter_child_nodes(node)
+            waiting += children(node)
 
 
 def _stored(target: ast.AST) -> Iterator[str]:

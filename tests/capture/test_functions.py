@@ -16,6 +16,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+import mlsdk
 from mlsdk.capture import Context, program
 from mlsdk.capture.functions import capture, changed, repository
 from mlsdk.capture.pieces import read
@@ -23,6 +24,7 @@ from mlsdk.capture.source import capture as capture_source
 from mlsdk.capture.source import compiler
 from mlsdk.capture.syntax import canonical, digest
 from tests.conftest import ROOT, require
+from tests.programs import execute
 from tests.projects import make_project
 
 FILES = {
@@ -525,14 +527,26 @@ def live(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     """A program that is really imported: (module, its helper module)."""
     (tmp_path / "live_helper.py").write_text(
         dedent("""
-        import functools
+        import dataclasses
+        import enum
+        import typing
         LIMIT = 3
         def scale(x, factor=2):
             'Doc.'
             return [x * factor * LIMIT for _ in range(2)]
+        @dataclasses.dataclass
         class Model:
+            rate: float = 0.1
             def fit(self):
                 return (lambda y: y + 1)(scale(1))
+        class Kind(enum.Enum):
+            ONE = 1
+            def text(self):
+                return str(self)
+        class Pair(typing.NamedTuple):
+            a: int
+            def both(self):
+                return self.a
         def other(x):
             return -x
         """),
@@ -543,7 +557,7 @@ def live(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
         import live_helper
         from live_helper import scale
         def train(lr=0.1):
-            return live_helper.Model().fit(), scale(lr)
+            return live_helper.Model().fit(), scale(lr), live_helper.Kind.ONE.text(), live_helper.Pair(1).both()
         """),
         "utf-8",
     )
@@ -566,7 +580,13 @@ def test_loaded_code_is_the_code_on_disk(live, tmp_path: Path) -> None:
     table = look(tmp_path, dict(facts))["functions"]
 
     assert differing(main, tmp_path) == ([], True)
-    assert set(facts["loaded"]) == {name for name in table if not name.endswith((":LIMIT", ":Model"))}
+    assert {name for name in facts["loaded"] if name in table} == {
+        "live_main:train",
+        "live_helper:scale",
+        "live_helper:Model.fit",
+        "live_helper:Kind.text",
+        "live_helper:Pair.both",
+    }
 
 
 @pytest.mark.parametrize(
@@ -753,6 +773,51 @@ def test_cells_of_a_notebook(tmp_path: Path) -> None:
     assert set(before) == {"__main__:K", "__main__:f", "__main__:train"}
     assert before == same
     assert changed(before, after) == (["__main__:K"], [], [])
+
+
+# A run
+
+
+PROGRAM = """
+from tool import helper
+@mlsdk.track
+def train():
+    return {"acc": helper(1)}
+train()
+"""
+
+
+def test_two_runs_tell_what_changed(tmp_path: Path) -> None:
+    """Between two real runs of a script, the tables name the one function that was changed."""
+    tool = tmp_path / "tool.py"
+    tool.write_text("LIMIT = 1\ndef helper(x):\n    return x + LIMIT\n", "utf-8")
+    execute(PROGRAM)
+    before = mlsdk.get_run("latest").code
+    tool.write_text("# moved\nLIMIT = 1\ndef helper(x):\n    return x - LIMIT\n", "utf-8")
+    execute(PROGRAM)
+    after = mlsdk.get_run("latest").code
+
+    assert set(before["functions"]) == {"__main__:train", "tool:helper", "tool:LIMIT"}
+    assert changed(before["functions"], after["functions"]) == (["tool:helper"], [], [])
+    assert (after["differs"], after["exact"]) == ([], True)
+
+
+def test_run_says_what_was_patched(tmp_path: Path) -> None:
+    """A run whose function was patched in memory says so."""
+    (tmp_path / "tool.py").write_text("def helper(x):\n    return x\n", "utf-8")
+    execute(
+        PROGRAM.replace(
+            "@mlsdk", "def other(x): return 2 * x\nhelper = other\nimport tool\ntool.helper = other\n@mlsdk"
+        )
+    )
+    code = mlsdk.get_run("latest").code
+
+    assert code["exact"] is True  # the script itself says that `helper` is another
+    execute(PROGRAM.replace("train()\n", "def other(x): return 2 * x\nexec('helper = other')\ntrain()\n"))
+    code = mlsdk.get_run("latest").code
+
+    assert "__main__:other" in code["functions"]
+    assert (code["differs"], code["exact"]) == (["__main__:helper"], False)
 
 
 @pytest.mark.slow
