@@ -150,7 +150,7 @@ CASES = {
     "ten rows beyond the first 10,000": Case(late, "same schema", ("alcohol",), (10, 0, 0)),
     "every boolean flipped": Case(column("flag", lambda values: ~values), "same schema", ("flag",), EVERY),
     "every date moved": Case(
-        column("when", lambda values: values + pd.Timedelta("1D")), "same schema", ("when",), EVERY
+        column("when", lambda values: values + pd.Timedelta("1D").as_unit("us")), "same schema", ("when",), EVERY
     ),
     "one time moved by a microsecond": Case(
         cell(9, "when", lambda old: old + pd.Timedelta("1us")), "same schema", ("when",), ONE
