@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import sys
 import time
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
@@ -124,10 +125,7 @@ def open_repository(folder: str) -> Repository | None:
     Raises:
         GitError: git is missing, hangs or refuses the repository.
     """
-    os.environ.setdefault("GIT_PYTHON_REFRESH", "quiet")
-    from git.cmd import Git
-
-    git, marked = Git(folder), marked_root(folder)
+    git, marked = _git(folder), marked_root(folder)
     if time.monotonic() < _hung.get(folder, 0.0):
         raise GitHangsError("git hangs: it gave no answer a moment ago")
     try:
@@ -154,6 +152,28 @@ def open_repository(folder: str) -> Repository | None:
         raise GitError(_reason(said, code))
     lines = os.fsdecode(printed).split("\0")
     return Repository(root, git, {name: value for name, _, value in (line.partition("\n") for line in lines) if name})
+
+
+def _git(folder: str) -> Git:
+    """GitPython for a folder.
+
+    When it is imported it runs `git version`, without a limit of time, and cannot be imported where that fails: it is
+    given a program that cannot be started, and what git can do is seen at our own first question.
+    """
+    if "git" not in sys.modules:
+        told = {"GIT_PYTHON_REFRESH": "quiet", "GIT_PYTHON_GIT_EXECUTABLE": os.devnull}
+        before = {name: os.environ.get(name) for name in told}
+        os.environ.update(told)
+        try:
+            import git  # noqa: F401
+        except ImportError as error:
+            raise GitError(f"GitPython cannot be imported ({error}): pip install GitPython") from None
+        finally:
+            for name, value in before.items():
+                os.environ.pop(name, None) if value is None else os.environ.update({name: value})
+    from git.cmd import Git
+
+    return Git(folder)
 
 
 def marked_root(folder: str) -> str | None:

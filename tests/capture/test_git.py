@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import json
 import os
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +18,7 @@ from mlsdk.capture import Context
 from mlsdk.capture import git as git_capture
 from mlsdk.capture.git import capture, parse_status, without_credentials
 from tests.conftest import require
-from tests.programs import eventually
+from tests.programs import environment, eventually
 from tests.trees import git, make_hostile
 
 
@@ -137,6 +139,37 @@ def living(group: int) -> list[str]:
             state, _, of_group = path.read_text().rpartition(") ")[2].split()[:3]
             found += [path.parent.name] if int(of_group) == group and state != "Z" else []
     return found
+
+
+@pytest.mark.parametrize(
+    ("program", "said"),
+    [
+        ("exec /bin/sleep 1000", "git hangs: no answer to `git rev-parse` within 0.3 s"),
+        ("echo no tools; exit 1", "git ended with 1 and said nothing"),
+    ],
+)
+def test_git_as_the_companion_meets_it(repository: Path, tmp_path: Path, program: str, said: str) -> None:
+    """In a fresh process, too, where GitPython is yet to be imported, a git that hangs or fails is only said."""
+    (tmp_path / "git").write_text(f"#!/bin/sh\n{program}\n")
+    (tmp_path / "git").chmod(0o755)
+    code = """
+import json, os, sys
+from mlsdk.capture import Context, git
+git.FIRST_TIMEOUT_S = 0.3
+print(json.dumps(git.capture(Context(sys.argv[1]))))
+assert "GIT_PYTHON_REFRESH" not in os.environ
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", code, str(repository)],
+        env=environment(PATH=f"{tmp_path}"),
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+
+    assert done.stderr == ""
+    assert json.loads(done.stdout) == {"git_missing": {"git": said}}
 
 
 def test_a_folder_that_is_gone(tmp_path: Path) -> None:
