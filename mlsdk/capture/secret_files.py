@@ -38,7 +38,7 @@ _ENDINGS = {
 }
 _KEY_NAME = re.compile(r"id_(?:rsa|dsa|ecdsa|ed25519)(?:_sk)?(?!.*\.pub$)(?:[._-].*)?$")
 _CLIENT = re.compile(r"(?:client_?secrets?|service[_-]account)[\w.-]*\.json$")
-_ENVIRONMENT = re.compile(r"\.env(?:\..+)?$|[\w.-]+\.env$")
+_ENVIRONMENT = re.compile(r"\.env(?:\..+)?$|.+\.env$", re.DOTALL)
 _EXAMPLE = re.compile(r"(?:^|[._-])(?:examples?|samples?|templates?|dist|defaults?|schema|tpl)(?:[._-]|$)")
 
 _SETTINGS = (
