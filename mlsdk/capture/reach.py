@@ -11,6 +11,7 @@ import builtins
 from collections.abc import Callable, Iterable, Mapping
 
 from mlsdk.capture.pieces import BODY, Module, Piece
+from mlsdk.capture.uses import MAYBE
 
 _BASES_THAT_CALL_NOTHING = frozenset(("abc", "collections", "dataclasses", "enum", "typing", "typing_extensions"))
 
@@ -49,7 +50,7 @@ class Reach:
             for attribute in piece.attributes:
                 self._attribute(attribute)
             for source, chain in piece.uses:
-                self._follow(source or module, chain.split(".") if chain else [])
+                self._use(source or module, chain.split(".") if chain else [])
             if piece.bases is not None:
                 self._class(module, name)
             place = f"{module}:{name}"
@@ -122,6 +123,14 @@ class Reach:
                 if origin.partition(".")[0] not in _BASES_THAT_CALL_NOTHING:
                     return True
         return False
+
+    def _use(self, module: str, chain: list[str]) -> None:
+        if module.startswith(MAYBE):  # a text that names nothing of the project imports nothing either
+            module = module.removeprefix(MAYBE)
+            found = self._find(module, chain)
+            if found is None or not found[1]:
+                return
+        self._follow(module, chain)
 
     def _follow(self, module: str, chain: list[str]) -> None:
         """Reach what a dotted name means in a module."""

@@ -7,6 +7,7 @@ methods; a comprehension has its own. Annotations count, also those written as t
 from __future__ import annotations
 
 import ast
+import re
 from collections.abc import Iterable, Iterator
 
 from mlsdk.capture.syntax import children
@@ -14,6 +15,11 @@ from mlsdk.capture.syntax import children
 Use = tuple[str, str]
 """A module ("" for the piece's own) and a dotted chain within it: `("", "np.mean")`, `("pkg.io", "load")`."""
 
+MAYBE = "?"
+"""Before a module's name: taken from a text, which may mean something else."""
+
+_NAME = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*[.:][A-Za-z_]\w*(\.[A-Za-z_]\w*)*")
+_LONGEST_NAME = 200
 _SCOPES = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef, ast.Lambda)
 _COMPREHENSIONS = (ast.ListComp, ast.SetComp, ast.DictComp, ast.GeneratorExp)
 _SPECIAL = frozenset((*_SCOPES, *_COMPREHENSIONS, ast.Attribute, ast.Import, ast.ImportFrom, ast.AnnAssign, ast.Call))
@@ -43,6 +49,7 @@ class Uses:
     def _visit(self, node: ast.AST, local: frozenset[str]) -> None:
         kind = type(node)
         if kind is ast.Constant:
+            self._text(node.value)  # type: ignore[attr-defined]  # `kind` is its type
             return
         if kind is ast.Name:
             self._name([node.id], local)  # type: ignore[attr-defined]  # `kind` is its type
@@ -132,6 +139,12 @@ class Uses:
                 self.names.add((text, ""))
         elif isinstance(text, str):
             self.attributes.update(text.split("."))
+
+    def _text(self, value: object) -> None:
+        """A text may name a function of the project: `"pkg.tools:run"`, `"pkg.models.Net"`."""
+        if isinstance(value, str) and len(value) < _LONGEST_NAME and _NAME.fullmatch(value):
+            top, _, rest = value.replace(":", ".").partition(".")
+            self.names.add((MAYBE + top, rest))
 
     def _import(self, node: ast.Import | ast.ImportFrom) -> None:
         """An import within a function: what it names counts as used."""

@@ -320,6 +320,29 @@ def test_a_librarys_base_may_call_every_method(tmp_path: Path) -> None:
     }
 
 
+def test_texts_that_name_functions(tmp_path: Path) -> None:
+    """A text that is the whole name of a function or class of the project reaches it; a file's name does not."""
+    files = {
+        "main.py": """
+        CALLS = {"one": "tools:one", "two": "tools.Two.run", "file": "other.csv", "none": "other:nothing"}
+        def train():
+            return CALLS
+        """,
+        "tools.py": """
+        def one(): return 1
+        class Two:
+            def run(self): return 2
+        def three(): return 3
+        """,
+        "other.py": """
+        print("imported")
+        """,
+    }
+    names = ["main:CALLS", "main:train", "tools:Two", "tools:Two.run", "tools:one"]
+
+    assert sorted(table_of(tmp_path, files)) == names
+
+
 def test_import_that_may_fail(tmp_path: Path) -> None:
     """A name that is imported, or defined where the import fails, means both."""
     files = {
