@@ -120,6 +120,8 @@ def everything(tmp_path: Path) -> Path:
     os.symlink("was_folder", folder / "link to folder")
     git("-c", "core.autocrlf=false", "add", ".", folder=folder)
     git("commit", "-qm", "more", folder=folder)
+    write(folder, b"clean", b"stashed = 1\n")
+    git("stash", "-q", folder=folder)
     with pytest.raises(AssertionError, match="merge"):
         git("merge", "-q", "side", folder=folder)
     for name in ("staged", "both"):
