@@ -186,12 +186,11 @@ def _values(text: str, at: int, *, bare: bool, several: bool = False) -> Iterato
         if more is None:
             return
         position = more.end()
-    if bare and not found and (word := PATTERNS["bare"].match(text, at)) is not None and not _is_replaced(text, word):
+    if found or not bare or (word := PATTERNS["bare"].match(text, at)) is None:
+        return
+    # replaced before, or code in a traceback: `password = ask_for_it()`
+    if not text.startswith(REDACTED, word.start(1) - 1) and PATTERNS["called"].match(word[1]) is None:
         yield word.span(1)
-
-
-def _is_replaced(text: str, word: re.Match[str]) -> bool:
-    return text.startswith(REDACTED, word.start(1) - 1)
 
 
 def _called(text: str, start: int, end: int) -> Iterator[Span]:
@@ -226,6 +225,8 @@ def _is_no_secret(name: str, value: str, *, code: bool = False, running: bool = 
     """Is the text under the name of a secret plainly none: a number, a variable, a word about secrets?"""
     words = words_of(name)
     if running and len(words) == 1 and words[0] in WEAK and not (len(value) >= 8 and _has_digit(value[:200])):
+        return True
+    if words == ("accesskey",) and len(value) < 3:  # which letter opens a link of a web page
         return True
     if REDACTED in value or PATTERNS["nothing"].fullmatch(value):
         return True

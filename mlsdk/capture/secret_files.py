@@ -48,7 +48,7 @@ _SETTINGS = (
 """Files whose texts need no quotes."""
 
 _PRIVATE = re.compile(rb"-----BEGIN [A-Z0-9 ]{0,40}PRIVATE KEY(?: BLOCK)?-----")
-_PUBLIC = re.compile(rb"\s*(?:[^-\n]*\n){0,40}?-----BEGIN (?:CERTIFICATE|[A-Z0-9 ]*PUBLIC KEY|DH PARAMETERS)")
+_PUBLIC = re.compile(rb"-----BEGIN (?:CERTIFICATE|[A-Z0-9 ]*PUBLIC KEY|[A-Z0-9 ]*PARAMETERS|X509 CRL)|\s*Certificate:")
 _TOKEN_OF_NPM = re.compile(rb"_(?:authToken|auth|password)\s*=\s*(?!\$\{)\S")
 _AWS_TABLE = re.compile(rb"(?:\xef\xbb\xbf)?(?:user name,.*)?access key id,\s*secret access key", re.IGNORECASE)
 
@@ -86,7 +86,7 @@ def _by_name(path: str, name: str, head: bytes) -> str | None:
         return "a private key"
     ending = name[name.rfind(".") :] if "." in name else ""
     if ending in {".pem", ".key"} and not head.startswith(b"PK\x03\x04"):  # slides of Keynote are a zip
-        return "a private key" if _PRIVATE.search(head) or not _PUBLIC.match(head) else None
+        return "a private key" if _PRIVATE.search(head) or not _PUBLIC.search(head) else None
     if name == ".npmrc" and _TOKEN_OF_NPM.search(head):
         return "a file of passwords"
     return _ENDINGS.get(ending)

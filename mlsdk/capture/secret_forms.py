@@ -150,6 +150,7 @@ FORMS |= {
     "nothing": r"(?i:none|null|nil|nan|true|false|yes|no|on|off|undefined|[*•]*|x{3,}|[.…]+|-+"
     r"|<[^<>]*>|\$(?-i:[A-Z_][A-Z0-9_]*|[a-z_]+)|\$?\{.*\}|\$\(.*\)|\S*(?:\.{3}|…|\*{3})|%\(\w+\)[a-z]|%[a-z]|[|>][+-]?)",
     "reference": r"\$?\{[^{}]*\}|%\(\w+\)[a-z]|%[a-z]|<[^<>]*>",
+    "called": r"[A-Za-z_][A-Za-z_.]*\(",
     "key line": r"\s*(?:[A-Za-z0-9+/]+={0,2}|[A-Za-z-]+: .*)?\s*",
     "random": r"[A-Za-z0-9+/_-]{24,}={0,2}",
 }

@@ -35,6 +35,8 @@ def _looks_random(token: str, before: str, after: str) -> bool:
         return False
     if after[:1] == "." and after[1:].isalnum():
         return False
+    if token.startswith(("_Z", "__Z")):  # a symbol of C++, in a stack trace
+        return False
     if re.search(r"(sha\d+|md5|h1)[:=]$", before) or re.match(r"sha\d+-", token):
         return False
     pieces = re.split(r"[/_-]", token)

@@ -14,7 +14,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mlsdk.capture.redaction import REDACTED, redact_argv, redact_text, redact_value
+from mlsdk.capture.redaction import REDACTED, redact_argv, redact_line, redact_text, redact_value
 from mlsdk.log.values import decode, encode
 from tests import canaries
 
@@ -77,6 +77,17 @@ def test_ways_of_settings(name: str, secret: str, code: bool) -> None:
     assert redact_text(text.replace("CANARY", secret), code=code, bare=True)[0] == text.replace("CANARY", REDACTED)
 
 
+def test_keys_line_by_line() -> None:
+    """A private key that is printed line by line goes to its last line, and what is printed then stays."""
+    lines = ["epoch 1", *canaries.key_block(NOISE, "RSA").split("\n"), "epoch 2", "loss: 0.5"]
+    shown, in_key = [], False
+    for line in lines:
+        text, in_key = redact_line(line, in_key=in_key)
+        shown.append(text)
+
+    assert shown == ["epoch 1", *[REDACTED] * (len(lines) - 3), "epoch 2", "loss: 0.5"]
+
+
 def test_secret_half_of_an_aws_key() -> None:
     """Next to its public half it goes, though it has neither a name nor a form; a digest there stays."""
     half, digest = noise(40), hashlib.sha1(b"").hexdigest()
@@ -127,6 +138,8 @@ def test_private_keys() -> None:
         ("token: hello next_token: world pad_token: <pad>", None),
         ("tokens: 512  n_tokens=3 max_token=4 tokens/s: 10", None),
         ("Enter password:", None),
+        ("    password = ask_for_it(user)", None),
+        ("    token = os.environ.get('TOKEN', 'hunter22')", "    token = os.environ.get('TOKEN', '[redacted]')"),
         ("author: Ann, keyboard: qwerty, tokenizer: bert-base", None),
         ("", None),
         ("é" * 30, None),

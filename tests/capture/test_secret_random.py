@@ -97,6 +97,8 @@ PICTURE = base64.b64encode(random.Random(5).randbytes(300)).decode()
         "pip install torch==2.9.0+cu128 numpy==2.3.4 --index-url https://download.pytorch.org/whl/cu128",
         '  File "/home/ann/project/src/models/transformer_block_v2.py", line 123, in forward',
         "KeyError: 'image_path'",
+        "frame #3: _ZN2at6native12_GLOBAL__N_19conv2dERKNS_6TensorES4_RKSt8optionalIS2_E + 0x1f",
+        '<a accesskey="p" href="index.html">up</a>',
         "RuntimeError: mat1 and mat2 shapes cannot be multiplied (64x784 and 512x10)",
         "optimizer.param_groups[0]['params'][12].grad.abs().max() = 1.2345678901234567e-05",
         "ResNet50_Weights.IMAGENET1K_V2 EfficientNet_B0_Weights.IMAGENET1K_V1",
