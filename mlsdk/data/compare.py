@@ -6,18 +6,14 @@ rows of n have one hash (1 in 37 million for a million rows).
 
 from __future__ import annotations
 
-import math
-import operator
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from enum import Enum
-from typing import Any, NamedTuple
+from typing import Any
 
 import attrs
 
-from mlsdk.data.mixing import numpy_for
-from mlsdk.data.record import CHUNK_ROWS, ColumnFingerprint, Fingerprint
-from mlsdk.data.stored import whole
+from mlsdk.data.record import ColumnFingerprint, Fingerprint
+from mlsdk.data.rowdiff import RowDiff, changed_rows, shared
 from mlsdk.errors import UsageError
 
 _SHOWN = 5
@@ -54,9 +50,10 @@ class DataDiff:
     """The same rows, each as often, in whatever order of rows and columns."""
     same_schema: bool
     changed_columns: tuple[str, ...] = ()
-    """Columns of both whose values changed. Exact where no
-    rows were added or removed and the order of the rows is the same; otherwise columns whose values, taken together,
-    are others."""
+    """Columns of both in which rows changed."""
+    columns_exact: bool = True
+    """False where rows were added or removed as well and no key tells which changed: then `changed_columns` are those
+    whose values, taken together, are others."""
     added_columns: tuple[str, ...] = ()
     removed_columns: tuple[str, ...] = ()
     retyped_columns: tuple[str, ...] = ()
@@ -84,8 +81,7 @@ class DataDiff:
                 lines.append(f"{what} keys: {_some([str(key) for key in keys])}")
         for what in ("changed", "added", "removed", "retyped"):
             names = getattr(self, f"{what}_columns")
-            # Rows that came or went change the sums of every column, so that no more can be said.
-            called = "columns that differ" if what == "changed" and len(counted) > 1 else f"{what} columns"
+            called = f"{what} columns" if what != "changed" or self.columns_exact else "columns that differ"
             if names:
                 lines.append(f"{called}: {_some(names)}")
         return "\n".join(lines)
@@ -115,20 +111,6 @@ class Overlap:
         )
 
 
-class _Rows(NamedTuple):
-    """How many rows changed, and which."""
-
-    changed: int | None = 0
-    added: int | None = 0
-    removed: int | None = 0
-    changed_keys: tuple[Any, ...] = ()
-    added_keys: tuple[Any, ...] = ()
-    removed_keys: tuple[Any, ...] = ()
-    about: bool = False
-    in_place: bool = False
-    """Whether all other rows are where they were."""
-
-
 def compare(old: Fingerprint, new: Fingerprint) -> DataDiff:
     """What changed from the older to the newer.
 
@@ -142,7 +124,7 @@ def compare(old: Fingerprint, new: Fingerprint) -> DataDiff:
     tables = old.rows_id is not None and new.rows_id is not None
     same_rows = same_content or (tables and old.rows_id == new.rows_id)
     same_schema = old.schema_id == new.schema_id and (tables or same_content)
-    rows = _Rows() if same_rows else _rows(old, new) if tables else _Rows(None, None, None)
+    rows = RowDiff() if same_rows else changed_rows(old, new) if tables else RowDiff(None, None, None)
     here = {column.name: column for column in old.columns}
     there = {column.name: column for column in new.columns}
     return DataDiff(
@@ -152,6 +134,7 @@ def compare(old: Fingerprint, new: Fingerprint) -> DataDiff:
         same_rows=same_rows,
         same_schema=same_schema,
         changed_columns=() if same_rows or not tables else _changed(here, there, rows),
+        columns_exact=bool(rows.columns) or not (rows.changed and (rows.added or rows.removed)),
         added_columns=tuple(name for name in there if name not in here) if tables else (),
         removed_columns=tuple(name for name in here if name not in there) if tables else (),
         retyped_columns=tuple(name for name in here if name in there and here[name].type != there[name].type),
@@ -172,6 +155,7 @@ def overlap(one: Fingerprint, other: Fingerprint) -> Overlap:
         UsageError: the two cannot have a row in common (other columns), or the hashes of their rows were not kept.
     """
     _must_fit(one, other)
+    hashes = []
     for fingerprint in (one, other):
         if fingerprint.row_hashes is None:
             raise UsageError(
@@ -179,13 +163,14 @@ def overlap(one: Fingerprint, other: Fingerprint) -> Overlap:
                 f"{'no rows that could be read' if fingerprint.rows is None else f'{fingerprint.rows:,} rows'}; "
                 "overlap needs tables of at most 5,000,000 rows: fingerprint parts of it"
             )
+        hashes.append(fingerprint.row_hashes)
     names, others = ({column.name for column in fingerprint.columns} for fingerprint in (one, other))
     if names != others:
         raise UsageError(
             f"no row can be in both: only one has the columns {_some(sorted(names ^ others))}; "
             "fingerprint both without these columns"
         )
-    rows, rows_of_other, distinct = _shared(one.row_hashes, other.row_hashes)
+    rows, rows_of_other, distinct = shared(*hashes)
     return Overlap(
         rows=rows,
         rows_of_other=rows_of_other,
@@ -217,148 +202,23 @@ def _level(same_bytes: bool, same_content: bool, same_rows: bool, same_schema: b
 
 
 def _changed(
-    here: Mapping[str, ColumnFingerprint], there: Mapping[str, ColumnFingerprint], rows: _Rows
+    here: Mapping[str, ColumnFingerprint], there: Mapping[str, ColumnFingerprint], rows: RowDiff
 ) -> tuple[str, ...]:
     """Columns of both with other values."""
     both = [name for name in here if name in there]
+    alike = len(both) == len(here) == len(there)
     moved = tuple(name for name in both if here[name].ordered != there[name].ordered)
-    if rows.changed is None or (rows.in_place and set(here) == set(there)):
+    if rows.changed is None or (rows.in_place and alike):
         return moved
-    if not rows.changed and set(here) == set(there):
+    if not rows.changed and alike:
         return ()
-    other = tuple(name for name in both if here[name].unordered != there[name].unordered)
+    sums = tuple(name for name in both if here[name].unordered != there[name].unordered)
+    if rows.columns:
+        # Rows that came or went change the sums of every column; then only the changed rows themselves can tell.
+        known = rows.columns if rows.added or rows.removed else rows.columns.union(sums)
+        return tuple(name for name in both if name in known)
     # Values that only changed places leave the sums as they were; then the order is all there is to go by.
-    return other or (moved if set(here) == set(there) else ())
-
-
-def _rows(old: Fingerprint, new: Fingerprint) -> _Rows:
-    """How many rows changed."""
-    if old.row_hashes is not None and new.row_hashes is not None:
-        gone, come, in_place = _only(old.row_hashes, new.row_hashes)
-        if not (old.key and old.key == new.key and _has_keys(old) and _has_keys(new)):
-            changed = min(len(gone), len(come))
-            in_place = in_place and not old.key and not new.key
-            return _Rows(changed, len(come) - changed, len(gone) - changed, in_place=in_place)
-        # Hashes with a key lie in the order of the keys, so it is the key's own columns that tell the order of the
-        # rows.
-        before, after = ({one.name: one.ordered for one in each.columns} for each in (old, new))
-        return _by_key(
-            _keys(old, gone), _keys(new, come), in_place=all(before[name] == after[name] for name in old.key)
-        )
-    if old.chunk_digests is not None and new.chunk_digests is not None:
-        return _by_chunk(old, new)
-    return _Rows(None, None, None)
-
-
-def _has_keys(fingerprint: Fingerprint) -> bool:
-    return fingerprint.key_hashes is not None and fingerprint.key_values is not None
-
-
-def _keys(fingerprint: Fingerprint, places: Sequence[int]) -> list[tuple[int, Any]]:
-    """Hash and value of the keys of some rows."""
-    if fingerprint.key_hashes is None or fingerprint.key_values is None:
-        return []
-    hashes, values = whole(fingerprint.key_hashes), whole(fingerprint.key_values)
-    return [(int(hashes[place]), _python(values[place])) for place in places]
-
-
-def _python(value: Any) -> Any:
-    return value.item() if hasattr(value, "item") else value
-
-
-def _by_key(gone: list[tuple[int, Any]], come: list[tuple[int, Any]], *, in_place: bool) -> _Rows:
-    """Rows told apart by their keys; of a key that is there several times, as many as possible are changed ones."""
-    before, after = Counter(key for key, _ in gone), Counter(key for key, _ in come)
-    both = before & after
-    values = dict(gone) | dict(come)
-    added, removed = after - both, before - both
-    return _Rows(
-        changed=sum(both.values()),
-        added=sum(added.values()),
-        removed=sum(removed.values()),
-        changed_keys=_sorted([values[key] for key in both]),
-        added_keys=_sorted([values[key] for key in added]),
-        removed_keys=_sorted([values[key] for key in removed]),
-        in_place=in_place,
-    )
-
-
-def _sorted(keys: list[Any]) -> tuple[Any, ...]:
-    """In their own order where they have one."""
-    try:
-        return tuple(sorted(keys))
-    except TypeError:
-        return tuple(sorted(keys, key=repr))
-
-
-def _only(old: Sequence[int], new: Sequence[int]) -> tuple[Sequence[int], Sequence[int], bool]:
-    """Places of the rows that only the one has, and only the other; whether all others are where they were."""
-    old, new = whole(old), whole(new)
-    np = numpy_for(len(old) + len(new))
-    if np is not None:
-        old, new = np.asarray(old, np.uint64), np.asarray(new, np.uint64)
-        # Most often values changed in place, or rows came at the end: only rows that differ in place need sorting.
-        least = min(len(old), len(new))
-        moved = np.flatnonzero(old[:least] != new[:least])
-        before, after = (np.concatenate([moved, np.arange(least, len(rows))]) for rows in (old, new))
-        lost, found = _only_numpy(np, old[before], new[after])
-        return before[lost], after[found], len(old) == len(new) and len(lost) == len(moved)
-    old, new = list(map(int, old)), list(map(int, new))
-    gone, come = _without(old, new), _without(new, old)
-    return gone, come, len(old) == len(new) and sum(map(operator.ne, old, new)) == len(gone)
-
-
-def _without(rows: Sequence[int], others: Sequence[int]) -> list[int]:
-    """Places of the rows that the others do not have, or not as often."""
-    spare = Counter(others)
-    found = []
-    for place, row in enumerate(rows):
-        if spare[row] > 0:
-            spare[row] -= 1
-        else:
-            found.append(place)
-    return found
-
-
-def _only_numpy(np: Any, old: Any, new: Any) -> tuple[Any, Any]:
-    """As `_only`: the n-th of some equal rows is matched where the other has at least n of them."""
-    orders = [np.argsort(rows) for rows in (old, new)]
-    old, new = old[orders[0]], new[orders[1]]
-    found = []
-    for mine, theirs, order in ((old, new, orders[0]), (new, old, orders[1])):
-        nth = np.arange(len(mine)) - np.searchsorted(mine, mine, "left")
-        of_theirs = np.searchsorted(theirs, mine, "right") - np.searchsorted(theirs, mine, "left")
-        found.append(np.sort(order[nth >= of_theirs]))
-    return found[0], found[1]
-
-
-def _shared(one: Sequence[int] | None, other: Sequence[int] | None) -> tuple[int, int, int]:
-    """Rows of the one that are in the other, rows of the other that are in the one, and different rows in both."""
-    one, other = (() if rows is None else whole(rows) for rows in (one, other))
-    np = numpy_for(len(one) + len(other))
-    if np is None:
-        mine, theirs = Counter(one), Counter(other)
-        both = mine.keys() & theirs.keys()
-        return sum(mine[row] for row in both), sum(theirs[row] for row in both), len(both)
-    mine, mine_often = np.unique(np.asarray(one, np.uint64), return_counts=True)
-    theirs, theirs_often = np.unique(np.asarray(other, np.uint64), return_counts=True)
-    both, in_mine, in_theirs = np.intersect1d(mine, theirs, assume_unique=True, return_indices=True)
-    return int(mine_often[in_mine].sum()), int(theirs_often[in_theirs].sum()), len(both)
-
-
-def _by_chunk(old: Fingerprint, new: Fingerprint) -> _Rows:
-    """An estimate from the digests of chunks: rows that changed at random would hit so many chunks.
-
-    With n chunks of which m differ, -n log(1 - m/n) rows are expected to have changed (Whang 1990, linear counting).
-    """
-    before, after = (() if each.chunk_digests is None else whole(each.chunk_digests) for each in (old, new))
-    rows_before, rows_after = old.rows or 0, new.rows or 0
-    count = min(rows_before, rows_after) // CHUNK_ROWS
-    differ = sum(int(one) != int(other) for one, other in zip(before[:count], after[:count], strict=True))
-    changed = count * CHUNK_ROWS if differ == count else max(differ, round(-count * math.log(1 - differ / count)))
-    if rows_before == rows_after and not differ:
-        changed = 1
-    return _Rows(changed, max(0, rows_after - rows_before), max(0, rows_before - rows_after), about=True)
+    return sums or (moved if alike else ())
 
 
 def _some(names: Sequence[str]) -> str:

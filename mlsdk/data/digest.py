@@ -51,7 +51,7 @@ def digest_table(
     declared = [column._replace(name=name) for column, name in zip(table.columns, _unique(table.columns), strict=True)]
     keys = _key_places(declared, key)
     columns = [_ColumnDigest(column) for column in declared]
-    rows = RowDigests(keyed=bool(keys))
+    rows = RowDigests(keyed=bool(keys), columns=len(columns))
     for batch in table.batches:
         if len(batch) != len(columns):
             raise UsageError(f"a batch has {len(batch)} columns, the table {len(columns)}")
@@ -180,6 +180,7 @@ def _add(
                 cells = digest.add(np, canonical(np, piece, decimals), weights)
             except UsageError as error:
                 raise UsageError(f"column {digest.column.name!r}: {error}") from None
+            rows.add_cells(np, place, cells)
             if place in keys:
                 names = cells.copy() if names is None else _plus(np, names, cells)
             hashes = _plus(np, hashes, cells)

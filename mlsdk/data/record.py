@@ -15,6 +15,9 @@ KEPT_ROWS = 5_000_000
 
 CHUNK_ROWS = 65_536
 
+KEPT_CELLS = 32_000_000
+"""With a key, 16 bits of the hash of each cell are kept up to so many cells (64 MB)."""
+
 
 @attrs.frozen
 class ColumnFingerprint:
@@ -87,6 +90,9 @@ class Fingerprint:
     """With a key: the sorted hashes of the rows' keys."""
     key_values: Sequence[Any] | None = attrs.field(default=None, repr=False)
     """With a key: the keys themselves, in the order of `key_hashes`; tuples where the key has several columns."""
+    cell_hashes: Sequence[int] | None = attrs.field(default=None, repr=False)
+    """With a key: 16 bits of the hash of each cell, one column behind the other, in the order of `key_hashes`, so that
+    of rows that changed it is known where. None beyond 32,000,000 cells."""
     chunk_digests: Sequence[int] | None = attrs.field(default=None, repr=False)
     """Beyond 5,000,000 rows: the sum of the row hashes of every 65,536 rows, in their order."""
 

@@ -10,10 +10,10 @@ The form (all numbers little endian)::
     20  head      JSON: {"fingerprint": {...}, "arrays": {name: {"offset", "stored", "count", "coding", "crc32"}, ...}}
     ..  arrays    each at its offset, counted from the end of the head
 
-`row_hashes`, `key_hashes` and `chunk_digests` are 64-bit words; `key_values` is a JSON list in the tagging of
-`docs/format.md`. The coding is `raw`, or `zlib` (RFC 1950) where that saves a tenth; the CRC-32 is that of the bytes
-as stored. The fields in the head are those of `Fingerprint`, columns as lists in the order of `ColumnFingerprint`. A
-reader passes over fields that it does not know.
+`row_hashes`, `key_hashes` and `chunk_digests` are 64-bit words, `cell_hashes` 16-bit words; `key_values` is a JSON
+list in the tagging of `docs/format.md`. The coding is `raw`, or `zlib` (RFC 1950) where that saves a tenth; the
+CRC-32 is that of the bytes as stored. The fields in the head are those of `Fingerprint`, columns as lists in the
+order of `ColumnFingerprint`. A reader passes over fields that it does not know.
 """
 
 from __future__ import annotations
@@ -35,7 +35,8 @@ from mlsdk.log import values
 MAGIC = b"\x89mlfp\r\n\x1a"
 VERSION = 1
 _START = struct.Struct("<8sHHII")
-_WORDS = ("row_hashes", "key_hashes", "chunk_digests")
+_WORDS = {"row_hashes": "Q", "key_hashes": "Q", "chunk_digests": "Q", "cell_hashes": "H"}
+"""Each with its letter in `array`."""
 _LISTS = ("key_values",)
 _PLAIN = tuple(field.name for field in attrs.fields(Fingerprint) if field.name not in {*_WORDS, *_LISTS, "columns"})
 _COLUMN = tuple(field.name for field in attrs.fields(ColumnFingerprint))
@@ -94,7 +95,7 @@ def dump(fingerprint: Fingerprint) -> bytes:
         held = getattr(fingerprint, name)
         if held is None:
             continue
-        data = _words(held) if name in _WORDS else _json([values.encode(value) for value in _plain(held)])
+        data = _words(held, _WORDS[name]) if name in _WORDS else _json([values.encode(value) for value in _plain(held)])
         coding = "raw"
         # Hashes look like noise: a piece tells whether the whole is worth the time.
         if len(zlib.compress(data[:_TRIED], 1)) < len(data[:_TRIED]) * 9 // 10:
@@ -179,7 +180,7 @@ def _stored(
                 raise
             return whole(getattr(again(), name))
         data = zlib.decompress(data) if coding == "zlib" else data
-        return _unwords(data) if name in _WORDS else [values.decode(value) for value in json.loads(data)]
+        return _unwords(data, _WORDS[name]) if name in _WORDS else [values.decode(value) for value in json.loads(data)]
 
     return Stored(count, fetch)
 
@@ -195,21 +196,21 @@ def _plain(held: Sequence[Any]) -> list[Any]:
     return held.tolist() if hasattr(held, "tolist") else list(held)
 
 
-def _words(held: Sequence[int]) -> bytes:
+def _words(held: Sequence[int], letter: str) -> bytes:
     held = whole(held)
     if hasattr(held, "astype"):
-        return bytes(held.astype("<u8").tobytes())
-    words = array("Q", held)
+        return bytes(held.astype(f"<{letter}").tobytes())
+    words = array(letter, held)
     if sys.byteorder == "big":
         words.byteswap()
     return words.tobytes()
 
 
-def _unwords(data: bytes) -> Sequence[int]:
+def _unwords(data: bytes, letter: str) -> Sequence[int]:
     numpy = sys.modules.get("numpy")
     if numpy is not None:
-        return numpy.frombuffer(data, "<u8")  # type: ignore[no-any-return]
-    words = array("Q")
+        return numpy.frombuffer(data, f"<{letter}")  # type: ignore[no-any-return]
+    words = array(letter)
     words.frombytes(data)
     if sys.byteorder == "big":
         words.byteswap()

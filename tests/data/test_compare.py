@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mlsdk.data import compare as compare_module
+from mlsdk.data import rowdiff
 from mlsdk.data.compare import DataDiff, Level, Overlap, compare, overlap
 from mlsdk.data.digest import digest_table
 from mlsdk.data.files import fingerprint_path
@@ -42,7 +42,7 @@ def twice(old: Fingerprint, new: Fingerprint) -> DataDiff:
     """The difference, by numpy and without it, which must agree."""
     with_numpy = compare(old, new)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(compare_module, "numpy_for", lambda cells: None)
+        patch.setattr(rowdiff, "numpy_for", lambda cells: None)
         without = compare(old, new)
     assert with_numpy == without
     return with_numpy
@@ -164,6 +164,46 @@ def test_a_column_shuffled_alone() -> None:
     assert twice(of(old, key="id"), of(new, key="id")).changed_columns == ("a",)
 
 
+@given(tables, tables)
+def test_columns_of_changed_keys(old: list[Row], new: list[Row]) -> None:
+    """With a key exactly the columns in which rows of one key differ are named, whatever came, went or moved."""
+    old, new = (list({row[0]: row for row in rows}.values()) for rows in (old, new))
+    by_key = {row[0]: row for row in old}
+    pairs = [(by_key[row[0]], row) for row in new if row[0] in by_key]
+    really = tuple(name for at, name in enumerate(("id", "a", "b")) if any(one[at] != two[at] for one, two in pairs))
+    diff = twice(of(old, key="id"), of(new, key="id"))
+
+    assert diff.changed_columns == really
+    assert diff.columns_exact
+
+
+def test_columns_of_changed_keys_beside_another_column() -> None:
+    """With a key the changed columns are told apart from a column that was added, in any order."""
+    old, new = [(1, 5, 7), (2, 6, 8), (3, 0, 0)], [(2, 6, 9, 0), (1, 5, 7, 1)]
+    diff = twice(of(old, key="id"), of(new, "id", "a", "b", "c", key="id"))
+
+    assert (diff.changed_columns, diff.added_columns) == (("b",), ("c",))
+    assert (diff.changed_rows, diff.removed_keys) == (2, (3,))
+
+
+def test_columns_that_differ_without_a_key() -> None:
+    """Without a key, where rows changed and came, the columns are those that differ, and this is said."""
+    diff = twice(of([(1, 5, 7), (2, 6, 8)]), of([(1, 5, 7), (2, 6, 9), (3, 0, 8)]))
+
+    assert (diff.changed_columns, diff.columns_exact) == (("id", "a", "b"), False)
+    assert str(diff).endswith("columns that differ: id, a, b")
+
+
+def test_very_many_cells(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of more cells than are kept, changed keys are named all the same, and columns as without a key."""
+    monkeypatch.setattr("mlsdk.data.rowdigests.KEPT_CELLS", 5)
+    one, other = of([(1, 5, 7), (2, 6, 8)], key="id"), of([(1, 5, 7), (2, 6, 9), (3, 0, 8)], key="id")
+    diff = twice(one, other)
+
+    assert one.cell_hashes is None
+    assert (diff.changed_keys, diff.added_keys, diff.columns_exact) == ((2,), (3,), False)
+
+
 def test_only_one_has_a_key() -> None:
     """Without a key on both sides rows are compared by themselves, and order is not taken for change."""
     old = [(1, 5, 7), (2, 6, 8)]
@@ -281,7 +321,7 @@ def test_overlap(one: list[Row], other: list[Row]) -> None:
     wanted = sum(row in shared for row in one), sum(row in shared for row in other), len(shared)
     found = overlap(of(one), of(other))
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(compare_module, "numpy_for", lambda cells: None)
+        patch.setattr(rowdiff, "numpy_for", lambda cells: None)
         without = overlap(of(one), of(other))
 
     assert (found.rows, found.rows_of_other, found.distinct) == wanted
@@ -329,7 +369,7 @@ def test_a_difference_reads_well() -> None:
         "changed keys: 1, 2, 3, 4, 5 and 1 more",
         "added keys: 10, 11",
         "removed keys: 0",
-        "columns that differ: id, a, b",
+        "changed columns: a",
     ]
     assert str(compare(of(old), of(old))) == "same ordered content"
 

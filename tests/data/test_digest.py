@@ -7,6 +7,7 @@ import math
 import shutil
 import subprocess
 import sys
+import tracemalloc
 from pathlib import Path
 
 import numpy as np
@@ -303,3 +304,25 @@ def test_missing_values_are_counted_and_kinds_named() -> None:
         ("null", 3),
         ("number|bool|text", 0),
     ]
+
+
+def test_memory_is_flat() -> None:
+    """However many rows stream by, only some 8 bytes of each stay in memory."""
+    rows, batch = 1_000_000, 50_000
+
+    def batches():
+        for start in range(0, rows, batch):
+            numbers = np.arange(start, start + batch, dtype=float)
+            yield [numbers, numbers * 2, numbers * 3, numbers.astype("U16").astype(object)]
+
+    columns = [Column(name, "") for name in "abcd"]
+    digest_table(Table(columns, [next(batches())]))
+    tracemalloc.start()
+    try:
+        found = digest_table(Table(columns, batches()))
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+
+    assert found.rows == rows
+    assert peak < rows * 10 + (24 << 20)

@@ -31,7 +31,7 @@ def of(values: list[Any], **options: Any) -> Fingerprint:
 def flat(fingerprint: Fingerprint) -> dict[str, Any]:
     """All that a fingerprint holds, as plain values."""
     held = {field.name: getattr(fingerprint, field.name) for field in attrs.fields(Fingerprint)}
-    for name in ("row_hashes", "key_hashes", "chunk_digests"):
+    for name in ("row_hashes", "key_hashes", "cell_hashes", "chunk_digests"):
         held[name] = None if held[name] is None else [int(one) for one in held[name]]
     held["key_values"] = None if held["key_values"] is None else list(held["key_values"])
     return held
