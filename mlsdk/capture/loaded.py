@@ -129,6 +129,24 @@ class Loaded:
         """Walk from an object, found under a place."""
         self._look(value, place, 0)
 
+    def add_code(self, code: CodeType, namespace: dict[str, Any]) -> str | None:
+        """Walk from code that runs, and whose function is not known; the place that it is the code of, if that is."""
+        module = _module(namespace.get("__name__"))
+        if module not in self.modules:
+            return None
+        self._named(code, namespace, module)
+        if code.co_name == "<module>":
+            return f"{module}:<module>"
+        function = namespace.get(code.co_name)
+        if sys.version_info >= (3, 11):
+            name = code.co_qualname
+        elif type(function) is FunctionType and function.__code__ is code:
+            name = function.__qualname__
+        else:  # a method, or lies within another function
+            return None
+        self.functions[f"{module}:{name}"] = _known_digest(code)
+        return f"{module}:{name}"
+
     def still_holds(self) -> bool:
         """Whether all names mean what they did; the values are read again."""
         for namespace, name, value in self._guards:

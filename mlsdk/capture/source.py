@@ -9,26 +9,23 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Mapping
-from types import CodeType, FunctionType, ModuleType
+from types import FrameType, FunctionType, ModuleType
 from typing import Any
 
 from mlsdk.capture import Context
 from mlsdk.capture.facts import ByName
 from mlsdk.capture.loaded import Loaded
-from mlsdk.capture.redaction import redact_value
-from mlsdk.log.values import LongValue, dumps, encode
 
 _LONGEST_BYTES = 10_000_000
-_MANY = 100
+_MOST_KNOWN = 100
 
 _modules: dict[str, str] = {}
 _modules_for: tuple[object, ...] = ()
 _classified: dict[str, tuple[object, str]] = {}
 """Modules already looked at: what each says its file is, and the file, "" where it is none of the project's."""
-_packs: dict[str, tuple[dict[str, Any], bytes]] = {}
 _program: dict[str, object] = {}
 """What the command line said, which does not change."""
-_known: dict[tuple[int, ...], tuple[object, list[str], Loaded, list[object]]] = {}
+_known: dict[tuple[int, ...], tuple[list[Any], list[str], Loaded]] = {}
 
 
 def capture(where: Context) -> Mapping[str, object]:
@@ -51,21 +48,10 @@ def capture(where: Context) -> Mapping[str, object]:
     if cells:
         found["cells"] = cells
     roots, loaded = _functions(where, modules)
-    found.update(roots=roots, loaded=ByName(loaded.functions), bound=ByName(loaded.bound), constants=loaded.values)
-    for name in ("modules", "loaded", "bound", "constants"):
-        if len(found[name]) >= _MANY and where.root is not None:
-            found[name] = _packed(name, found[name], where)
+    found.update(
+        roots=roots, loaded=ByName(loaded.functions), bound=ByName(loaded.bound), constants=dict(loaded.values)
+    )
     return found
-
-
-def _packed(name: str, values: dict[str, Any], where: Context) -> LongValue:
-    """A long mapping put away, written as JSON once as long as it stays as it is: else it would cost each run again."""
-    known = _packs.get(name)
-    if known is None or known[0] != values:
-        coded = encode(dict(values))
-        data = dumps(redact_value(name, coded) if name == "constants" else coded)
-        known = _packs[name] = dict(values), data
-    return LongValue(*where.put_blob(known[1]), start=f"{len(values)} {name}")
 
 
 def later(where: Context, already: Mapping[str, object]) -> Mapping[str, object]:
@@ -225,22 +211,26 @@ def notebook_cells() -> list[str]:
 
 def _functions(where: Context, modules: Mapping[str, str]) -> tuple[list[str], Loaded]:
     """The roots and what they reach in memory; from the last run of the process if nothing has changed."""
-    function, extra = where.function, list(filter(None, map(_code_of, where.arguments.values())))
-    key = (id(function), len(modules), *map(id, extra))
+    function = where.function
+    starts = _running() if function is None else [function, *filter(None, map(_code_of, where.arguments.values()))]
+    names = 0 if function is not None else len(getattr(sys.modules.get("__main__"), "__dict__", ()))
+    key = (len(modules), names, *map(id, starts))
     known = _known.get(key)
-    if known is not None and known[0] is function and known[2].still_holds():
+    if known is not None and known[2].still_holds():
         return known[1], known[2]
-    loaded = Loaded({**modules, "__main__": ""})
-    if function is None:
-        roots = _add_main(loaded)
-    else:
-        for value in (function, *extra):
-            loaded.add(value, "call:")
-        roots = [_named(root, function) for root in loaded.bound.pop("call:", [])]
-    if len(_known) >= _MANY:  # functions made anew for each run
+    is_ours = "__main__" in modules or "file" not in main_module()  # else an installed program runs the project's code
+    loaded = Loaded({**modules, "__main__": ""} if is_ours else modules)
+    roots = _add_main(loaded, starts) if function is None else _add_function(loaded, starts)
+    if len(_known) >= _MOST_KNOWN:  # functions made anew for each run
         _known.clear()
-    _known[key] = (function, roots, loaded, extra)
+    _known[key] = (starts, roots, loaded)  # what is kept does not give its id to another
     return roots, loaded
+
+
+def _add_function(loaded: Loaded, starts: list[Any]) -> list[str]:
+    for value in starts:
+        loaded.add(value, "call:")
+    return [_named(root, starts[0]) for root in loaded.bound.pop("call:", [])]
 
 
 def _code_of(value: Any) -> object:
@@ -250,7 +240,7 @@ def _code_of(value: Any) -> object:
         return value
     if kind.__name__ == "partial" and kind.__module__ == "functools":
         return _code_of(value.func)
-    return kind if kind.__module__ in _modules or kind.__module__ == "__main__" else None
+    return kind if kind.__module__ in _modules or kind.__module__ in {"__main__", "__mp_main__"} else None
 
 
 def _named(root: str, function: object) -> str:
@@ -263,17 +253,25 @@ def _named(root: str, function: object) -> str:
     return root
 
 
-def _add_main(loaded: Loaded) -> list[str]:
-    """Without a tracked function: the body of `__main__`, and the function that starts the run."""
+def _running() -> list[Any]:
+    """Without a tracked function: the code of the function that starts the run, and of the body of `__main__`."""
+    main = getattr(sys.modules.get("__main__"), "__dict__", None)
+    frame: FrameType | None = sys._getframe(1)  # noqa: SLF001  # `inspect` takes milliseconds to import
+    while frame is not None and str(frame.f_globals.get("__name__")).partition(".")[0] == "mlsdk":
+        frame = frame.f_back
+    found = [] if frame is None else [(frame.f_code, frame.f_globals)]
+    while frame is not None:
+        if frame.f_globals is main and frame.f_code.co_name == "<module>" and frame.f_code is not found[0][0]:
+            found.append((frame.f_code, frame.f_globals))
+        frame = frame.f_back
+    return [part for pair in found for part in pair]
+
+
+def _add_main(loaded: Loaded, starts: list[Any]) -> list[str]:
+    roots = ["__main__:<module>"] if "__main__" in loaded.modules else []
+    for code, namespace in zip(starts[::2], starts[1::2], strict=True):
+        roots += filter(None, (loaded.add_code(code, namespace),))
     for name, value in tuple(getattr(sys.modules.get("__main__"), "__dict__", {}).items()):
         if issubclass(type(value), (type, FunctionType)):
             loaded.add(value, f"__main__:{name}")
-    roots = ["__main__:<module>"]
-    frame = sys._getframe(1)  # noqa: SLF001  # as `logging` finds its caller; `inspect` takes milliseconds to import
-    while frame.f_back is not None and str(frame.f_globals.get("__name__")).partition(".")[0] == "mlsdk":
-        frame = frame.f_back
-    code: CodeType = frame.f_code
-    module = str(frame.f_globals.get("__name__"))
-    if module in loaded.modules and code.co_name != "<module>":
-        roots.append(f"{module}:{getattr(code, 'co_qualname', code.co_name)}")
-    return roots
+    return list(dict.fromkeys(roots))

@@ -20,7 +20,7 @@ from mlsdk.capture.functions import capture as capture_functions
 from mlsdk.capture.loaded import Loaded, code_digest
 from mlsdk.capture.plain import plain
 from mlsdk.capture.source import capture, later, project_modules
-from mlsdk.log.values import LongValue, decode, loads
+from mlsdk.log.values import decode, loads
 from tests.conftest import ROOT, require
 from tests.programs import environment
 
@@ -243,6 +243,29 @@ def test_without_a_tracked_function() -> None:
     assert found["differs"] == []
 
 
+def test_runs_of_several_functions() -> None:
+    """Each `with run` has the function that it stands in as its root, also after others in the same process."""
+    code = "".join(f"def {name}(): return capture(Context(os.getcwd()))['roots']\n" for name in ("one", "two"))
+    code += "show()\nopen('roots', 'w').write(json.dumps([one(), two(), one()]))\n"
+    Path("train.py").write_text(PLAIN + code, "utf-8")
+    run(["train.py"])
+    one, two = (["__main__:<module>", f"__main__:{name}"] for name in ("one", "two"))
+
+    assert json.loads(Path("roots").read_text("utf-8")) == [one, two, one]
+
+
+def test_run_by_an_installed_program() -> None:
+    """Where an installed program runs the project's code, its main module is none of the project's."""
+    Path("test_it.py").write_text(f"{PLAIN}\ndef test_it():\n    show(tracked=None)\n", "utf-8")
+    facts = run(["-m", "pytest", "-q", "-p", "no:cacheprovider", "--assert=plain", "test_it.py"])
+    found = functions_of(facts)
+
+    assert facts["roots"] == ["test_it:show"]
+    assert "__main__" not in facts["modules"]
+    assert {"test_it:show", "test_it:train", "helper:double"} <= set(found["functions"])
+    assert found["exact"]
+
+
 # Modules
 
 
@@ -402,9 +425,9 @@ def test_values_are_read_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     sample.__file__ = str(tmp_path / "sample.py")
     monkeypatch.setitem(sys.modules, "sample", sample)
     where = Context(str(tmp_path), sample.train)
-    first = {name: dict(value) for name, value in capture(where).items() if name in {"loaded", "constants"}}
+    first = capture(where)
     sample.K = 2
-    second = {name: dict(value) for name, value in capture(where).items() if name in {"loaded", "constants"}}
+    second = capture(where)
     sample.TABLE["g"] = sample.g
     third = set(capture(where)["loaded"])
     sample.f = len
@@ -431,29 +454,6 @@ def test_closure_values_are_read() -> None:
 
     assert found.values == {"sample:make.rate": 0.5}
     assert set(found.functions) == {"sample:make.<locals>.train", "sample:f"}
-
-
-def test_many_facts_are_put_away(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What is long is put away at once, secrets left out, so that it is written as JSON once in a process."""
-    code = "api_key = 'hunter2horse'\n" + "\n".join(f"K{n} = {n}\ndef f{n}(): return K{n}" for n in range(120))
-    code += f"\ndef train(): return api_key, {', '.join(f'f{n}()' for n in range(120))}\n"
-    sample = module(code, __name__="sample")
-    sample.__file__ = str(tmp_path / "sample.py")
-    monkeypatch.setitem(sys.modules, "sample", sample)
-    blobs: list[bytes] = []
-
-    def put_blob(data: bytes | str) -> tuple[str, int]:
-        assert isinstance(data, bytes)
-        blobs.append(data)
-        return f"{len(blobs):064}", len(data)
-
-    facts = capture(Context(str(tmp_path), sample.train, root=str(tmp_path), put_blob=put_blob))
-    constants = facts["constants"]
-
-    assert isinstance(facts["loaded"], LongValue)
-    assert isinstance(constants, LongValue)
-    assert b"hunter2horse" not in b"".join(blobs)
-    assert decode(loads(blobs[int(constants.digest) - 1]))["sample:K7"] == 7
 
 
 @pytest.mark.parametrize(
