@@ -60,7 +60,7 @@ class Capture(NamedTuple):
     function: str | Function
     """A function, or where to import it: `module:name`."""
     shared: bool = True
-    """Of a capture beside: what it finds depends on the folder alone, so that one look serves many runs."""
+    """Of a capture beside: what it finds depends on folder and entry point alone, so that one look serves many runs."""
 
     def __call__(self, where: Context) -> Mapping[str, object] | None:
         """Take the facts."""

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from mlsdk.capture.git import GitError, Repository, marked_root, open_repository
 from mlsdk.config import STORE_FOLDER
 
-MOST_WALKED = 10_000
+MOST_WALKED = 2_000
 """Files that a walk finds; those nearest to the top come first."""
 
 MOST_OTHERS = 100_000

@@ -23,7 +23,7 @@ Seen = tuple[int, int, int, int, int, str | None, str]
 """Of a file at the last look: time of change, of its state's change (ns), size, number, mode; the content that was
 packed, if one was; its entry as JSON. In the cache it is a list."""
 
-MOST_OTHERS_BYTES = 512_000_000
+MOST_OTHERS_BYTES = 128_000_000
 """Of files that git does not track, or that a walk found."""
 
 MOST_HASHED_BYTES = 4_000_000_000

@@ -16,10 +16,10 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from mlsdk import config
-from mlsdk.capture import Context, PutBlob
+from mlsdk.capture import Context, PutBlob, cache
 from mlsdk.capture.facts import ByName
 from mlsdk.capture.listing import Listing, files_of
-from mlsdk.capture.packs import Known, Packer, contents_of, write_cache
+from mlsdk.capture.packs import Known, Packer, contents_of
 from mlsdk.capture.scan import Scan
 from mlsdk.errors import FormatError, StoreError
 from mlsdk.store.blobs import check_digest
@@ -49,8 +49,8 @@ def capture(where: Context) -> Mapping[str, object] | None:
     entry = where.facts.get("code", {}).get("entry")
     listing = files_of(where.folder, entry if isinstance(entry, str) else None, where.root)
     known = Known(where.root)
-    cache = os.path.join(where.root, "cache", "trees", f"{_short(listing.root)}.files")
-    before = _read_cache(cache, known)
+    kept = f"trees/{_short(listing.root)}.files"
+    before = _known_before(where.root, kept, known)
     scan, found = _look(listing, known, before, where.put_blob, where.root)
     if found is None:  # the cache knows of a content that is in no pack any more
         before = {}
@@ -58,10 +58,10 @@ def capture(where: Context) -> Mapping[str, object] | None:
     if found is None:
         raise StoreError("the code was packed, and the packs were gone before they could be listed: is the disk full?")
     if not before:
-        _forget(os.path.dirname(cache))
+        _forget(os.path.dirname(cache.path_of(where.root, kept)))
     if scan.changed or found != before.get("tree"):
         now = {"version": VERSION, "tree": found, "files": scan.seen}
-        write_cache(cache, json.dumps(now, separators=(",", ":")).encode("ascii"))
+        cache.write(where.root, kept, json.dumps(now, separators=(",", ":")).encode("ascii"))
     return _facts(found, listing, scan)
 
 
@@ -98,16 +98,15 @@ def _short(text: str, digits: int = 24) -> str:
     return hashlib.sha256(text.encode("utf-8", "surrogateescape")).hexdigest()[:digits]
 
 
-def _read_cache(path: str, known: Known) -> dict[str, Any]:
+def _known_before(root: str, name: str, known: Known) -> dict[str, Any]:
     """What the last look at this folder found.
 
     Nothing if a pack has been erased since, or if another version of mlsdk looked: its rules may be others.
     """
     try:
-        with open(path, encoding="ascii") as file:
-            found = json.load(file)
+        found = json.loads(cache.read(root, name) or b"null")
         usable = found["version"] == VERSION and known.renew([found["tree"]["digest"], *found["tree"]["packs"]])
-    except (OSError, ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError):
         return {}
     return found if usable else {}
 

@@ -37,8 +37,8 @@ SIGN_EVERY_S = 30.0
 LATE_S = 60.0
 """What is found longer than this after the last word of a run's process may be another commit, another machine."""
 
-Taken = dict[tuple[str, str], tuple[int, dict[str, Mapping[str, object]]]]
-"""By capture and folder: when it was begun (ns) and what it found. One taken after a run's start serves that run."""
+Taken = dict[tuple[str, str, str], tuple[int, dict[str, Mapping[str, object]]]]
+"""By capture, folder and entry point: when it was begun (ns) and what it found. One taken after a run's start serves that run."""
 
 
 class Charge:
@@ -125,11 +125,12 @@ class Charge:
 
     def _found(self, capture: Capture) -> dict[str, Mapping[str, object]]:
         where = self._context()
-        begun, facts = self._taken.get((capture.name, where.folder), (0, {}))
+        looked_at = (capture.name, where.folder, str(where.facts.get("code", {}).get("entry")))
+        begun, facts = self._taken.get(looked_at, (0, {}))
         if begun <= self.header.order or not capture.shared:
             begun = time.time_ns()
             facts = facts_of(capture, capture(where) or {})
-            self._taken[capture.name, where.folder] = (begun, facts)
+            self._taken[looked_at] = (begun, facts)
         return facts
 
     def _context(self) -> Context:

@@ -16,6 +16,7 @@ from mlsdk.capture import packs
 from mlsdk.capture.packs import Known, Packer, contents_of
 from mlsdk.errors import DigestError, FormatError
 from mlsdk.store.blobs import FileBlobs
+from mlsdk.store.layout import Layout
 from tests.trees import take
 
 
@@ -70,6 +71,7 @@ def test_a_reader_from_the_page(tmp_path: Path) -> None:
 
 def packed(tmp_path: Path, contents: list[bytes]) -> tuple[list[str], Callable[[str], bytes]]:
     """Packs of these contents in a store."""
+    Layout(str(tmp_path)).make()
     blobs = FileBlobs(str(tmp_path / "blobs"))
     packer = Packer(blobs.put, known := Known(str(tmp_path)))
     digests = [packer.add(data) for data in contents]
