@@ -16,6 +16,8 @@ LONG_CAPTURE_BYTES = 4096
 """The same for what captures find: lists that many runs share, and that nobody filters by."""
 
 _CAPTURED = ("code", "env", "hardware")
+_SOURCES = ("cells", "main")
+"""Facts of the code that are source texts: no randomness is a sign there."""
 _NAMED_BY_US = (*_CAPTURED, "run", "artifacts")
 _FILTERED_BY = ("packages",)
 """Found values that people filter runs by, however long they are."""
@@ -42,8 +44,12 @@ def encode_facts(
     for name, value in values.items():
         by_name = isinstance(value, ByName)
         plain = encode(dict(value) if by_name else value)  # type: ignore[call-overload]
-        redact = _redact_by_name if by_name and "$" not in plain else redact_value
-        coded = plain if kind == "artifacts" else redact(name, plain)
+        if kind == "artifacts":
+            coded = plain
+        elif by_name and "$" not in plain:
+            coded = _redact_by_name(plain)
+        else:
+            coded = redact_value(name, plain, code=kind == "code" and name in _SOURCES)
         if coded is not plain:
             notes[f"secret {kind}.{name}"] = f"{kind}.{name} held what looks like a secret; it was left out"
         may_be_long = kind not in ("run", "artifacts") and not isinstance(coded, (int, float))
@@ -69,7 +75,7 @@ def _safe_name(name: str, taken: Mapping[str, object]) -> str:
     return named
 
 
-def _redact_by_name(_: str, plain: dict[str, object]) -> dict[str, object]:
+def _redact_by_name(plain: dict[str, object]) -> dict[str, object]:
     """The values without secrets, whatever their keys; the very same mapping where there are none."""
     coded = {name: redact_value("", item) for name, item in plain.items()}
     return plain if all(coded[name] is item for name, item in plain.items()) else coded

@@ -152,6 +152,7 @@ _SIGNS_BEFORE = ("--", "==", "!=", "env ")
 
 def _assigned(text: str, start: int, end: int, *, code: bool, bare: bool) -> Iterator[Span]:
     """Values behind a name, and those that a name is compared with."""
+    bare = bare or text[start : start + 40].lstrip(" \t\"',").startswith(("!", "%"))  # a command in a notebook
     done = start
     for match in PATTERNS["name"].finditer(text, start, end):
         name = match[1] or match[2]
@@ -264,11 +265,20 @@ def redact_argv(argv: Sequence[str]) -> list[str]:
     return _redact_items(argv, [])
 
 
-def redact_value(name: str, value: Any) -> Any:
+class _OfCode(list[str]):
+    """Hits in a value whose texts are source code."""
+
+
+def redact_value(name: str, value: Any, *, code: bool = False) -> Any:
     """Take the secrets out of a param, a tag, a setting, an environment variable and whatever is nested in it.
 
     Give it what `mlsdk.log.values.encode` returned: only there are fields of objects seen. Under the name of a secret
     texts and bytes are replaced, numbers only if it is the name of a password; None and booleans stay.
+
+    Args:
+        name: that the value stands under.
+        value: of whatever type.
+        code: its texts are source code.
 
     Returns:
         The value without its secrets; the very same object where it has none.
@@ -277,7 +287,7 @@ def redact_value(name: str, value: Any) -> Any:
         >>> redact_value("config", {"api_key": "abc", "max_tokens": 5})
         {'api_key': '[redacted]', 'max_tokens': 5}
     """
-    hits: list[str] = []
+    hits: list[str] = _OfCode() if code else []
     redacted = _redact(name, value, hits, owner="")
     return redacted if hits else value
 
@@ -350,7 +360,7 @@ def _redact_items(items: Sequence[Any], hits: list[str], owner: str = "") -> lis
 def _redact_str(owner: str, value: str, hits: list[str]) -> str:
     if owner and not _is_no_secret(owner, value):
         return _hit(hits)
-    redacted, found = redact_text(value)
+    redacted, found = redact_text(value, code=isinstance(hits, _OfCode))
     hits += found
     return redacted
 

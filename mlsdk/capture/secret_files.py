@@ -204,7 +204,7 @@ def _named(data: bytes, *, bare: bool) -> Iterator[int]:
                 yield at
             else:
                 before = lower[lower.rfind(b"\n", max(0, at - 300), at) + 1 : at]
-                if b"==" in before or b"!=" in before or (bare and (b"--" in before or b"env " in before)):
+                if b"==" in before or b"!=" in before or b"--" in before or b"env " in before:
                     yield at
             at = lower.find(stem, at + 1)
     for command in (b"curl ", b"machine ") if bare else ():

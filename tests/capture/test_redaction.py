@@ -168,6 +168,9 @@ def test_lines(text: str, redacted: str | None) -> None:
         ('token = "DB_TOKEN"', None),
         ('parser.add_argument("--password", help="the password1")', None),
         (f'REVISION = "{noise(40)}"', None),
+        ("%env API_TOKEN=hunter2", "%env API_TOKEN=[redacted]"),
+        ("!login.sh --password hunter2 -v", "!login.sh --password [redacted] -v"),
+        ("api_key = my_key", None),
     ],
 )
 def test_code(text: str, redacted: str | None) -> None:
@@ -218,6 +221,15 @@ def test_values(name: str, value: Any, redacted: Any) -> None:
 
     assert got == redacted
     assert (got is value) == (value == redacted)
+
+
+def test_values_of_code() -> None:
+    """Where a value is source code, what looks random in it stays."""
+    cell = f'x = "{noise(44)}"; api_key = y'
+    told = f'{cell}; password = "hunter2"'
+
+    assert redact_value("cells", [cell], code=True) == [cell]
+    assert redact_value("cells", [told], code=True) == [told.replace("hunter2", REDACTED)]
 
 
 def test_encoded_values() -> None:
