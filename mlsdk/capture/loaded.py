@@ -331,7 +331,10 @@ def _owner(place: str) -> str:
 def _items(container: Any) -> Iterable[object]:
     if len(container) > _MOST_ITEMS:
         return ()
-    return tuple(container.values()) if type(container) is dict else tuple(container)
+    try:
+        return tuple(container.values()) if type(container) is dict else tuple(container)
+    except RuntimeError:  # another thread changes it
+        return ()
 
 
 def _members(value: object) -> tuple[int, ...]:

@@ -22,7 +22,13 @@ def plain(value: Any, depth: int = 0) -> object:
         >>> plain((1, "a")), plain(object)
         ((1, 'a'), {'type': 'builtins.type'})
     """
-    kind = type(value)
+    try:
+        return _plain(value, type(value), depth)
+    except Exception:  # another thread changes it, or a class of the user's raises
+        return {"type": type(value).__name__}
+
+
+def _plain(value: Any, kind: type, depth: int) -> object:
     if kind in _SCALARS or (kind in {str, bytes} and len(value) <= _LONGEST):
         return value
     if kind in {tuple, list, dict} and len(value) <= _MOST_ITEMS and depth < _DEEPEST:

@@ -194,13 +194,16 @@ class Program:
         parent, _, last = name.rpartition(".")
         if not last.isidentifier() or (not parent and last in sys.stdlib_module_names):
             return None
-        if not parent:
-            folders = self._roots
-        else:
-            init = self.files.get(parent, "")
-            if os.path.basename(init) != "__init__.py":
-                return None
+        init = self.files.get(parent, "")
+        if os.path.basename(init) == "__init__.py":
             folders = [os.path.dirname(init)]
+        elif init:
+            return None
+        else:  # at the top, or in a package without a file of its own
+            top = parent.partition(".")[0]
+            folders = [
+                os.path.join(root, *parent.split(".")) for root in self._roots if not top or top in self._listed(root)
+            ]
         for folder in folders:
             found = os.path.join(folder, last, "__init__.py")
             if last not in self._listed(folder) or not os.path.isfile(found):

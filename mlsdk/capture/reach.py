@@ -147,6 +147,10 @@ class Reach:
         """
         table = self._load(module)
         if table is None:
+            for end in range(1, len(chain) + 1):  # a package without a file of its own
+                inner = ".".join([module, *chain[:end]])
+                if self._load(inner) is not None:
+                    return self._find(inner, chain[end:], passing, seen)
             return (module, "")
         passing(module)
         if not chain:

@@ -20,9 +20,9 @@ _LONGEST_BYTES = 10_000_000
 _MOST_KNOWN = 100
 
 _modules: dict[str, str] = {}
-_modules_for: tuple[object, ...] = ()
-_classified: dict[str, tuple[object, str]] = {}
-"""Modules already looked at: what each says its file is, and the file, "" where it is none of the project's."""
+_modules_for = (0, "", 0, "")
+_found: dict[str, str] = {}
+"""The same with mlsdk's own."""
 _program: dict[str, object] = {}
 """What the command line said, which does not change."""
 _known: dict[tuple[int, ...], tuple[list[Any], list[str], Loaded]] = {}
@@ -89,19 +89,34 @@ def project_modules(folder: str) -> dict[str, str]:
     last = next(reversed(loaded))
     state = (len(loaded), last, id(loaded[last]), folder)
     if _modules_for != state:
-        _modules_for = state
+        _classify(tuple(loaded.items()), *_modules_for[:3])
         ours = _is_ours(folder)
-        found = {}
-        for name, module in tuple(loaded.items()):
-            said = module.__dict__.get("__file__") if type(module) is ModuleType else None
-            before, path = _classified.get(name, _NEVER)
-            if before is not said:
-                path = _file(name, said)
-                _classified[name] = said, path
-            if path and (ours or name.partition(".")[0] != "mlsdk"):
-                found["__main__" if name == "__mp_main__" else name] = path
-        _modules = found
+        _modules = {name: path for name, path in _found.items() if ours or name.partition(".")[0] != "mlsdk"}
+        _modules_for = state
     return _modules
+
+
+def _classify(loaded: tuple[tuple[str, object], ...], count: int, last: str, identity: int) -> None:
+    """Look at the modules that came since the last time: new ones stand at the end."""
+    new: list[tuple[str, object]] = []
+    for name, module in reversed(loaded):
+        if name == last and id(module) == identity:
+            break
+        new.append((name, module))
+    if count + len(new) != len(loaded):  # some have gone
+        _found.clear()
+        new = [*loaded]
+    for name, module in new:
+        if type(module) is ModuleType:
+            path = module.__dict__.get("__file__")
+        elif issubclass(type(module), ModuleType):  # past what a lazy module does when it is asked for an attribute
+            path = object.__getattribute__(module, "__dict__").get("__file__")
+        else:
+            continue
+        if type(path) is str and path[:1] != "<" and not is_installed(path) and name not in sys.stdlib_module_names:
+            path = os.path.abspath(path)
+            if not is_installed(path):
+                _found["__main__" if name == "__mp_main__" else name] = path
 
 
 def _is_ours(folder: str) -> bool:
@@ -109,23 +124,14 @@ def _is_ours(folder: str) -> bool:
     return not is_installed(root + os.sep) and (folder == root or folder.startswith(root + os.sep))
 
 
-def _file(name: str, path: object) -> str:
-    """The file of a project's module; "" for any other."""
-    if not isinstance(path, str) or name in sys.stdlib_module_names or path[:1] == "<":
-        return ""
-    path = os.path.abspath(path)
-    return "" if is_installed(path) else path
-
-
-_NEVER: tuple[object, str] = (object(), "")
 _STANDARD = os.path.dirname(os.path.abspath(os.__file__)) + os.sep
 _PROGRAMS = os.path.join(sys.prefix, "Scripts" if os.name == "nt" else "bin") + os.sep
-_INSTALLED = (f"{os.sep}site-packages{os.sep}", f"{os.sep}dist-packages{os.sep}")
+_SITE, _DIST = f"{os.sep}site-packages{os.sep}", f"{os.sep}dist-packages{os.sep}"
 
 
 def is_installed(path: str) -> bool:
     """Whether a file belongs to Python or to an installed distribution, by where it lies."""
-    return path.startswith((_STANDARD, _PROGRAMS)) or any(part in path for part in _INSTALLED)
+    return _SITE in path or path.startswith((_STANDARD, _PROGRAMS)) or _DIST in path
 
 
 # The main module

@@ -386,6 +386,29 @@ def test_scopes_are_minded(tmp_path: Path) -> None:
     assert set(table_of(tmp_path, files)) == {"main:train", "main:c", "main:Config"}
 
 
+def test_packages_without_a_file(tmp_path: Path) -> None:
+    """Modules of a package without `__init__.py` are found, loaded or not."""
+    files = {
+        "main.py": """
+        import space.deep.one
+        def train():
+            from space.deep import two
+            return space.deep.one.f(), two.g()
+        """,
+        "space/deep/one.py": """
+        def f(): return 1
+        """,
+        "space/deep/two.py": """
+        def g(): return 2
+        """,
+    }
+    modules = write(tmp_path, files)
+    del modules["space.deep.two"]
+    found = look(tmp_path, facts_of(modules))["functions"]
+
+    assert set(found) == {"main:train", "space.deep.one:f", "space.deep.two:g"}
+
+
 def test_imports_in_circles_end(tmp_path: Path) -> None:
     """Modules that import each other, and names that come from nowhere, are no trouble."""
     files = {
