@@ -22,6 +22,7 @@ MOST_ROWS = 200
 MOST_PARTS = 16
 """A list that a capture found is shown whole up to so many parts; of a longer one the first few."""
 FEW_PARTS = 8
+PART_WIDTH = 40
 MOST_INPUTS = 20
 SAMPLED = "system/"
 """Metrics that the companion samples; they come after those that were logged."""
@@ -97,9 +98,9 @@ def _section(screen: Screen, title: str, values: Mapping[str, object]) -> None:
 def _gist(value: object) -> object:
     """What a capture found, on one line if it is a long list; --json has all."""
     if isinstance(value, Mapping):
-        parts = [f"{name} {shown(part)}" for name, part in leaves(value)]
+        parts = [f"{name} {fitted(shown(part), PART_WIDTH)}" for name, part in leaves(value)]
     elif isinstance(value, list):
-        parts = [shown(part) for part in value]
+        parts = [fitted(shown(part), PART_WIDTH) for part in value]
     else:
         return value
     return Gist(f"{len(parts):,}: {', '.join(parts[:FEW_PARTS])}, …") if len(parts) > MOST_PARTS else value

@@ -18,6 +18,7 @@ from mlsdk.cli import main
 def _alone(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MLSDK_COMPANION", "0")
     monkeypatch.setenv("MLSDK_OUTPUT", "0")
+    monkeypatch.setenv("MLSDK_CAPTURE", "process,python,host,git")  # the others take their time, and put blobs away
     monkeypatch.setenv("COLUMNS", "100")
 
 

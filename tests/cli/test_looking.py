@@ -92,6 +92,28 @@ def test_show_of_very_many_metrics(call):
     assert "and 800 more metrics" in out
 
 
+def test_show_of_all_captures(call, ask, monkeypatch):
+    """What the captures found fills a page or two, long lists on a line each; --json has all of it."""
+    monkeypatch.delenv("MLSDK_CAPTURE")
+    with mlsdk.run("whole"):
+        pass
+    _, out, _ = call("show")
+    found = ask("show")
+
+    assert len(out.splitlines()) < 150
+    for said in (
+        "tree.digest",
+        "functions",
+        "distributions",
+        "packages",
+        "lock.format",
+        "variable_hashes",
+        "usable_cores",
+    ):
+        assert said in out, said
+    assert len(found["environment"]["distributions"]) > 20
+
+
 def test_show_output(call, ask):
     """`show --output` prints what the run wrote, in order; the JSON says to which stream."""
     with mlsdk.run("talk", name="talker") as run:
