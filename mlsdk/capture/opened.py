@@ -98,8 +98,11 @@ class Opened:
                 continue
             if os.path.isfile(name):
                 key = redact_text(name)[0]
-                found[key] = {"description": "file", "path": name, "size_bytes": state.st_size}
-                found[key]["pending"] = [state.st_size, state.st_mtime_ns]
+                found[key] = {"description": "file", "path": key, "size_bytes": state.st_size}
+                if key == name:
+                    found[key]["pending"] = [state.st_size, state.st_mtime_ns]
+                else:
+                    found[key]["note"] = "not read: its name held what looks like a secret"
             else:
                 self.names.pop(name, None)
         return found

@@ -14,7 +14,6 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from random import Random, SystemRandom
 
-
 import mlsdk
 from mlsdk.log.seal import unseal
 from tests import canaries, programs
@@ -33,6 +32,11 @@ plants = json.load(open(os.environ["PLANTS"]))
 os.unlink(os.environ["PLANTS"])
 import helper
 In, get_ipython = ["", *plants["cell"]], lambda: None
+
+CONSTANTS = plants["constants"]
+
+def use(run, *, more=CONSTANTS[0]):
+    return CONSTANTS, more, helper.TOKENS, helper.f0
 
 def found(where):
     return {"seen": plants["capture"], "config": {f"k{n}": one for n, one in enumerate(plants["capture"])}}
@@ -59,11 +63,10 @@ try:
             open(f"data-{one}.csv", "w").write("a,b\\n1,2\\n")
             run.use_data(f"data-{one}.csv", name=f"set-{one}")
         for one in plants["opened"]:
-            open(f"in-{one}.txt", "w").write("x")
             open(f"in-{one}.txt").read()
         run.log(loss=0.5)
-        helper.use(run)
-        helper.fail(plants["message"])
+        use(run)
+        helper.f0(plants["message"])
 except ValueError:
     pass
 """
@@ -156,12 +159,13 @@ def git(*arguments: str) -> None:
 def project(plants: dict[str, list[str]]) -> None:
     """A repository with secrets in what is committed, changed, untracked, set, noted and linked."""
     lines = plants["traceback"]
-    fails = "\n".join(f"        if len(words) == {n}: raise ValueError(words, {one!r})" for n, one in enumerate(lines))
+    calls = [f"def f{n}(words, _=0):\n    f{n + 1}(words, {one!r})\n" for n, one in enumerate(lines)]
+    end = f"def f{len(lines)}(words, _):\n    raise ValueError(words)\n"
     Path("helper.py").write_text(
-        f"CONSTANTS = {plants['constants']!r}\npassword = {password_for('helper')!r}\n"
-        "def use(run, token=CONSTANTS[0], *, more=CONSTANTS[1:9]):\n    return CONSTANTS, token, more, password\n"
-        f"def fail(words):\n    if 1:\n{fails}\n        raise ValueError(words)\n"
+        "".join([f"TOKENS = {plants['constants']!r}\npassword = {password_for('helper')!r}\n", *calls, end])
     )
+    for word in words_of(plants["opened"]):
+        Path(f"in-{word}.txt").write_text("x")
     Path("committed.py").write_text(in_code(plants["committed"]))
     Path("changed.py").write_text("a = 1\n")
     Path("pyproject.toml").write_text(
