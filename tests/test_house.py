@@ -32,7 +32,8 @@ TOO_LONG: dict[str, tuple[date, str]] = {}
 """Files over the limit: path -> since when, and why it is better whole."""
 
 PROMISED = set(
-    "ActiveRun DataDiff Fingerprint Run Runs configure current_run edit fingerprint get_run log open_store run runs track".split()
+    "ActiveRun DataDiff Fingerprint Run Runs configure current_run edit fingerprint get_run log open_store run runs "
+    "track".split()
 )
 """The public face that is fixed; more may be added."""
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
@@ -46,6 +47,8 @@ class Reading:
 
     def ask(self, kinds: Mapping[str, Mapping[str, Any]]) -> None:
         """Take on what facts of the run leave to the companion."""
+        with contextlib.suppress(OSError):
+            os.mkdir(os.path.dirname(self._cache))
         for kind in ("datasets", "inputs"):
             for name, coded in kinds.get(kind, {}).items():
                 fact = decode(coded)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import glob
 import json
 import os
@@ -71,7 +72,7 @@ def fingerprint_path(
         # No id of bytes: the file holds more than these rows, and what was last written may lie in its journal.
         rows = sql_table(path, table=table, query=query)
         return attrs.evolve(digest_table(rows, key=key, decimals=decimals, sample=sample), name=path)
-    known = StatCache(None if cache is False else os.path.abspath(cache or default_folder()))
+    known = StatCache(None if cache is False else os.path.abspath(cache or _own_cache()))
     if os.path.exists(path) and not os.path.isdir(path):
         return _file(path, known, key, decimals, sample, trust_mtime)
     if os.path.isdir(path) or glob.has_magic(path):
@@ -79,6 +80,14 @@ def fingerprint_path(
             raise UsageError(f"{path!r} are files, whose key is their path: leave out key, decimals and sample")
         return _files(path, known, trust_mtime)
     raise UsageError(f"there is no file, folder or pattern {path!r} (looked in {os.getcwd()!r})")
+
+
+def _own_cache() -> str:
+    """The user's own cache, made if need be."""
+    folder = default_folder()
+    with contextlib.suppress(OSError):  # without it every file is read each time
+        os.makedirs(folder, mode=0o700, exist_ok=True)
+    return folder
 
 
 def _files(path: str, cache: StatCache, trust_mtime: bool) -> Fingerprint:

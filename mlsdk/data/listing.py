@@ -2,7 +2,8 @@
 
 The id of a file is the SHA-256 of its bytes. That of a folder, and of a pattern such as `data/*.csv`, is the SHA-256
 over what it holds, one entry a file, sorted by name: size, a blank, the file's SHA-256 in hexadecimal, a blank, the
-path below the folder with slashes, a zero byte. Hidden files count; folders without a file do not. A link inside a
+path below the folder with slashes, a zero byte. Hidden files count, a store
+(`.mlsdk`) does not; folders without a file do not. A link inside a
 folder is what it points to: it stands with `-> target` for its content and is not followed, so that a folder never
 drags in what lies outside of it.
 """
@@ -17,6 +18,7 @@ import time
 from collections.abc import Iterator
 from typing import NamedTuple
 
+from mlsdk.config import STORE_FOLDER
 from mlsdk.data.statcache import Note, StatCache, stat_of, trusted
 from mlsdk.errors import UsageError
 
@@ -140,6 +142,8 @@ def _walk(root: str, below: str, failed: list[str]) -> Iterator[str]:
         failed.append(f"cannot read {folder!r} ({error.strerror or error})")
         return
     for name, is_folder in entries:
+        if name == STORE_FOLDER:
+            continue
         relative = os.path.join(below, name)
         if is_folder:
             yield from _walk(root, relative, failed)

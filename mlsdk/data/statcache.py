@@ -131,8 +131,10 @@ class StatCache:
         chance = os.urandom(5)
         part = f"{path}.{os.getpid()}.{chance[1:].hex()}.part"
         try:
-            # Others could plant digests in a folder that they may write.
-            os.makedirs(self.folder, mode=0o700, exist_ok=True)
+            if not os.path.isdir(self.folder):
+                # Not what is above it: a store that was deleted shall not come back. And for nobody else: others could
+                # plant digests in a folder that they may write.
+                os.mkdir(self.folder, 0o700)
             with open(part, "wb") as file:
                 file.write(data)
             os.replace(part, path)

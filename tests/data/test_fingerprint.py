@@ -86,7 +86,8 @@ def test_no_library_is_loaded_for_it() -> None:
 
 def test_strict_settings_of_numpy_are_kept() -> None:
     """Where a user has numpy raise at every overflow, a fingerprint is the same, and nothing raises."""
-    frame = pd.DataFrame({"a": [1.0, np.nan, np.inf, 1e308], "b": ["x", None, "y" * 300, ""], "c": [1, 2, 3, 2**62 + 1]})
+    columns = {"a": [1.0, np.nan, np.inf, 1e308], "b": ["x", None, "y" * 300, ""], "c": [1, 2, 3, 2**62 + 1]}
+    frame = pd.DataFrame(columns)
     expected = fingerprint(frame, decimals=6)
     with np.errstate(all="raise"):
         found = fingerprint(frame, decimals=6)

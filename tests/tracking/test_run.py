@@ -226,7 +226,7 @@ def test_artifacts(tmp_path: Path) -> None:
 
 
 def test_data(tmp_path: Path) -> None:
-    """A file is known by its bytes, a folder by its path, anything else by its type and shape."""
+    """A file is known by its bytes, a folder by its path at once; what is in memory by type, shape and fingerprint."""
     (tmp_path / "a.csv").write_text("x")
     with mlsdk.run() as run:
         run.use_data("a.csv")
@@ -236,9 +236,11 @@ def test_data(tmp_path: Path) -> None:
     data = mlsdk.get_run(run.id).datasets
 
     assert data["a.csv"].digest is not None
-    assert (data["all"].digest, data["all"].path) == (None, str(tmp_path))
+    assert data["all"].path == str(tmp_path)
     assert "ndarray" in data["x"].description
     assert data["x"].digest is None
+    assert data["x"].rows == 3
+    assert data["data"].note is not None
     assert set(data) == {"a.csv", "all", "x", "data"}
 
 
