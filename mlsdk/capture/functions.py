@@ -22,6 +22,7 @@ from mlsdk.capture.secret_files import redact_source
 from mlsdk.capture.source import compiler
 from mlsdk.log.values import LongValue, dumps, encode
 
+_NEEDED = ("modules", "main", "cells", "roots", "loaded", "bound", "constants", "compiled_by", "root")
 _SLACK_S = 0.1
 """The clock of a file system may be behind by a tick."""
 
@@ -59,9 +60,10 @@ def capture(where: Context) -> Mapping[str, object] | None:
     - `sources_kept`: the sources of modules outside the repository, secrets left out.
     - `functions_missing`: what could not be known, and why.
     """
-    facts: Mapping[str, Any] = where.facts.get("code", {})
-    if "modules" not in facts:
+    known = where.facts.get("code", {})
+    if "modules" not in known:
         return None
+    facts: dict[str, Any] = {name: known[name] for name in _NEEDED if name in known}  # each is read from the store once
     program = Program(facts, where.folder, where.root)
     found = program.remembered()
     if found is None:
@@ -82,6 +84,8 @@ def capture(where: Context) -> Mapping[str, object] | None:
 def _look(program: Program) -> dict[str, Any]:
     facts = program.facts
     roots = list(facts.get("roots", ()))
+    if any(program.load(root.partition(":")[0]) is None for root in roots):
+        roots += facts.get("loaded", {})  # what is in memory has to do for what has no source
     silent = () if f"__main__:{BODY}" in roots else ("__main__",)
     reach = Reach(program.load, facts.get("bound", {}), silent)
     reach.add(roots)
@@ -109,7 +113,8 @@ def _differing(program: Program, reach: Reach, missing: dict[str, str]) -> list[
     found = set()
     for place, digests in dict(facts.get("loaded", {})).items():
         module, _, name = place.partition(":")
-        if _is_reached(module, name, table) and not program.codes(module, name).issuperset(str(digests).split()):
+        is_reached = _is_reached(module, name, table) or program.load(module) is None
+        if is_reached and not program.codes(module, name).issuperset(str(digests).split()):
             found.add(place)
     bound, values = dict(facts.get("bound", {})), dict(facts.get("constants", {}))
     meanings = {place: place for place in table} | {

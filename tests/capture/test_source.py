@@ -131,7 +131,8 @@ def test_pipe() -> None:
 
     assert "pipe" in facts["main"]["missing"]
     assert "pipe" in found["functions_missing"]["__main__"]
-    assert not found["exact"]
+    assert set(found["functions"]) == {"helper:double", "helper:STEP"}
+    assert (found["differs"], found["exact"]) == (["__main__:train"], False)
     assert set(facts["loaded"]) == {"__main__:train", "helper:double"}
 
 
