@@ -158,6 +158,8 @@ def _assigned(text: str, start: int, end: int, *, code: bool, bare: bool) -> Ite
         name = match[1] or match[2]
         if match.start() < done or not is_secret_name(name) or (match[1] and not bare):
             continue
+        if text[match.start() - 1 : match.start()] == ":" == match[0][-1]:  # part of an address: `arn:aws:…:secret:x`
+            continue
         several = text[match.start() - 2 : match.start()].strip() == "," and match[1] is None
         for span in _values(text, match.end(), bare=bare, several=several):
             value = text[span[0] : span[1]]

@@ -24,7 +24,7 @@ FORMS = {
     "URL password": rf"(?P<keep>://)[^\s/:@\"'<>]*:{_REFERENCE}(?!(?i:pass(?:w(?:or)?d)?|pwd|secret|x{{3,}}|\.{{3}})@)"
     r"[^\s/\"'<>]+(?=@)",
     "URL token": r"(?P<keep>://)(?=[A-Za-z_-]*\d)[A-Za-z0-9_-]{20,}(?=@)",
-    "URL signature": rf"(?P<keep>[?&](?:{_QUERY})=){_REFERENCE}[^&\s\"'#<>]+",
+    "URL signature": rf"(?P<keep>[?&](?:{_QUERY})=){_REFERENCE}[^&\s\"'#<>]{{6,}}",
     "webhook": r"(?P<keep>(?:hooks\.slack\.com/(?:services|workflows)|discord(?:app)?\.com/api/webhooks)/)[\w/-]{20,}",
     "bearer token": r"(?P<keep>\b[Bb]earer[ \t]+)(?=\S*\d)[A-Za-z0-9._~+/=-]{16,}",
     "curl user": r"(?P<keep>\bcurl\b[^\n]{0,400}[ \t](?:-u|--user)[ =]?[\"']?[^\s:\"']{1,80}:)"
@@ -147,8 +147,10 @@ FORMS |= {
     r"([^\s#][^\r\n]{0,4000}))",
     # what stands under the name of a secret and is none
     "number": r"[-+]?[\d_]*\.?\d+(?:[eE][-+]?\d+)?%?|\d+(?:\.\d+){2,}",
-    "nothing": r"(?i:none|null|nil|nan|true|false|yes|no|on|off|undefined|[*•]*|x{3,}|[.…]+|-+"
-    r"|<[^<>]*>|\$(?-i:[A-Z_][A-Z0-9_]*|[a-z_]+)|\$?\{.*\}|\$\(.*\)|\S*(?:\.{3}|…|\*{3})|%\(\w+\)[a-z]|%[a-z]|[|>][+-]?)",
+    "nothing": r"(?i:none|null|nil|nan|true|false|yes|no|on|off|undefined|enabled|disabled|required|optional|default"
+    r"|external|auto|[*•]*|x{3,}|[.…]+|-+"
+    r"|<[^<>]*>|\$(?-i:[A-Z_][A-Z0-9_]*|[a-z_]+)|\$?\{.*\}|\$\(.*\)|\S*(?:\.{3}|…|\*{3})"
+    r"|%\(\w+\)[a-z]|%[a-z]|[|>][+-]?|\[[A-Za-z_]+\])",
     "reference": r"\$?\{[^{}]*\}|%\(\w+\)[a-z]|%[a-z]|<[^<>]*>",
     "called": r"[A-Za-z_][A-Za-z_.]*\(",
     "key line": r"\s*(?:[A-Za-z0-9+/]+={0,2}|[A-Za-z-]+: .*)?\s*",

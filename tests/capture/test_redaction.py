@@ -139,6 +139,8 @@ def test_private_keys() -> None:
         ("token: hello next_token: world pad_token: <pad>", None),
         ("tokens: 512  n_tokens=3 max_token=4 tokens/s: 10", None),
         ("Enter password:", None),
+        ("arn:aws:secretsmanager:eu-west-1:123456789012:secret:training-a1b2c3", None),
+        ("proxyAuth=disabled http_auth: required", None),
         ("    password = ask_for_it(user)", None),
         ("    token = os.environ.get('TOKEN', 'hunter22')", "    token = os.environ.get('TOKEN', '[redacted]')"),
         ("author: Ann, keyboard: qwerty, tokenizer: bert-base", None),

@@ -124,6 +124,16 @@ def test_tokens_in_files(name: str, path: str) -> None:
     assert redact_source(data, path) == (source_of(f"use('{REDACTED}')").encode(), 1)
 
 
+def test_settings_of_models_stay() -> None:
+    """The special words of a tokenizer and the shapes of a model are no secrets."""
+    names = "bos_token eos_token boi_token image_token eop_token vision_start_token".split()
+    words = ["<s>", "<|endoftext|>", "<start_of_image>", "[IMG]", "[eop]", "</s>"]
+    lines = [f'"{name}": "{word}"' for name, word in zip(names, words, strict=True)]
+    data = ("{" + ",\n".join([*lines, '"num_key_value_heads": 8', '"use_auth_token": null'])).encode()
+
+    assert redact_source(data, "tokenizer_config.json") == (data, 0)
+
+
 def test_keys_keep_lines() -> None:
     """A private key in a source file goes whole, and the lines behind it keep their numbers."""
     data = source_of(f'key = """{KEY}"""').encode()
