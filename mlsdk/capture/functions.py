@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import sys
 import time
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
@@ -19,7 +20,6 @@ from mlsdk.capture.pieces import BODY
 from mlsdk.capture.program import Program
 from mlsdk.capture.reach import Reach
 from mlsdk.capture.secret_files import redact_source
-from mlsdk.capture.source import compiler
 from mlsdk.log.values import LongValue, dumps, encode
 
 _NEEDED = ("modules", "main", "cells", "roots", "loaded", "bound", "constants", "compiled_by", "root")
@@ -106,9 +106,9 @@ def _look(program: Program) -> dict[str, Any]:
 def _differing(program: Program, reach: Reach, missing: dict[str, str]) -> list[str]:
     """Reached functions of which another code is in memory than the sources give."""
     facts, table = program.facts, reach.table
-    by = facts.get("compiled_by")
-    if by != compiler():
-        missing["differs"] = f"not compared: the code was compiled by {by}, and the look at it is one of {compiler()}"
+    if program.compiler != sys.implementation.cache_tag:
+        here = sys.implementation.cache_tag
+        missing["differs"] = f"not compared: the code was compiled by {program.compiler}, and {here} looks at it"
         return []
     found = set()
     for place, digests in dict(facts.get("loaded", {})).items():

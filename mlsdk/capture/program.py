@@ -65,6 +65,8 @@ class Program:
         self.missing: dict[str, str] = {}
         self._cache = None if root is None else os.path.join(root, "cache", "functions")
         self._main: Mapping[str, Any] = facts.get("main") or {}
+        self.compiler, _, level = str(facts.get("compiled_by")).rpartition(".opt-")
+        self._level = int(level) if level in {"0", "1", "2"} else 0
         self._deadline = time.monotonic() + LIMIT_S
         self._found: dict[str, _Source | None] = {}
         self._folders: dict[str, frozenset[str]] = {}
@@ -117,7 +119,7 @@ class Program:
             return self._noted(name, self._of_cells(self.facts["cells"]))
         if name == "__main__" and isinstance(self._main.get("source"), str):
             data = self._main["source"].encode("utf-8", "surrogateescape")
-            return self._noted(name, _parsed([data], "__main__", True))
+            return self._noted(name, _parsed([data], "__main__", True, level=self._level))
         path = self.files.get(name) or self._locate(name)
         if path is not None and time.monotonic() > self._deadline:
             self.missing["functions"] = (
@@ -146,7 +148,7 @@ class Program:
         sources = [str(cell).encode("utf-8", "surrogateescape") for cell in cells]
         with contextlib.suppress(OSError, KeyError), open(self.files["__main__"], "rb") as file:
             sources.insert(0, file.read())
-        return _parsed(sources, "__main__", True)
+        return _parsed(sources, "__main__", True, level=self._level)
 
     def _noted(self, name: str, source: _Source) -> _Source:
         if source.problem is not None:
@@ -155,7 +157,7 @@ class Program:
 
     def _of_file(self, path: str, package: str, main: bool) -> _Source:
         stamp = _stamp(path)
-        key = f"{path}\n{package}\n{main}\n{sys.version}\n{_FORM}"
+        key = f"{path}\n{package}\n{main}\n{self._level}\n{sys.version}\n{_FORM}"
         known = _sources.get(key)
         if known is not None and known[0] == stamp:
             return known[1]
@@ -166,7 +168,7 @@ class Program:
             return found[1]
         with open(path, "rb") as file:
             data = file.read()
-        source = _parsed([data], path, main, package)
+        source = _parsed([data], path, main, package, self._level)
         if _is_settled(stamp):
             _sources[key] = stamp, source
             if cached is not None:
@@ -328,18 +330,18 @@ def _revived(cached: Any) -> tuple[Stamp, _Source] | None:
         return None
 
 
-def _parsed(sources: Iterable[bytes], path: str, main: bool, package: str = "") -> _Source:
+def _parsed(sources: Iterable[bytes], path: str, main: bool, package: str = "", level: int = 0) -> _Source:
     """Parse and compile a file, or cells, without running anything."""
     collects = gc.isenabled()
     gc.disable()  # a tree is many objects, none of them garbage: looking through them would take half of the time
     try:
-        return _parse(sources, path, main, package)
+        return _parse(sources, path, main, package, level)
     finally:
         if collects:
             gc.enable()
 
 
-def _parse(sources: Iterable[bytes], path: str, main: bool, package: str) -> _Source:
+def _parse(sources: Iterable[bytes], path: str, main: bool, package: str, level: int) -> _Source:
     trees, codes, whole, problem = [], dict[str, list[str]](), hashlib.sha256(), None
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of the user's code, which says them itself
@@ -348,7 +350,8 @@ def _parse(sources: Iterable[bytes], path: str, main: bool, package: str) -> _So
             try:
                 tree = ast.parse(data)
                 trees.append(_without_secrets(data, tree, path))
-                _collect(compile(tree, path, "exec", ast.PyCF_ALLOW_TOP_LEVEL_AWAIT, dont_inherit=True), "", codes)
+                flags = ast.PyCF_ALLOW_TOP_LEVEL_AWAIT  # notebooks have it
+                _collect(compile(tree, path, "exec", flags, dont_inherit=True, optimize=level), "", codes)
             except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
                 problem = f"{path} cannot be parsed: {type(error).__name__}: {error}"
             if REDACTED.encode() in data and main and path == "__main__":

@@ -254,7 +254,7 @@ def _named(root: str, function: object) -> str:
     module, _, name = root.partition(":")
     if name == "<lambda>":
         for given, value in tuple(getattr(sys.modules.get(module), "__dict__", {}).items()):
-            if type(value) is FunctionType and function in {value, value.__dict__.get("__wrapped__")}:
+            if type(value) is FunctionType and (value is function or value.__dict__.get("__wrapped__") is function):
                 return f"{module}:{given}"
     return root
 

@@ -24,7 +24,7 @@ from mlsdk.log.values import decode, loads
 from tests.conftest import ROOT, require
 from tests.programs import environment
 
-HELPER = "STEP = 3\ndef double(x):\n    return 2 * x + STEP\ndef unreached(x):\n    return x\n"
+HELPER = "STEP = 3\ndef double(x):\n    assert x\n    return 2 * x + STEP\ndef unreached(x):\n    return x\n"
 MAIN = """
 import json, os
 from mlsdk.capture import Context
@@ -99,7 +99,7 @@ def test_script() -> None:
     assert functions_of(facts)["exact"]
 
 
-@pytest.mark.parametrize("options", [["-c"], ["-Ic"], ["-X", "utf8", "-W", "ignore", "-Bc"]])
+@pytest.mark.parametrize("options", [["-c"], ["-Ic"], ["-OO", "-c"], ["-X", "utf8", "-W", "ignore", "-Bc"]])
 def test_command(options: list[str]) -> None:
     """Of `python -c` the program itself is kept."""
     code = f"import sys; sys.path[:0] = ['', {str(ROOT)!r}]\n{PLAIN}\nshow()"
