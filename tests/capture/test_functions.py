@@ -17,7 +17,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import mlsdk
-from mlsdk.capture import Context, program
+from mlsdk.capture import Context, parsed, program
 from mlsdk.capture.functions import capture, changed, repository
 from mlsdk.capture.pieces import read
 from mlsdk.capture.source import capture as capture_source
@@ -189,6 +189,8 @@ def look(folder: Path, facts: dict[str, object], store: Path | None = None) -> d
         return "0" * 64, len(data)
 
     root = None if store is None else str(store)
+    if store is not None:
+        (store / "open").mkdir(parents=True, exist_ok=True)
     found = capture(Context(str(folder), facts={"code": facts}, root=root, put_blob=put_blob))
     assert found is not None
     return {**found, "blob": blobs.get("0")}
@@ -749,13 +751,13 @@ def test_without_the_callers_facts(tmp_path: Path) -> None:
 
 def test_result_is_found_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A second look parses nothing, also in another process; a changed file or a new module is seen."""
-    monkeypatch.setattr(program, "_RACY_NS", -1)
+    monkeypatch.setattr(parsed, "_RACY_NS", -1)
     modules = write(tmp_path, FILES)
     first = look(tmp_path, facts_of(modules), tmp_path / "store")["functions"]
     with monkeypatch.context() as patch:
-        patch.setattr(program, "_parsed", None)
+        patch.setattr(parsed, "parsed", None)
         program._results.clear()
-        program._sources.clear()
+        parsed._sources.clear()
         again = look(tmp_path, facts_of(modules), tmp_path / "store")["functions"]
     (tmp_path / "helpers.py").write_text(dedent(FILES["helpers.py"].replace("10", "12")), "utf-8")
     after = look(tmp_path, facts_of(modules), tmp_path / "store")["functions"]
@@ -773,13 +775,13 @@ def test_fresh_files_are_not_trusted(tmp_path: Path) -> None:
 
 def test_damaged_cache_is_passed_over(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Whatever lies in the cache, the table is right."""
-    monkeypatch.setattr(program, "_RACY_NS", -1)
+    monkeypatch.setattr(parsed, "_RACY_NS", -1)
     facts = facts_of(write(tmp_path, FILES))
     first = look(tmp_path, facts, tmp_path / "store")["functions"]
     for number, path in enumerate(sorted((tmp_path / "store").rglob("cache/functions/*"))):
         path.write_bytes([b"", b"[1, 2]", b"{}", b"\xff"][number % 4])
     program._results.clear()
-    program._sources.clear()
+    parsed._sources.clear()
 
     assert look(tmp_path, facts, tmp_path / "store")["functions"] == first
 
