@@ -14,6 +14,7 @@ import time
 import traceback
 from collections.abc import Callable
 
+from mlsdk.capture.redaction import redact_text
 from mlsdk.companion.charge import Charge, Taken
 from mlsdk.companion.header import Header, is_gone
 from mlsdk.companion.machine import Machine
@@ -90,7 +91,7 @@ class Companion:
         except Exception:  # written to the companion's `.err` file and tried again; it must not end the work for others
             if not os.path.isdir(self._target.layout.open):
                 raise
-            traceback.print_exc()
+            sys.stderr.write(redact_text(traceback.format_exc())[0])
             self._live.pop(marker, None)
             self._charges.pop(marker, None)
             self._passed_over[marker] = time.monotonic() + LOOK_AGAIN_S
