@@ -20,7 +20,6 @@ from mlsdk.capture.secret_forms import (
     REDACTED,
 )
 from mlsdk.capture.secret_names import NUMBERS_TOO, STEMS, SWITCHES, WEAK, is_secret_name, words_of
-from mlsdk.capture.secret_random import redact_random
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -64,6 +63,8 @@ def redact_text(text: str, *, code: bool = False, bare: bool | None = None) -> t
         hits += ["AWS secret"] * count
     text = _redact_named(text, hits, code=code, bare=bare)
     if longest >= 24 and not code and PATTERNS["random"].search(text) is not None:
+        from mlsdk.capture.secret_random import redact_random  # seldom needed: `import mlsdk` does without
+
         text = redact_random(text, hits)
     return text, tuple(hits)
 
