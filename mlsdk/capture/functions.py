@@ -16,13 +16,16 @@ from typing import Any, NamedTuple
 
 from mlsdk.capture import Context
 from mlsdk.capture.facts import ByName
+from mlsdk.capture.git import GitError, marked_root, open_repository
 from mlsdk.capture.pieces import BODY
 from mlsdk.capture.program import Program
 from mlsdk.capture.reach import Reach
 from mlsdk.capture.secret_files import redact_source
 from mlsdk.log.values import LongValue, dumps, encode
 
-_NEEDED = ("modules", "main", "cells", "roots", "loaded", "bound", "constants", "compiled_by", "root")
+_NEEDED = ("modules", "main", "cells", "roots", "loaded", "bound", "constants", "compiled_by")
+_IGNORED = ("ls-files", "-z", "--others", "--ignored", "--exclude-standard", "--")
+_PATHS_A_TIME = 500
 _SLACK_S = 0.1
 """The clock of a file system may be behind by a tick."""
 
@@ -57,7 +60,7 @@ def capture(where: Context) -> Mapping[str, object] | None:
     - `differs`: those of them whose code on disk is not the code loaded in memory, or which have no source.
     - `exact`: nothing differs, and each module's source is there, unchanged since the process started.
     - `sources`: SHA-256 of the file by module.
-    - `sources_kept`: the sources of modules outside the repository, secrets left out.
+    - `sources_kept`: the sources of modules that the code tree of the run does not have, secrets left out.
     - `functions_missing`: what could not be known, and why.
     """
     known = where.facts.get("code", {})
@@ -67,10 +70,10 @@ def capture(where: Context) -> Mapping[str, object] | None:
     program = Program(facts, where.folder, where.root)
     found = program.remembered()
     if found is None:
-        found = _look(program)
+        found = _look(program, where.folder)
         program.remember(found)
     missing = {**found["missing"], **_edited(found["files"], where.pid)}
-    kept = _kept(facts, found["files"], where)
+    kept = _kept(found["files"], found["apart"], where)
     return {
         "functions": ByName(found["functions"]),
         "differs": found["differs"],
@@ -81,7 +84,7 @@ def capture(where: Context) -> Mapping[str, object] | None:
     }
 
 
-def _look(program: Program) -> dict[str, Any]:
+def _look(program: Program, folder: str) -> dict[str, Any]:
     facts = program.facts
     roots = list(facts.get("roots", ()))
     if any(program.load(root.partition(":")[0]) is None for root in roots):
@@ -99,6 +102,7 @@ def _look(program: Program) -> dict[str, Any]:
         "differs": differs,
         "sources": dict(sorted(program.digests().items())),
         "files": program.files,
+        "apart": _apart(program.files, folder),
         "missing": {**program.missing, **missing},
     }
 
@@ -179,27 +183,37 @@ def _started(pid: int) -> float:
         return 0.0
 
 
-def _kept(facts: Mapping[str, Any], files: Mapping[str, str], where: Context) -> LongValue | None:
-    """The sources that no repository of the run's folder has, as one value."""
-    root = str(facts.get("root") or repository(where.folder))
+def _apart(files: Mapping[str, str], folder: str) -> list[str]:
+    """Modules whose source the code tree of the run does not have: outside the repository, or ignored by it."""
+    try:
+        repository = open_repository(folder)
+    except GitError:  # the tree says so; it has then been walked
+        repository = None
+    root = os.path.realpath(marked_root(folder) or folder if repository is None else repository.root) + os.sep
+    inside = {
+        real[len(root) :].replace(os.sep, "/"): module
+        for module, path in files.items()
+        if (real := os.path.realpath(path)).startswith(root)
+    }
+    apart = files.keys() - inside.values()
+    paths = [f":(top,literal){path}" for path in inside] if repository is not None else []
+    for start in range(0, len(paths), _PATHS_A_TIME):
+        some = paths[start : start + _PATHS_A_TIME]
+        with contextlib.suppress(GitError):
+            listed = os.fsdecode(repository.ask(*_IGNORED, *some)) if repository is not None else ""
+            apart |= {inside[path] for path in listed.split("\0") if path in inside}
+    return sorted(apart)
+
+
+def _kept(files: Mapping[str, str], apart: Sequence[str], where: Context) -> LongValue | None:
+    """The sources that the code tree does not have, as one value."""
     sources = {}
-    for module, path in files.items():
-        if not path.startswith(root + os.sep):
-            with contextlib.suppress(OSError):
-                with open(path, "rb") as file:
-                    data, _ = redact_source(file.read(), path)
-                sources[module] = data.decode("utf-8", "surrogateescape")
+    for module in apart:
+        with contextlib.suppress(OSError):
+            with open(files[module], "rb") as file:
+                data, _ = redact_source(file.read(), files[module])
+            sources[module] = data.decode("utf-8", "surrogateescape")
     if not sources or where.root is None:
         return None
     data = dumps(encode(sources))
     return LongValue(*where.put_blob(data), start=f"sources of {', '.join(sources)}"[:200])
-
-
-def repository(folder: str) -> str:
-    """The folder with `.git` above a folder, or the folder itself."""
-    above = folder
-    while not os.path.lexists(os.path.join(above, ".git")):
-        if os.path.dirname(above) == above:
-            return folder
-        above = os.path.dirname(above)
-    return above

@@ -20,7 +20,7 @@ _LONGEST_BYTES = 10_000_000
 _MOST_KNOWN = 100
 
 _modules: dict[str, str] = {}
-_modules_for = (0, "", 0, "")
+_modules_for: tuple[int, object, str] = (0, None, "")
 _found: dict[str, str] = {}
 """The same with mlsdk's own."""
 _program: dict[str, object] = {}
@@ -87,20 +87,20 @@ def project_modules(folder: str) -> dict[str, str]:
     global _modules, _modules_for
     loaded = sys.modules
     last = next(reversed(loaded))
-    state = (len(loaded), last, id(loaded[last]), folder)
-    if _modules_for != state:
-        _classify(tuple(loaded.items()), *_modules_for[:3])
+    count, module, place = _modules_for
+    if len(loaded) != count or loaded[last] is not module or folder != place:
+        _classify(tuple(loaded.items()), count, module)
         ours = _is_ours(folder)
         _modules = {name: path for name, path in _found.items() if ours or name.partition(".")[0] != "mlsdk"}
-        _modules_for = state
+        _modules_for = len(loaded), loaded[last], folder
     return _modules
 
 
-def _classify(loaded: tuple[tuple[str, object], ...], count: int, last: str, identity: int) -> None:
-    """Look at the modules that came since the last time: new ones stand at the end."""
+def _classify(loaded: tuple[tuple[str, object], ...], count: int, last: object) -> None:
+    """Look at the modules that came since the last time, when `last` was the last: new ones stand at the end."""
     new: list[tuple[str, object]] = []
     for name, module in reversed(loaded):
-        if name == last and id(module) == identity:
+        if module is last:
             break
         new.append((name, module))
     if count + len(new) != len(loaded):  # some have gone

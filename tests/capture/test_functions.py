@@ -7,6 +7,7 @@ import importlib
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 import time
@@ -18,7 +19,7 @@ from hypothesis import strategies as st
 
 import mlsdk
 from mlsdk.capture import Context, parsed, program
-from mlsdk.capture.functions import capture, changed, repository
+from mlsdk.capture.functions import capture, changed
 from mlsdk.capture.pieces import read
 from mlsdk.capture.source import capture as capture_source
 from mlsdk.capture.source import compiler
@@ -26,6 +27,7 @@ from mlsdk.capture.syntax import canonical, digest
 from tests.conftest import ROOT, require
 from tests.programs import execute
 from tests.projects import make_project
+from tests.trees import git
 
 FILES = {
     "main.py": """
@@ -787,18 +789,21 @@ def test_damaged_cache_is_passed_over(tmp_path: Path, monkeypatch: pytest.Monkey
 
 
 def test_sources_outside_the_repository_are_kept(tmp_path: Path) -> None:
-    """The source of a module that lies elsewhere is put away, without its secrets; those within are not."""
+    """The source of a module that lies elsewhere, or is ignored by git, is put away, without its secrets."""
+    require(shutil.which("git"), "git")
     elsewhere, here = tmp_path / "elsewhere", tmp_path / "here"
-    (here / ".git").mkdir(parents=True)
     modules = write(here, FILES)
+    git("init", "-q", folder=here)
+    (here / ".gitignore").write_text("base.py\nlazy.py\n", "utf-8")
     elsewhere.mkdir()
     (elsewhere / "tool.py").write_text('password = "hunter2horse"\nÄ = 1\n', "utf-8")
     modules["tool"] = str(elsewhere / "tool.py")
     found = look(here / "pkg", facts_of(modules), tmp_path / "store")
 
-    assert json.loads(found["blob"]) == {"tool": 'password = "[redacted]"\nÄ = 1\n'}
+    kept = json.loads(found["blob"])
+    assert set(kept) == {"tool", "pkg.base", "pkg.lazy"}
+    assert kept["tool"] == 'password = "[redacted]"\nÄ = 1\n'
     assert found["sources_kept"].digest == "0" * 64
-    assert repository(str(here / "pkg")) == str(here)
 
 
 def test_hash_does_not_tell_a_secret(tmp_path: Path) -> None:
