@@ -97,6 +97,14 @@ CODE = {
     "wrapped": "password = SecretStr('CANARY')",
     "call": "os.environ.setdefault('API_KEY', 'CANARY')",
     "argument": "parser.add_argument('--password', default='CANARY')",
+    "options": "subprocess.run(['x', '--password', 'CANARY'])",
+    "name and value": '{"name": "DB_PASSWORD", "value": "CANARY"}',
+    "attribute of a tag": '<add key="ApiKey" value="CANARY"/>',
+    "setter": "user.set_password('CANARY')",
+    "basic auth": "auth=HTTPBasicAuth('ann', 'CANARY')",
+    "ternary": "password = given if given else 'CANARY'",
+    "double brackets": "password = (('CANARY'))",
+    "Go bytes": 'password := []byte("CANARY")',
     "login call": "wandb.login(key='CANARY')",
     "escaped": '"source": ["password = \\"CANARY\\"\\n"]',
     "triple": 'password = """CANARY"""',
@@ -121,6 +129,8 @@ SETTINGS = {
     "properties": "spring.datasource.password=CANARY\n",
     "XML": "<user>ann</user><password>CANARY</password>",
     "curl": "curl -s -u ann:CANARY https://example.org\n",
+    "sshpass": "sshpass -p CANARY ssh x\n",
+    "mysql": "mysql -u root -pCANARY db\n",
     "netrc": "machine x.org login ann password CANARY\n",
 }
 """Ways in which files of settings say one."""

@@ -198,17 +198,18 @@ def _values(text: str, at: int, *, bare: bool, several: bool = False) -> Iterato
 
 
 def _called(text: str, start: int, end: int) -> Iterator[Span]:
-    """What is handed over together with the name of a secret: `setenv("API_KEY", "…")`."""
-    if "(" not in text[start:end]:
-        return
-    for match in PATTERNS["call"].finditer(text, start, end):
-        quoted = PATTERNS["quoted"].match(text, match.end())
-        if quoted is None or not is_secret_name(match[1]):
+    """What is handed over beside the name of a secret: `setenv("API_KEY", "…")`, `["--token", "…"]`."""
+    for kind, needle in (("call", "("), ("setter", "("), ("option", "-"), ("pair", "alue")):
+        if needle not in text[start:end]:
             continue
-        span = quoted.span(quoted.lastindex or 0)
-        value = text[span[0] : span[1]]
-        if _is_like_a_password(value) and not _is_no_secret(match[1], value, code=True):
-            yield span
+        for match in PATTERNS[kind].finditer(text, start, end):
+            quoted = PATTERNS["quoted"].match(text, match.end())
+            if quoted is None or not is_secret_name(match[1]):
+                continue
+            span = quoted.span(quoted.lastindex or 0)
+            value = text[span[0] : span[1]]
+            if _is_like_a_password(value) and not _is_no_secret(match[1], value, code=True):
+                yield span
 
 
 def _in_settings(text: str) -> Iterator[Span]:

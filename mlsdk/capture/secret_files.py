@@ -166,7 +166,7 @@ def _is_settings(path: str) -> bool:
 _STEMS = tuple(stem.encode() for stem in STEMS if stem not in {"pin", "jwt"})  # in code, a token's form tells more
 _ASSIGNED = re.compile(
     rb"[\w.\x80-\xff-]{0,200}(?:\\{0,3}[\"'])?\]?[ \t]*(?:!?[:=]|>[^<\s])|[\w.-]{0,200}[\"'][ \t]*,"
-    rb"|[\w.-]{0,200}[\"']?[ \t]*\r?\n[ \t]*value:"
+    rb"|\w{0,200}\([ \t]*[\"']|[\w.-]{0,200}[\"']?[ \t]*\r?\n[ \t]*value:"
 )
 _MARKS = bytes(120 if (byte < 128 and chr(byte).isalnum()) or byte in b"_-" else 32 for byte in range(256))
 _LONG = b"x" * 20
@@ -207,7 +207,7 @@ def _named(data: bytes, *, bare: bool) -> Iterator[int]:
                 if b"==" in before or b"!=" in before or b"--" in before or b"env " in before:
                     yield at
             at = lower.find(stem, at + 1)
-    for command in (b"curl ", b"machine ") if bare else ():
+    for command in (b"curl ", b"machine ", b"sshpass", b"mysql") if bare else ():
         at = data.find(command)
         while at >= 0:
             yield at

@@ -29,6 +29,8 @@ FORMS = {
     "bearer token": r"(?P<keep>\b[Bb]earer[ \t]+)(?=\S*\d)[A-Za-z0-9._~+/=-]{16,}",
     "curl user": r"(?P<keep>\bcurl\b[^\n]{0,400}[ \t](?:-u|--user)[ =]?[\"']?[^\s:\"']{1,80}:)"
     rf"{_REFERENCE}[^\s\"']+",
+    "sshpass": rf"(?P<keep>\bsshpass[ \t]+-p[ \t]*[\"']?){_REFERENCE}[^\s\"']+",
+    "mysql": rf"(?P<keep>\bmysql(?:dump|admin)?\b[^\n]{{0,400}}?[ \t]-p[\"']?){_REFERENCE}[^\s\"']+",
     "login": r"(?P<keep>\blogin(?:\([^()\n]{0,80}?[\"']|[ \t]+(?:-\S{1,40}[ \t]+){0,9}))(?=\S*\d)[A-Za-z0-9_-]{20,}",
     "netrc": r"(?P<keep>\bmachine[ \t]+\S{1,200}\s+login[ \t]+\S{1,200}\s+password[ \t]+)(?!\[redacted)\S+",
     "connection string": rf"(?P<keep>\b\w{{1,40}}=[^\s,;\"'=]{{1,200}}[; ][ \t]*(?:[Pp]assword|[Pp]wd|PWD|PASSWORD)=)"
@@ -65,7 +67,7 @@ NEEDLES = (
     ("PRIVATE KEY", "private key"),
     ("earer ", "bearer token"),
 )
-NEEDLES_OF_COMMANDS = (("curl ", "curl user"), ("machine ", "netrc"))
+NEEDLES_OF_COMMANDS = (("curl ", "curl user"), ("machine ", "netrc"), ("sshpass", "sshpass"), ("mysql", "mysql"))
 """Not looked for in code."""
 NEEDLES_OF_ASSIGNED = (
     ("?", "URL signature"),
@@ -122,13 +124,15 @@ FORMS |= {
     # an option and a space, or a name and a sign of assignment
     "name": r"(?<![\w.-])(?:(?:--?|(?:ENV|setenv)[ \t]+)([A-Za-z][\w.-]{0,200})[ \t]+(?=[^\s=:-])"
     r"|([A-Za-z_-][\w.-]{0,200})(?:\\{0,3}[\"'])?\]?[ \t]*(?::=|=>|={1,3}|!={1,2}|:)[ \t]*)",
-    "assigned": r"[\w.-]{0,200}(?:\\{0,3}[\"'])?\]?[ \t]*(?:!?[:=]|>[^<\s])|[\w.-]{0,200}[\"'][ \t]*,",
+    "assigned": r"[\w.-]{0,200}(?:\\{0,3}[\"'])?\]?[ \t]*(?:!?[:=]|>[^<\s])|[\w.-]{0,200}[\"'][ \t]*,"
+    r"|\w{0,200}\([ \t]*[\"']",
     # what may stand between the sign and the quotes: a type, a bracket, where else it may come from
     "before": r"(?:&?(?:'static )?[\w.]{0,40}"
     r"(?:[sS]tr|bytes|[sS]tring|Any|Optional|Annotated|Final|Literal|ClassVar|Union|Secret\w{0,9})"
     r"\b[\w.\[\], |]{0,80}=[ \t]*)?"
     r"(?:(?:(?:os\.)?(?:environ\.get|getenv)\([^,()\n]{1,80},|[\w.]{1,80}(?:\([^()\n]{0,80}\))?[ \t]+or\b"
-    r"|(?:[\w.]{0,40}\.)?(?:Secret\w{0,20}|str|bytes|b64decode)\()[ \t]*)?([(\[]\s{0,100})?",
+    r"|[\w.]{1,80}[ \t]+if[ \t][^\"'\n]{1,80}[ \t]else\b|\[\]byte\("
+    r"|(?:[\w.]{0,40}\.)?(?:Secret\w{0,20}|str|bytes|b64decode)\()[ \t]*)?((?:[(\[]\s{0,100}){1,3})?",
     "quoted": r"[rRbBuUfF]{0,2}(?:\"\"\"([^\"\n]{1,400})\"\"\"|'''([^'\n]{1,400})'''"
     rf"|\\{{1,3}}\"([^\"\\\n]{{1,4000}})\\{{1,3}}\"|\\{{1,3}}'([^'\\\n]{{1,4000}})\\{{1,3}}'|{_QUOTED})",
     "and": r"[ \t]*\+?[ \t]*(?=[rRbBuUfF]{0,2}\\{0,3}[\"'])",
@@ -139,6 +143,10 @@ FORMS |= {
     "call": r"\b(?:\w{0,40}(?:[sS]et|[pP]ut|[gG]et)\w{0,40}|add_argument|add_option|option|\w{0,40}[hH]eader\w{0,20})\("
     r"\s{0,40}(?:[\w.]{1,80}[ \t]*,\s{0,40})?[\"']-{0,2}([\w.-]{1,200})[\"'][ \t]*,"
     r"(?:[^\"'\n]{0,100}?\b(?:default|value)[ \t]*=)?[ \t]*",
+    "option": r"[\"']--?([A-Za-z][\w.-]{0,200})[\"'][ \t]*,\s{0,40}(?![\"']-)",
+    "setter": r"\b(set_?[A-Za-z_]{1,80}|\w{0,40}(?:Basic|Digest)Auth)\([ \t]*(?:[\"'][^\"'\n]{0,80}[\"'],[ \t]*)?",
+    "pair": r"\b(?:[nN]ame|[kK]ey)[\"']?[ \t]*[:=][ \t]*[\"']([\w.-]{1,200})[\"'][\s,]{1,40}"
+    r"[\"']?[vV]alue[\"']?[ \t]*[:=][ \t]*",
     "compared": r"(?:\"([^\"\\\n]{4,200})\"|'([^'\\\n]{4,200})')[ \t]*[!=]==?[ \t]*([A-Za-z_][\w.]{0,200})",
     # in files of settings
     "element": r"<([\w.:-]{1,80})>[ \t]*([^<>\s]{1,400})[ \t]*</",
