@@ -441,6 +441,32 @@ def test_values_are_read_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     assert fourth == {"sample:train", "sample:g"}
 
 
+def test_odd_objects_do_no_harm() -> None:
+    """Objects that raise whatever they are asked, that contain themselves or pretend to be others are passed over."""
+    code = """
+        from unittest import mock
+        class Raises:
+            def __getattribute__(self, name): raise RuntimeError(name)
+            def __eq__(self, other): raise RuntimeError("eq")
+            def __len__(self): raise RuntimeError("len")
+            __hash__ = None
+        class Pretends:
+            @property
+            def __class__(self): return type
+        raises, pretends, fake, circle, deep = Raises(), Pretends(), mock.MagicMock(), [], {}
+        circle.append(circle)
+        deep["deep"] = {"deep": {"deep": deep}}
+        def helper(): return 1
+        def train(): return raises, pretends, fake, circle, deep, helper()
+    """
+    found = Loaded({"sample": ""})
+    found.add(module(code, __name__="sample").train, "")
+
+    assert {"sample:train", "sample:helper"} <= set(found.functions)
+    assert found.values["sample:raises"] == {"type": "sample.Raises"}
+    assert found.still_holds()
+
+
 def test_closure_values_are_read() -> None:
     """What a function has closed over is a value that it reads."""
     code = """
