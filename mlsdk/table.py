@@ -83,6 +83,10 @@ class _Shown(NamedTuple):
     right: bool
 
 
+SAMPLED = "metrics.system/"
+"""What was sampled of the machine: shown when it is asked for."""
+
+
 def columns(runs: Sequence[Run], most: int = MOST_COLUMNS) -> tuple[list[Column], list[Column], list[Column]]:
     """What to show: who and when; params that differ; metrics."""
     shown: list[Column] = [
@@ -96,7 +100,7 @@ def columns(runs: Sequence[Run], most: int = MOST_COLUMNS) -> tuple[list[Column]
         shown.insert(1, ("experiment", lambda run: text(run.experiment)))
     left = max(most - len(shown), 2)
     rows = {run.id: flat(run) for run in runs}
-    metrics = _by_frequency(rows.values(), "metrics.")
+    metrics = [name for name in _by_frequency(rows.values(), "metrics.") if not name.startswith(SAMPLED)]
     params = [name for name in _by_frequency(rows.values(), "params.") if _differs(rows.values(), name)]
     for_metrics = min(len(metrics), max(left - len(params), (left + 1) // 2))
     made = [[(name.partition(".")[2], _cell(rows, name)) for name in names] for names in (params, metrics)]
@@ -104,11 +108,11 @@ def columns(runs: Sequence[Run], most: int = MOST_COLUMNS) -> tuple[list[Column]
 
 
 def _by_frequency(rows: Iterable[dict[str, object]], prefix: str) -> list[str]:
-    """Names of fields that begin so, what most runs have first, what the machine did last."""
+    """Names of fields that begin so, what most runs have first."""
     from collections import Counter
 
     counted = Counter(name for row in rows for name in row if name.startswith(prefix))
-    return sorted(counted, key=lambda name: (name.startswith("metrics.system/"), -counted[name]))
+    return sorted(counted, key=lambda name: -counted[name])
 
 
 def _differs(rows: Collection[dict[str, object]], name: str) -> bool:

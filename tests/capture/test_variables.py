@@ -141,12 +141,13 @@ def test_the_same_object_until_something_changes(monkeypatch: pytest.MonkeyPatch
 
 def test_no_value_in_the_store(monkeypatch: pytest.MonkeyPatch) -> None:
     """No byte of the store holds the value of a variable that is not on the list."""
+    value = f"otter-{os.urandom(8).hex()}"  # not VALUE: a constant of this module belongs to the code
     monkeypatch.setenv("MLSDK_COMPANION", "0")
-    monkeypatch.setenv("FAVOURITE_ANIMAL", VALUE)
-    monkeypatch.setenv("GITHUB_TOKEN", f"{VALUE}-2")
+    monkeypatch.setenv("FAVOURITE_ANIMAL", value)
+    monkeypatch.setenv("GITHUB_TOKEN", f"{value}-2")
     with mlsdk.run(capture=[*mlsdk.capture.BUILT_IN, capture]) as run:
         run.log(a=1)
     stored = {path: path.read_bytes() for path in Path(".mlsdk").rglob("*") if path.is_file()}
 
     assert any(b"FAVOURITE_ANIMAL" in data for data in stored.values())
-    assert [path for path, data in stored.items() if VALUE.encode() in data] == []
+    assert [path for path, data in stored.items() if value.encode() in data] == []
