@@ -16,6 +16,9 @@ _START = """
 import os, sys
 os.nice(5)
 os.closerange(3, 65536)
+sys.path.insert(0, {here!r})
+import mlsdk
+sys.path[:1] = []
 sys.path += {path!r}
 from mlsdk.companion.serve import main
 main({root!r}, {place!r})
@@ -81,7 +84,9 @@ def _spawn(root: str, place: str) -> bool:
     if not hasattr(os, "posix_spawn") or not os.access(_SHELL, os.X_OK) or not sys.executable:
         return False
     folder = os.path.join(root, "companions")
-    code = _START.format(path=_import_path(), root=root, place=place)
+    # The same mlsdk as here, whatever is installed; but nothing else from its folder before the standard library.
+    here = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+    code = _START.format(here=here, path=_import_path(), root=root, place=place)
     command = 'exec 2>/dev/null; "$@" </dev/null >/dev/null 2>>"$0" &'
     arguments = [_SHELL, "-c", command, os.path.join(folder, f"{place}.err"), sys.executable, "-I", "-c", code]
     try:
@@ -103,10 +108,8 @@ def _spawn(root: str, place: str) -> bool:
 
 
 def _import_path() -> list[str]:
-    """What the companion, started without the user's environment, needs to find mlsdk and the packages it uses."""
-    here = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
-    installed = [path for path in sys.path if path.rstrip(os.sep).endswith(("site-packages", "dist-packages"))]
-    return [*installed, here]
+    """What the companion, started without the user's environment, needs to find the packages that mlsdk uses."""
+    return [path for path in sys.path if path.rstrip(os.sep).endswith(("site-packages", "dist-packages"))]
 
 
 def work_here(root: str, run: str, writer: str, owed: str) -> bool:

@@ -22,7 +22,7 @@ def put_file(folder: str, source: bytes | str | BinaryIO) -> tuple[str, int]:
     import hashlib
 
     hasher, size = hashlib.sha256(), 0
-    os.makedirs(folder, exist_ok=True)
+    _make(folder)  # not what is above it: a store that was deleted does not come back
     temporary = os.path.join(folder, f".{os.getpid()}-{os.urandom(6).hex()}.part")
     try:
         with open(temporary, "xb") as out:
@@ -36,7 +36,7 @@ def put_file(folder: str, source: bytes | str | BinaryIO) -> tuple[str, int]:
             os.utime(target)
             whole = os.path.getsize(target) == size  # a power cut may have left less
         except FileNotFoundError:
-            os.makedirs(os.path.dirname(target), exist_ok=True)
+            _make(os.path.dirname(target))
             whole = False
         if not whole:
             os.replace(temporary, target)
@@ -44,6 +44,11 @@ def put_file(folder: str, source: bytes | str | BinaryIO) -> tuple[str, int]:
         with contextlib.suppress(FileNotFoundError):
             os.unlink(temporary)
     return digest, size
+
+
+def _make(folder: str) -> None:
+    with contextlib.suppress(FileExistsError):
+        os.mkdir(folder)
 
 
 def chunks(source: bytes | str | BinaryIO) -> Iterator[bytes]:

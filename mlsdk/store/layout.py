@@ -22,7 +22,8 @@ class Layout:
         shared/…/<offset>                a log that several append to: an entry a file
         blobs/ab/abcd…                   bytes by their SHA-256
         open/  closed/<UTC day>/         an empty marker `<run id>.<writer id>` for each log
-        catalog.db                       a cache that can be deleted
+        catalog.db  cache/               caches that can be deleted
+        key                              random; under it go digests of what must stay secret
         format                           version of this layout
     """
 
