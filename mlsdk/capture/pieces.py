@@ -20,6 +20,9 @@ BODY = "<module>"
 """The piece of the statements that bind no name."""
 
 
+_DEFINITIONS = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)
+
+
 class Piece(NamedTuple):
     """One piece of a module."""
 
@@ -97,7 +100,7 @@ class _Reader:
                 self._compound(statement, guards, runs)
             elif not is_text(statement) and not isinstance(statement, ast.Pass | ast.Global):
                 for name, part in self._bindings(statement):
-                    self._put(name, [*guards, part])
+                    self._put(name, [*guards, part], adds=not _is_binding(part, name))
 
     def _import(self, statement: ast.Import | ast.ImportFrom, runs: bool) -> None:
         if isinstance(statement, ast.Import):
@@ -116,7 +119,7 @@ class _Reader:
         """Go into a condition, a loop, `with`, `try` or `match`; its head counts for each piece below it."""
         head = _head(statement)
         for name in self._bound(statement):
-            self._put(name, [*guards, head])
+            self._put(name, [*guards, head], adds=True)
         for field, value in ast.iter_fields(statement):
             for part in value if isinstance(value, list) else ():
                 if isinstance(part, ast.stmt):
@@ -129,6 +132,8 @@ class _Reader:
         name = prefix + node.name
         methods = (ast.FunctionDef, ast.AsyncFunctionDef)
         rest = [part for part in node.body if not isinstance(part, (*methods, ast.ClassDef))]
+        if name in self.parts and self.parts[name].cell != self.cell:  # defined anew: the methods before are gone
+            self.parts = {key: parts for key, parts in self.parts.items() if not key.startswith(f"{name}.")}
         self._put(name, [*guards, _with_body(node, rest or [ast.Pass()])])
         self.parts[name].bases = [_dotted(base) for base in node.bases]
         for part in node.body:
@@ -171,13 +176,21 @@ class _Reader:
         return node.id if isinstance(node, ast.Name) and node.id in self.parts else BODY
 
     def _changed(self, statement: ast.stmt) -> str:
-        """The name whose object a statement without targets changes, as `TABLE.update(...)` does; else the body."""
-        call = statement.value if isinstance(statement, ast.Expr) else None
-        return self._whose(call.func) if isinstance(call, ast.Call) and isinstance(call.func, ast.Attribute) else BODY
+        """The name whose object a statement without targets changes, as `TABLE.update(...)` does; else the body.
 
-    def _put(self, name: str, nodes: list[ast.AST]) -> None:
+        A method that is called on a function or a class of the module changes nothing that its source says.
+        """
+        call = statement.value if isinstance(statement, ast.Expr) else None
+        if not isinstance(call, ast.Call) or not isinstance(call.func, ast.Attribute):
+            return BODY
+        name = self._whose(call.func)
+        nodes = self.parts[name].nodes if name in self.parts else []
+        return BODY if any(isinstance(node, _DEFINITIONS) for node in nodes) else name
+
+    def _put(self, name: str, nodes: list[ast.AST], *, adds: bool = False) -> None:
+        """Add to a piece; in a later cell of a notebook, begin it again unless `adds`."""
         parts = self.parts.get(name)
-        if parts is None or (parts.cell != self.cell and name != BODY):
+        if parts is None or (parts.cell != self.cell and not adds and name != BODY):
             parts = self.parts[name] = _Parts(self.cell)
         parts.nodes += nodes
 
@@ -195,6 +208,12 @@ class _Reader:
         lines = [*map(canonical, parts.nodes), *origins]
         plain = len(parts.nodes) == 1 and getattr(parts.nodes[0], "decorator_list", None) == []
         return Piece(digest_of_lines(lines), sorted(uses.names), sorted(uses.attributes), parts.bases, plain)
+
+
+def _is_binding(statement: ast.AST, name: str) -> bool:
+    """Whether what a name stood for before does not matter any more."""
+    names = [node for node in ast.walk(statement) if isinstance(node, ast.Name) and node.id == name]
+    return isinstance(statement, ast.Assign | ast.AnnAssign) and all(isinstance(node.ctx, ast.Store) for node in names)
 
 
 def _is_compound(statement: ast.AST) -> bool:

@@ -324,6 +324,29 @@ def test_a_librarys_base_may_call_every_method(tmp_path: Path) -> None:
     }
 
 
+def test_calls_at_the_top_are_no_part_of_what_they_call(tmp_path: Path) -> None:
+    """A script's call of a class's method is not the class's; of a table's method, it is the table's."""
+    files = {
+        "main.py": """
+        TABLE = {}
+        TABLE.update(a=1)
+        class Model:
+            @staticmethod
+            def train(): return TABLE
+            @staticmethod
+            def report(): return 1
+        Model.report(2)
+        """
+    }
+    before = table_of(tmp_path, files, "main:Model.train")
+    after = table_of(tmp_path, {"main.py": files["main.py"].replace("(2)", "(3)")}, "main:Model.train")
+    other = table_of(tmp_path, {"main.py": files["main.py"].replace("a=1", "a=2")}, "main:Model.train")
+
+    assert "main:Model" in before
+    assert changed(before, after) == (["main:<module>"], [], [])
+    assert changed(before, other) == (["main:TABLE"], [], [])
+
+
 def test_texts_that_name_functions(tmp_path: Path) -> None:
     """A text that is the whole name of a function or class of the project reaches it; a file's name does not."""
     files = {
@@ -871,6 +894,34 @@ def test_run_says_what_was_patched(tmp_path: Path) -> None:
 
     assert "__main__:other" in code["functions"]
     assert (code["differs"], code["exact"]) == (["__main__:helper"], False)
+
+
+def test_cells_that_go_on_with_a_name(tmp_path: Path) -> None:
+    """A cell that changes what another has made, or decorates it, counts with it; a class defined anew replaces it."""
+    cells = [
+        "TABLE = {}",
+        "TABLE['a'] = 1",
+        "TABLE.update(b=2)",
+        "def f(): return TABLE",
+        "f = print(f) or f",
+        "class A:\n    def old(self): return 1",
+        "class A:\n    def new(self): return 2",
+        "def train(a):\n    return f(), A().new(), A().old()",
+    ]
+    facts = {**facts_of({}, "__main__:train"), "main": {"how": "notebook"}}
+
+    def table(old: str = "", new: str = "") -> dict[str, str]:
+        changed_cells = [cell.replace(old, new) if old else cell for cell in cells]
+        return look(tmp_path, {**facts, "cells": changed_cells})["functions"]
+
+    before = table()
+
+    assert set(before) == {f"__main__:{name}" for name in ("A", "A.new", "TABLE", "f", "train")}
+    for old in ("{}", "['a']", "b=2"):
+        assert changed(before, table(old, old.replace("{}", "{0: 1}").replace("a", "c").replace("b", "d"))).changed == [
+            "__main__:TABLE"
+        ]
+    assert changed(before, table("return TABLE", "return [TABLE]")).changed == ["__main__:f"]
 
 
 @pytest.mark.slow
