@@ -11,7 +11,7 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from mlsdk.errors import UsageError
 
@@ -62,15 +62,25 @@ class Capture(NamedTuple):
     shared: bool = True
     """Of a capture beside: what it finds depends on folder and entry point alone, so that one look serves many runs."""
 
+    later: str | None = None
+    """Where to import what is called when the run ends, with the context and what was found: it gives what came."""
+
     def __call__(self, where: Context) -> Mapping[str, object] | None:
         """Take the facts."""
-        if not isinstance(self.function, str):
-            return self.function(where)
-        from importlib import import_module
-
-        module, _, name = self.function.partition(":")
-        found: Function = getattr(import_module(module), name)
+        found: Function = _imported(self.function) if isinstance(self.function, str) else self.function
         return found(where)
+
+    def since(self, where: Context, already: Mapping[str, object]) -> Mapping[str, object]:
+        """Facts that came while the run was live."""
+        found: Mapping[str, object] = _imported(self.later)(where, already) if self.later else {}
+        return found
+
+
+def _imported(place: str) -> Any:
+    from importlib import import_module
+
+    module, _, name = place.partition(":")
+    return getattr(import_module(module), name)
 
 
 BUILT_IN = {
@@ -84,7 +94,7 @@ BUILT_IN = {
         Capture("host", "hardware", False, "mlsdk.capture.host:capture"),
         Capture("blas", "hardware", False, "mlsdk.capture.blas:capture"),
         Capture("randomness", "code", False, "mlsdk.capture.randomness:capture"),
-        Capture("source", "code", False, "mlsdk.capture.source:capture"),
+        Capture("source", "code", False, "mlsdk.capture.source:capture", later="mlsdk.capture.source:later"),
         Capture("git", "code", True, "mlsdk.capture.git:capture"),
         Capture("tree", "code", True, "mlsdk.capture.tree:capture"),
         Capture("functions", "code", True, "mlsdk.capture.functions:capture", shared=False),

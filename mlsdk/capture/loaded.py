@@ -72,16 +72,16 @@ def _constants(code: CodeType) -> tuple[object, ...]:
     return values
 
 
-def _constant(value: object) -> object:
+def _constant(value: Any) -> object:
     kind = type(value)
     if kind is CodeType:
-        return code_digest(value)  # type: ignore[arg-type]  # `kind` is its type
+        return code_digest(value)
     if kind is tuple:
-        return tuple(map(_constant, value))  # type: ignore[call-overload]
+        return tuple(map(_constant, value))
     if kind is frozenset:  # in whatever order it was made
-        return "frozenset", sorted(repr(_constant(item)) for item in value)  # type: ignore[attr-defined]
+        return "frozenset", sorted(repr(_constant(item)) for item in value)
     if kind is int:  # the decimal digits of a long one may be refused
-        return hex(value)  # type: ignore[call-overload]
+        return hex(value)
     return value if kind in {str, bytes, float, bool, complex} or value is None else repr(value)
 
 

@@ -154,7 +154,7 @@ def _collect(code: CodeType, prefix: str, codes: dict[str, list[str]]) -> None:
     """Digests of all code objects in a module's, by qualified name."""
     for inner in code.co_consts:
         if isinstance(inner, CodeType):
-            name = inner.co_qualname if sys.version_info >= (3, 11) else prefix + inner.co_name
+            name = str(getattr(inner, "co_qualname", prefix + inner.co_name))  # since Python 3.11
             codes.setdefault(name, []).append(code_digest(inner))
             is_function = inner.co_flags & 0x1
             _collect(inner, f"{name}.<locals>." if is_function else f"{name}.", codes)

@@ -33,7 +33,8 @@ def _plain(value: Any, kind: type, depth: int) -> object:
         return value
     if kind in {tuple, list, dict} and len(value) <= _MOST_ITEMS and depth < _DEEPEST:
         if kind is not dict:
-            return kind(plain(item, depth + 1) for item in value)
+            items = [plain(item, depth + 1) for item in value]
+            return tuple(items) if kind is tuple else items
         if all(type(key) is str for key in value):
             return {key: plain(item, depth + 1) for key, item in tuple(value.items())}
     described: dict[str, object] = {"type": f"{kind.__module__}.{kind.__qualname__}"}

@@ -38,7 +38,7 @@ LATE_S = 60.0
 """What is found longer than this after the last word of a run's process may be another commit, another machine."""
 
 Taken = dict[tuple[str, str, str], tuple[int, dict[str, Mapping[str, object]]]]
-"""By capture, folder and entry point: when it was begun (ns), what it found. Taken after a start, it serves that run."""
+"""By capture, folder, entry point: when it was begun (ns), what it found. Taken after a start, it serves that run."""
 
 
 class Charge:

@@ -25,7 +25,7 @@ main({root!r}, {place!r})
 """
 
 _SHELL = "/bin/sh"
-_STARTING_S = 3.0
+_STARTING_S = 5.0
 """A companion that was started less than this ago may not have its lock yet."""
 
 _started: dict[str, float] = {}
@@ -70,9 +70,15 @@ def ensure(root: str) -> bool:
 
 
 def is_missing(root: str) -> bool:
-    """Whether no companion serves this process, though there was time for one to come."""
-    late = time.monotonic() - _started.get(root, -_STARTING_S) > _STARTING_S
-    return late and not is_present(root, str(writer_identity()["place"]))
+    """Whether no companion serves this process, though there was time for one to come.
+
+    One that looks for new work before it ends has no lock for a moment: hence two looks.
+    """
+    place = str(writer_identity()["place"])
+    if time.monotonic() - _started.get(root, -_STARTING_S) < _STARTING_S or is_present(root, place):
+        return False
+    time.sleep(0.02)
+    return not is_present(root, place)
 
 
 def _spawn(root: str, place: str) -> bool:

@@ -18,7 +18,7 @@ from mlsdk.errors import UsageError
 from mlsdk.log import frames
 from mlsdk.log.facts import Tags, checked_mapping, checked_tags, is_covered
 from mlsdk.tracking import context, facts
-from mlsdk.tracking.captures import closing
+from mlsdk.tracking.captures import closing, since
 from mlsdk.tracking.points import PointWriter, now_ns
 from mlsdk.tracking.problems import Problems
 from mlsdk.tracking.writer import Writer, tell
@@ -26,6 +26,7 @@ from mlsdk.tracking.writer import Writer, tell
 if TYPE_CHECKING:
     from datetime import datetime
 
+    from mlsdk.capture import Capture, Context
     from mlsdk.capture.opened import Opened
     from mlsdk.records import Problem
 
@@ -65,6 +66,8 @@ class ActiveRun:
         self._began_ns = now_ns()
         self._spent_ns = self._calls = 0
         self._data_paths: list[str] = []
+        self.looked_at: list[tuple[Capture, Context, Mapping[str, object]]] = []
+        """Captures that look again when the run ends, and what they found."""
 
     opened: Opened | None = None
     """What the code of this run was seen to read."""
@@ -322,17 +325,18 @@ class ActiveRun:
             return
         begun = now_ns()
         flush_lines(self)
+        came: dict[str, Mapping[str, object]] = {**since(self)}
+        if news := self._news():
+            came["inputs"] = news
         with self._writer.segment.lock:
             if self.finished:
                 return
             self._say_dropped()
             self._problems.say()
             self.spent(begun)
-            last: dict[str, Mapping[str, object]] = {"hardware": closing(self._began_ns, self._spent_ns, now_ns())}
-            if news := self._news():
-                last["inputs"] = news
+            came["hardware"] = closing(self._began_ns, self._spent_ns, now_ns())
             with contextlib.suppress(OSError):  # `end` meets the same fault
-                self._writer.facts(last)  # not by `alone`: this may interrupt a `log` that will not go on
+                self._writer.facts(came)  # not by `alone`: this may interrupt a `log` that will not go on
             self.finished = True
         context.live.pop(self._writer.id, None)
         context.hand_down()

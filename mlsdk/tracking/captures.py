@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from mlsdk import config
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
 
 Facts = dict[str, dict[str, object]]
 
-_encoded: dict[str, tuple[Target, object, Facts, dict[str, str]]] = {}
+_encoded: dict[str, tuple[Target, Mapping[str, object], Facts, dict[str, str]]] = {}
 """By capture: the store, what the capture found, the same encoded, and notes on it.
 
 What is found again as it was the last time is encoded, looked through for secrets and put away once in a process.
@@ -47,6 +48,8 @@ def take(active: ActiveRun, captures: list[Capture], where: Context, *, everythi
             continue
         for kind, values in found.items():
             facts.setdefault(kind, {}).update(values)
+        if capture.later:
+            active.looked_at.append((capture, where, _encoded[capture.name][1]))
         for about, note in notes.items():
             active._problems.note(about, note, warn=False)
         taken[capture.name] = f"{(time.monotonic() - since) * 1e3:.1f} ms"
@@ -70,6 +73,22 @@ def _take(capture: Capture, where: Context, target: Target) -> tuple[Facts, dict
     if isinstance(capture.function, str):  # a function of the user's may give the same object with other content
         _encoded[capture.name] = (target, found, facts, notes)
     return facts, notes
+
+
+def since(active: ActiveRun) -> Facts:
+    """When a run ends: facts of its captures that came while it was live, encoded."""
+    facts: Facts = {}
+    for capture, where, already in active.looked_at:
+        try:
+            found = capture.since(where, already)
+            encoded, notes = encode_facts(capture.kind, found, active._writer.target.put_blob) if found else ({}, {})
+        except Exception as error:  # as in `take`: a failure is noted on the run
+            active._problems.note(f"capture {capture.name}", f"failed at the end: {type(error).__name__}: {error}")
+            continue
+        facts.setdefault(capture.kind, {}).update(encoded)
+        for about, note in notes.items():
+            active._problems.note(about, note, warn=False)
+    return {kind: values for kind, values in facts.items() if values}
 
 
 def closing(started_ns: int, spent_ns: int, now_ns: int) -> dict[str, object]:

@@ -15,12 +15,14 @@ from pathlib import Path
 
 import pytest
 
+import mlsdk
 from mlsdk.capture import Context, source
 from mlsdk.capture.functions import capture as capture_functions
 from mlsdk.capture.loaded import Loaded, code_digest
 from mlsdk.capture.plain import plain
 from mlsdk.capture.source import capture, later, project_modules
 from mlsdk.log.values import decode, loads
+from tests import programs
 from tests.conftest import ROOT, require
 from tests.programs import environment
 
@@ -511,3 +513,16 @@ def test_arrays_as_facts() -> None:
     assert one["digest"] != two["digest"]
     assert "digest" not in plain(np.zeros(1_000_001))
     assert "digest" not in plain(np.array([object()]))
+
+
+def test_what_comes_while_a_run_is_live() -> None:
+    """Modules of the project that are first imported during the run are on it too."""
+    Path("late.py").write_text("X = 1\n")
+    programs.execute(
+        """
+        with mlsdk.run(name="it"):
+            import late
+        """
+    )
+
+    assert mlsdk.get_run("it").code["modules"]["late"] == os.path.abspath("late.py")

@@ -118,8 +118,6 @@ def test_every_capture_is_on_the_page(root: Path) -> None:
     """The page on captures has a row for each, with its kind and where it runs, and no other."""
     page = (root / "docs" / "captures.md").read_text("utf-8")
     rows = [line.split(" | ")[:3] for line in page.splitlines() if line.startswith("| `")]
-    told = [
-        f"| `{one.name}` `{one.kind}.` {'beside' if one.beside else 'before'}" for one in capture.BUILT_IN.values()
-    ]
+    told = [f"| `{one.name}` `{one.kind}.` {'beside' if one.beside else 'before'}" for one in capture.BUILT_IN.values()]
 
     assert [" ".join(row) for row in rows] == told
