@@ -40,9 +40,12 @@ def is_data(value: object) -> bool:
     Text is not, though it may name a file, nor is a folder, which may be for output: say so by `data=`.
     """
     kind = type(value)
-    if kind.__name__ in _KINDS.get(kind.__module__.partition(".")[0], ()):
-        return True
-    return isinstance(value, os.PathLike) and os.path.isfile(value)
+    try:
+        if kind.__name__ in _KINDS.get(kind.__module__.partition(".")[0], ()):
+            return True
+        return isinstance(value, os.PathLike) and os.path.isfile(value)
+    except Exception:  # an argument may be of any class, and its class may raise at any question
+        return False
 
 
 def dataset(data: object, name: str | None, put_blob: PutBlob, limit_s: float) -> tuple[str, dict[str, object]]:
@@ -103,19 +106,21 @@ def taken(fingerprint: Fingerprint, put_blob: PutBlob) -> dict[str, object]:
 
 
 def _in_memory(data: object, put_blob: PutBlob, limit_s: float) -> dict[str, object]:
+    from mlsdk.data.fingerprint import fingerprint
     from mlsdk.errors import UsageError
+    from mlsdk.log.standins import type_name
     from mlsdk.log.values import encode
 
     coded = encode(data)
     text = coded.get("text") if isinstance(coded, dict) else None
-    described = (f"{type(data).__module__}.{type(data).__qualname__}" + (f" {text}" if text else ""))[:1000]
-    size = getattr(data, "nbytes", 0)
-    if isinstance(size, int) and size > limit_s * BYTES_A_SECOND:
-        return {"description": described, "note": f"not read: {size:,} bytes may take more than {limit_s:g} s"}
-    from mlsdk.data.fingerprint import fingerprint
-
+    described = (type_name(type(data)) + (f" {text}" if text else ""))[:1000]
     try:
-        found = taken(fingerprint(data), put_blob)
+        size = getattr(data, "nbytes", 0)
+        if isinstance(size, int) and size > limit_s * BYTES_A_SECOND:
+            return {"description": described, "note": f"not read: {size:,} bytes may take more than {limit_s:g} s"}
+        found = fingerprint(data)
     except UsageError as error:  # a kind of object that nobody can read twice, say
         return {"description": described, "note": str(error)}
-    return {**found, "description": described}
+    except Exception as error:  # libraries refuse in no end of ways: a sparse tensor, a query of a column that is not
+        return {"description": described, "note": f"could not be read: {type(error).__name__}: {error}"}
+    return {**taken(found, put_blob), "description": described}

@@ -42,7 +42,7 @@ def encode_facts(
     notes = {}
     longest = LONG_CAPTURE_BYTES if kind in _CAPTURED else LONG_VALUE_BYTES
     for name, value in values.items():
-        by_name = isinstance(value, ByName)
+        by_name = type(value) is ByName  # `isinstance` would ask the value, which may be an odd object
         plain = encode(dict(value) if by_name else value)  # type: ignore[call-overload]
         if kind == "artifacts":
             coded = plain

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 _OF_CODE_FLAGS = ~0x4000000  # CO_HAS_DOCSTRING: a docstring may come and go
 _OPTIMIZED = 0x1
 _NOTHING = object()
+_MODULE = type.__dict__["__module__"].__get__  # asked of `type` itself: a metaclass of the user's may raise
 _CONTAINERS = (dict, list, tuple, set, frozenset)
 _MOST_ITEMS = 200
 """Members of a container that are looked at for functions."""
@@ -167,23 +168,26 @@ class Loaded:
 
     def _look(self, value: object, place: str, depth: int) -> None:
         kind = type(value)
-        if kind is FunctionType:
-            self._function(value, place)  # type: ignore[arg-type]  # `kind` is its type
-        elif issubclass(kind, type):  # `isinstance` would ask the object, which may be a proxy that raises
-            self._class(value, place)  # type: ignore[arg-type]  # `kind` is its type
-        elif kind is MethodType:
-            self._look(value.__func__, place, depth)  # type: ignore[attr-defined]
-            self._look(value.__self__, place, depth + 1)  # type: ignore[attr-defined]
-        elif kind in _CONTAINERS and depth < 3:
-            for item in _items(value):
-                if type(item) not in _PLAIN:
-                    self._look(item, place, depth + 1)
-        elif depth < 5:
-            self._object(value, kind, place, depth)
+        try:
+            if kind is FunctionType:
+                self._function(value, place)  # type: ignore[arg-type]  # `kind` is its type
+            elif issubclass(kind, type):  # `isinstance` would ask the object, which may be a proxy that raises
+                self._class(value, place)  # type: ignore[arg-type]  # `kind` is its type
+            elif kind is MethodType:
+                self._look(value.__func__, place, depth)  # type: ignore[attr-defined]
+                self._look(value.__self__, place, depth + 1)  # type: ignore[attr-defined]
+            elif kind in _CONTAINERS and depth < 3:
+                for item in _items(value):
+                    if type(item) not in _PLAIN:
+                        self._look(item, place, depth + 1)
+            elif depth < 5:
+                self._object(value, kind, place, depth)
+        except Exception:  # a metaclass of the user's may raise at any question; its class is left to the sources
+            return
 
     def _object(self, value: Any, kind: type, place: str, depth: int) -> None:
         """A wrapper of a function (partial, property, cached function), or an object of a class of the project."""
-        if kind.__module__ in self.modules:
+        if module_of(kind) in self.modules:
             self._class(kind, place)
         for attribute in _WRAPPING.get(kind.__name__, ("__wrapped__",)):
             try:
@@ -233,7 +237,7 @@ class Loaded:
                 self._look(value, here, 1)
 
     def _class(self, cls: type, place: str) -> None:
-        module = _module(cls.__module__)
+        module = module_of(cls)
         if module not in self.modules:
             return
         here = f"{module}:{cls.__qualname__}"
@@ -308,6 +312,11 @@ class Loaded:
 def _module(name: object) -> str:
     """A module's name; a worker that multiprocessing has spawned calls its main module otherwise."""
     return "__main__" if name == "__mp_main__" else str(name)
+
+
+def module_of(cls: type) -> str:
+    """The module that a class says it is of."""
+    return _module(_MODULE(cls))
 
 
 def _qualified(function: FunctionType, wraps: bool) -> str:

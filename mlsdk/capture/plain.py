@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from mlsdk.log.standins import type_name
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
@@ -25,7 +27,7 @@ def plain(value: Any, depth: int = 0) -> object:
     try:
         return _plain(value, type(value), depth)
     except Exception:  # another thread changes it, or a class of the user's raises
-        return {"type": type(value).__name__}
+        return {"type": type_name(type(value))}
 
 
 def _plain(value: Any, kind: type, depth: int) -> object:

@@ -87,10 +87,17 @@ def _of_arguments(arguments: Mapping[str, object], missing: dict[str, str]) -> _
         return found
     for name, value in _items(arguments):
         for kind, reader in readers:
-            if isinstance(value, kind):
+            if _is(value, kind):
                 _try(name, lambda value=value, name=name, reader=reader: reader(name, value), found, missing)  # type: ignore[misc]
                 break
     return found
+
+
+def _is(value: object, kind: type) -> bool:
+    try:
+        return isinstance(value, kind)
+    except Exception:  # an argument may be an odd object, which raises when it is asked for its class
+        return False
 
 
 def _items(arguments: Mapping[str, object]) -> Iterator[tuple[str, object]]:

@@ -14,7 +14,7 @@ from typing import Any
 
 from mlsdk.capture import Context
 from mlsdk.capture.facts import ByName
-from mlsdk.capture.loaded import Loaded
+from mlsdk.capture.loaded import Loaded, module_of
 
 _LONGEST_BYTES = 10_000_000
 _MOST_KNOWN = 100
@@ -244,9 +244,10 @@ def _code_of(value: Any) -> object:
     kind = type(value)
     if kind is FunctionType or issubclass(kind, type):
         return value
-    if kind.__name__ == "partial" and kind.__module__ == "functools":
+    module = module_of(kind)
+    if module == "functools" and kind.__name__ == "partial":
         return _code_of(value.func)
-    return kind if kind.__module__ in _modules or kind.__module__ in {"__main__", "__mp_main__"} else None
+    return kind if module == "__main__" or module in _modules else None
 
 
 def _named(root: str, function: object) -> str:

@@ -133,9 +133,13 @@ class Fields(dict[str, object]):
         return f"{self.type_name}({', '.join(f'{name}={value!r}' for name, value in self.items())})"
 
 
+# Asked of `type` itself: a metaclass of the user's may raise.
+_MODULE, _QUALNAME = type.__dict__["__module__"].__get__, type.__dict__["__qualname__"].__get__
+
+
 def type_name(kind: type) -> str:
     """`package.module.Class`; without the module for builtins and for the main script."""
-    module, name = getattr(kind, "__module__", None), str(kind.__qualname__)
+    module, name = _MODULE(kind), str(_QUALNAME(kind))
     full = name if not isinstance(module, str) or module in ("builtins", "__main__") else f"{module}.{name}"
     return printable(full)
 

@@ -384,8 +384,8 @@ class ActiveRun:
             if not self.finished:
                 self._failed("output", error)
 
-    def final_metrics(self, values: Mapping[object, object]) -> None:
-        """Record what a tracked function returned: each metric's last value, without a point of history."""
-        numbers = facts.final_numbers(values)
+    def final_metrics(self, returned: object) -> None:
+        """Record the numbers that a tracked function returned: each metric's last value, without a point of history."""
+        numbers = facts.final_numbers(returned)
         if numbers:
             self._set("metrics", numbers)

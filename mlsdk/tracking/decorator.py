@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import AsyncGenerator, Callable, Generator, Iterable, Mapping
+from collections.abc import AsyncGenerator, Callable, Generator, Iterable
 from types import CodeType, FunctionType
 from typing import TYPE_CHECKING, ParamSpec, TypeVar, cast, overload
 
@@ -312,5 +312,5 @@ class _Ending:
 
 
 def _record(run: ActiveRun, result: object) -> None:
-    if isinstance(result, Mapping) and not run.finished:
+    if not run.finished:
         run.final_metrics(result)

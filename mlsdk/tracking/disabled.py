@@ -54,7 +54,7 @@ class DisabledRun(ActiveRun):
     def log_artifact(self, artifact: object, *, name: str | None = None) -> None:
         """Record nothing."""
 
-    def final_metrics(self, values: Mapping[object, object]) -> None:
+    def final_metrics(self, returned: object) -> None:
         """Record nothing."""
 
     def end(self, error: BaseException | None) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sys
 from collections.abc import Mapping
@@ -33,23 +34,23 @@ def nanoseconds(at: object) -> int:
     return round(at * 1e9)
 
 
-def final_numbers(values: Mapping[object, object]) -> dict[str, object]:
-    """The numbers in a returned mapping by metric name; a function may return more than metrics."""
+def final_numbers(returned: object) -> dict[str, object]:
+    """The numbers in a returned mapping by metric name; none in anything else that a function returns."""
     found: dict[str, object] = {}
-    _collect(values, "", 0, found)
+    with contextlib.suppress(Exception):  # it may be an odd object, which raises at any question
+        if isinstance(returned, Mapping):
+            _collect(returned, "", 0, found)
     return found
 
 
 def _collect(values: Mapping[object, object], prefix: str, depth: int, found: dict[str, object]) -> None:
     for key, value in values.items():
-        name = f"{prefix}{key}"
-        if isinstance(value, Mapping) and depth < _DEEPEST:
-            _collect(value, f"{name}/", depth + 1, found)
-            continue
-        try:
-            found[check_name(name)] = number(name, value)
-        except Exception:  # a function may return anything; only what is a number is a metric
-            continue
+        with contextlib.suppress(Exception):  # as above; only what is a number is a metric
+            name = f"{prefix}{key}"
+            if isinstance(value, Mapping) and depth < _DEEPEST:
+                _collect(value, f"{name}/", depth + 1, found)
+            else:
+                found[check_name(name)] = number(name, value)
 
 
 def artifact(put_blob: PutBlob, source: object, name: str | None) -> dict[str, object]:
