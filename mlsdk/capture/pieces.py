@@ -35,6 +35,8 @@ class Piece(NamedTuple):
     """Of a class: its bases as dotted names; `?` for one that has no name."""
     plain: bool = False
     """A single `def` or `class` without decorators: what its name means in memory can only be this."""
+    runs: bool = False
+    """It has more than definitions, hence does something when the module's body runs."""
 
 
 class Module(NamedTuple):
@@ -207,7 +209,8 @@ class _Reader:
         origins = [f"{name}={':'.join(self.imports[name])}" for name in sorted(heads & self.imports.keys())]
         lines = [*map(canonical, parts.nodes), *origins]
         plain = len(parts.nodes) == 1 and getattr(parts.nodes[0], "decorator_list", None) == []
-        return Piece(digest_of_lines(lines), sorted(uses.names), sorted(uses.attributes), parts.bases, plain)
+        runs = not all(isinstance(node, _DEFINITIONS) for node in parts.nodes)
+        return Piece(digest_of_lines(lines), sorted(uses.names), sorted(uses.attributes), parts.bases, plain, runs)
 
 
 def _is_binding(statement: ast.AST, name: str) -> bool:

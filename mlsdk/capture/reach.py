@@ -64,10 +64,11 @@ class Reach:
             return
         self._import(module)
         owner, parts = name.partition(".<locals>")[0], name.split(".")
-        if owner in table.pieces:
+        if name == BODY:  # all of a body runs, also the statements that bind a name
+            for piece in [piece for piece, found in table.pieces.items() if found.runs]:
+                self._reach(module, piece)
+        elif owner in table.pieces:
             self._reach(module, owner)
-        elif name == BODY:  # a body that does nothing of its own
-            return
         elif parts[0] in table.pieces:
             self._reach(module, parts[0])
         else:

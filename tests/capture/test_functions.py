@@ -896,6 +896,28 @@ def test_run_says_what_was_patched(tmp_path: Path) -> None:
     assert (code["differs"], code["exact"]) == (["__main__:helper"], False)
 
 
+def test_body_that_only_binds_names(tmp_path: Path) -> None:
+    """A plain script whose every line binds a name, or changes what one stands for, reaches what these lines use."""
+    (tmp_path / "library.py").write_text(
+        "def compute():\n    return inner()\n\n\ndef inner():\n    return 1\n", "utf-8"
+    )
+    execute(
+        """
+        from library import compute
+        def unused():
+            return compute
+        with mlsdk.run("plain") as run:
+            acc = compute()
+            run.log(acc=acc)
+        """,
+        MLSDK_COMPANION="0",
+    )
+    code = mlsdk.get_run("latest").code
+
+    assert set(code["functions"]) == {"__main__:acc", "__main__:run", "library:compute", "library:inner"}
+    assert code["exact"]
+
+
 def test_cells_that_go_on_with_a_name(tmp_path: Path) -> None:
     """A cell that changes what another has made, or decorates it, counts with it; a class defined anew replaces it."""
     cells = [
