@@ -9,6 +9,7 @@ under `env.<name>`.
 from __future__ import annotations
 
 import functools
+import sys
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
 from typing import Any, NamedTuple
@@ -65,8 +66,13 @@ class Capture(NamedTuple):
     later: str | None = None
     """Where to import what is called when the run ends, with the context and what was found: it gives what came."""
 
+    among: tuple[str, ...] = ()
+    """It has nothing to say unless one of these modules is loaded: until then it is not even imported."""
+
     def __call__(self, where: Context) -> Mapping[str, object] | None:
         """Take the facts."""
+        if self.among and sys.modules.keys().isdisjoint(self.among):
+            return None
         found: Function = _imported(self.function) if isinstance(self.function, str) else self.function
         return found(where)
 
@@ -83,6 +89,8 @@ def _imported(place: str) -> Any:
     return getattr(import_module(module), name)
 
 
+_FRAMEWORKS = ("numpy", "scipy", "sklearn", "torch", "tensorflow", "jax", "cupy")
+
 BUILT_IN = {
     capture.name: capture
     for capture in (
@@ -90,9 +98,9 @@ BUILT_IN = {
         Capture("python", "env", False, "mlsdk.capture.python:capture"),
         Capture("variables", "env", False, "mlsdk.capture.variables:capture"),
         Capture("job", "env", False, "mlsdk.capture.job:capture"),
-        Capture("frameworks", "env", False, "mlsdk.capture.frameworks:capture"),
+        Capture("frameworks", "env", False, "mlsdk.capture.frameworks:capture", among=_FRAMEWORKS),
         Capture("host", "hardware", False, "mlsdk.capture.host:capture"),
-        Capture("blas", "hardware", False, "mlsdk.capture.blas:capture"),
+        Capture("blas", "hardware", False, "mlsdk.capture.blas:capture", among=_FRAMEWORKS),
         Capture("randomness", "code", False, "mlsdk.capture.randomness:capture"),
         Capture("source", "code", False, "mlsdk.capture.source:capture", later="mlsdk.capture.source:later"),
         Capture("git", "code", True, "mlsdk.capture.git:capture"),

@@ -29,6 +29,7 @@ _STARTING_S = 5.0
 """A companion that was started less than this ago may not have its lock yet."""
 
 _started: dict[str, float] = {}
+_shells: list[int] = []
 
 
 def lock_path(root: str, place: str) -> str:
@@ -55,8 +56,15 @@ def is_present(root: str, place: str) -> bool:
     return False
 
 
-def ensure(root: str) -> bool:
-    """See that a companion is there or on its way; False if there can be none."""
+def ensure(root: str, *, settle: bool = True) -> bool:
+    """See that a companion is there or on its way; False if there can be none.
+
+    Args:
+        root: folder of the store.
+        settle: wait until the shell that starts it has gone, some milliseconds; if not, the next call does.
+    """
+    if settle:
+        _settle()
     place = str(writer_identity()["place"])
     if is_present(root, place):
         return True
@@ -66,6 +74,8 @@ def ensure(root: str) -> bool:
     if not _spawn(root, place):
         return False
     _started[root] = now
+    if settle:
+        _settle()
     return True
 
 
@@ -106,11 +116,15 @@ def _spawn(root: str, place: str) -> bool:
             pid = os.posix_spawn(_SHELL, arguments, dict(os.environ))
     except OSError:
         return False
-    try:
-        os.waitpid(pid, 0)
-    except ChildProcessError:  # SIGCHLD is ignored here; the shell ends all the same
-        return True
+    _shells.append(pid)
     return True
+
+
+def _settle() -> None:
+    """Wait for shells that have done their work, so that `os.wait` of the training never meets one."""
+    while _shells:
+        with contextlib.suppress(ChildProcessError):  # SIGCHLD is ignored here; the shell ends all the same
+            os.waitpid(_shells.pop(), 0)
 
 
 def _import_path() -> list[str]:

@@ -16,8 +16,8 @@ if TYPE_CHECKING:
 
 Facts = dict[str, dict[str, object]]
 
-_encoded: dict[str, tuple[Target, Mapping[str, object], Facts, dict[str, str]]] = {}
-"""By capture: the store, what the capture found, the same encoded, and notes on it.
+_encoded: dict[tuple[str, str], tuple[Target, object, object, dict[str, str]]] = {}
+"""By capture and name of a fact: the store, the value, the same encoded, and notes on it.
 
 What is found again as it was the last time is encoded, looked through for secrets and put away once in a process.
 """
@@ -35,43 +35,47 @@ def take(active: ActiveRun, captures: list[Capture], where: Context, *, everythi
         if capture.beside:
             taken[capture.name] = "beside"
             continue
-        since = time.monotonic()
-        if since - begun > limit:
+        at = time.monotonic()
+        if at - begun > limit:
             active._problems.note(
                 f"capture {capture.name}", f"not taken: the captures before it took more than {limit:g} s"
             )
             continue
         try:
-            found, notes = _take(capture, where, active._writer.target)
+            found = capture(where) or {}
+            encoded, notes = _take(capture, found, active._writer.target)
         except Exception as error:  # a capture is a stranger's code: its failure is noted on the run
             active._problems.note(f"capture {capture.name}", f"failed: {type(error).__name__}: {error}")
             continue
-        for kind, values in found.items():
+        for kind, values in encoded.items():
             facts.setdefault(kind, {}).update(values)
         if capture.later:
-            active.looked_at.append((capture, where, _encoded[capture.name][1]))
+            active.looked_at.append((capture, where, found))
         for about, note in notes.items():
             active._problems.note(about, note, warn=False)
-        taken[capture.name] = f"{(time.monotonic() - since) * 1e3:.1f} ms"
+        taken[capture.name] = f"{(time.monotonic() - at) * 1e3:.1f} ms"
     settings = config.for_companion() if captures else {"sample_every_s": 0.0}
     asked = {**taken, "folder": where.folder, **({"settings": settings} if settings else {})}
     active._write_facts({**facts, "captures": asked})
 
 
-def _take(capture: Capture, where: Context, target: Target) -> tuple[Facts, dict[str, str]]:
-    found = capture(where)
-    if found is None:
-        return {}, {}
-    known = _encoded.get(capture.name)
-    if known is not None and known[0] is target and known[1] == found:
-        return known[2], known[3]
+def _take(capture: Capture, found: Mapping[str, object], target: Target) -> tuple[Facts, dict[str, str]]:
+    """What a capture found, encoded, and notes on it."""
     facts: Facts = {}
     notes: dict[str, str] = {}
     for kind, values in facts_of(capture, found).items():
-        facts[kind], more = encode_facts(kind, values, target.put_blob)
-        notes.update(more)
-    if isinstance(capture.function, str):  # a function of the user's may give the same object with other content
-        _encoded[capture.name] = (target, found, facts, notes)
+        into = facts.setdefault(kind, {})
+        if not isinstance(capture.function, str):  # of a user's function nothing is known, not even how `==` behaves
+            encoded, notes = encode_facts(kind, values, target.put_blob)
+            into.update(encoded)
+            continue
+        for name, value in values.items():
+            known = _encoded.get((capture.name, name))
+            if known is None or known[0] is not target or known[1] != value:
+                encoded, more = encode_facts(kind, {name: value}, target.put_blob)
+                known = _encoded[capture.name, name] = (target, value, encoded[name], more)
+            into[name] = known[2]
+            notes.update(known[3])
     return facts, notes
 
 

@@ -127,6 +127,7 @@ def start(
     name = name or (previous.name if previous else None) or f"{label or experiment}-{identity[-4:]}"
     experiment, name = redact_text(experiment)[0], redact_text(name)[0]
     writer = Writer(target, identity, "main", seen=previous.order if previous else 0, owed=new_id())
+    writer.call_companion(settle=False)  # it comes while the captures are taken
     active = ActiveRun(writer, name=name, experiment=experiment, next_steps=_next_steps(previous, from_step))
     _write_start(active, writer, experiment, name, previous, from_step)
     _with_facts(active, {**asked, "code": code or {}})

@@ -42,11 +42,11 @@ class Writer(LogWriter):
     def _say(self, ending: Mapping[str, object]) -> bool:
         return self.facts({"run": ending}, vital=True)
 
-    def call_companion(self) -> bool:
-        """See that a companion is there for this log; False if there can be none."""
+    def call_companion(self, *, settle: bool = True) -> bool:
+        """See that a companion is there for this log (see `ensure`); False if there can be none."""
         if self.owed is None or self.target.root is None:
             return True
-        return self._companion and ensure(self.target.root)
+        return self._companion and ensure(self.target.root, settle=settle)
 
 
 def tell(message: str) -> None:
