@@ -26,7 +26,7 @@ RESERVE_BYTES = 8192
 """Kept free at the end of the allocated space for saying that the disk is full, and for the closing."""
 
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
-_CREATE = os.O_RDWR | os.O_CREAT | os.O_EXCL | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0)
+_OPEN = os.O_RDWR | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0)
 _POPULATE_WRITE = 23  # MADV_POPULATE_WRITE, Linux 5.14; not yet named by the mmap module
 
 
@@ -47,6 +47,7 @@ class Segment:
         "_base",
         "_clock",
         "_fd",
+        "_file",
         "_limit",
         "_map",
         "_retry_at",
@@ -67,7 +68,8 @@ class Segment:
         self._base = self._allocated = self._limit = 0
         self._step = FIRST_STEP_BYTES
         self._retry_at = 0.0
-        self._fd = os.open(path, _CREATE, 0o644)
+        self._fd = os.open(path, _OPEN | os.O_CREAT | os.O_EXCL, 0o644)
+        self._file = _identity(self._fd)
         try:
             self._grow(RESERVE_BYTES, mapped=mapped)
         except OSError:
@@ -153,6 +155,7 @@ class Segment:
 
     def _allocate(self, size: int, *, mapped: bool) -> None:
         start = self._allocated
+        self._reopen_if_lost()
         if not mapped:
             _pwrite(self._fd, bytes(size - start), start)
             return
@@ -168,6 +171,18 @@ class Segment:
         if old is not None:
             old.close()
 
+    def _is_lost(self) -> bool:
+        """Whether somebody closed the descriptor, as daemons close all; its number may be another file's by now."""
+        try:
+            return _identity(self._fd) != self._file
+        except OSError:
+            return True
+
+    def _reopen_if_lost(self) -> None:
+        if self._is_lost():
+            self._fd = -1
+            self._fd = os.open(self.path, _OPEN)
+
     def unmap(self) -> None:
         """Go on by `os.pwrite`: for tests of that path, and for file systems that turn out not to keep their word."""
         if self._map is not None:
@@ -178,15 +193,21 @@ class Segment:
         """Cut the file to what was written and let go of it."""
         self.unmap()
         if self._fd >= 0:
+            self._reopen_if_lost()
             os.ftruncate(self._fd, self.at[0])
         self.abandon()
 
     def abandon(self) -> None:
         """Let go of the file as it is: what a forked child does with its parent's segment."""
         self.unmap()
-        if self._fd >= 0:
+        if self._fd >= 0 and not self._is_lost():
             os.close(self._fd)
-            self._fd = -1
+        self._fd = -1
+
+
+def _identity(fd: int) -> tuple[int, int]:
+    found = os.fstat(fd)
+    return found.st_dev, found.st_ino
 
 
 def _prefault(area: mmap.mmap) -> None:

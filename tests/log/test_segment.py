@@ -100,6 +100,25 @@ def test_abandoned_it_stays_readable(tmp_path: Path, mapped: bool) -> None:
         assert _payloads((tmp_path / "log").read_bytes()) == [b"%d" % number for number in range(1000)]
 
 
+@pytest.mark.parametrize("mapped", MODES)
+def test_closed_from_outside(tmp_path: Path, mapped: bool) -> None:
+    """Where a program closes all descriptors, and opens files that get the numbers, neither side loses a byte."""
+    other = tmp_path / "other"
+    with _opened(tmp_path / "log", mapped) as made:
+        made.write(frames.FACTS, b"before")
+        os.close(made._fd)
+        with other.open("wb+", buffering=0) as file:
+            assert file.fileno() == made._fd
+            file.write(b"mine")
+            for _ in range(40 if mapped else 0):  # without a map each write would have to look first
+                made.write(frames.FACTS, bytes(10_000))
+            made.close()
+            file.write(b" still")
+
+        assert other.read_bytes() == b"mine still"
+        assert _payloads((tmp_path / "log").read_bytes())[0] == b"before"
+
+
 def test_never_over_another_file(tmp_path: Path) -> None:
     """A segment is not opened where a file is already."""
     (tmp_path / "log").write_bytes(b"mine")
