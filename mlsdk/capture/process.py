@@ -26,7 +26,7 @@ def capture(where: Context) -> Mapping[str, object]:
     if not _fixed:
         _fixed.update(umask=_umask(), stdin=standard_input())
     found = {
-        "argv": redact_argv(list(map(str, getattr(sys, "argv", [])))),
+        "argv": redact_argv(list(map(str, getattr(sys, "argv", None) or ()))),
         "folder": where.folder,
         "entry": entry_point(),
         "locale": _locale(),
@@ -50,7 +50,7 @@ def entry_point() -> str:
     path: str | None = getattr(main, "__file__", None)
     if path and path != "<stdin>":
         return os.path.abspath(path)
-    first = str(next(iter(getattr(sys, "argv", ())), ""))
+    first = str(next(iter(getattr(sys, "argv", None) or ()), ""))
     if hasattr(sys, "ps1") or ("ipykernel" in sys.modules and first != "-c"):
         return "interactive"
     if os.path.basename(first) == "__main__.py":  # a spawned worker of `-m package` has its command line only

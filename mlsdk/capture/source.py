@@ -164,7 +164,9 @@ def _from_command_line(arguments: list[str]) -> dict[str, object]:
     """What a command line means that names no file."""
     while arguments:
         option, *arguments = arguments
-        if not option.startswith("-") or option == "-":
+        if not option.startswith("-"):  # a program that has put something else in the place of `__main__`
+            return {"how": "script", "file": os.path.abspath(option)}
+        if option == "-":
             break
         if option.startswith("--"):
             arguments = arguments[option == "--check-hash-based-pycs" :]
@@ -175,6 +177,8 @@ def _from_command_line(arguments: list[str]) -> dict[str, object]:
                 if source.startswith(("from multiprocessing.", "import sys; from multiprocessing.")):
                     return {"how": "worker", "missing": "the process that started this worker has no main file"}
                 return {"how": "command", "source": source}
+            if letter == "m":
+                return {"how": "module", "name": option[place:] or " ".join(arguments[:1])}
             if letter in "WX":
                 arguments = arguments[not option[place:] :]
                 break

@@ -76,7 +76,8 @@ def _wrap_exit() -> None:
 
     def exit_(code: object = None, /) -> None:
         global _exit_code
-        if threading.current_thread() is threading.main_thread():  # elsewhere it ends a thread
+        main = threading.main_thread()
+        if threading.current_thread() is main and main.is_alive():  # elsewhere it ends a thread; in `atexit`, nothing
             _exit_code = code
         original(code)  # type: ignore[arg-type]
 

@@ -101,6 +101,27 @@ def test_script() -> None:
     assert functions_of(facts)["exact"]
 
 
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        (["train.py", "more"], {"how": "script", "file": "train.py"}),
+        (["-OW", "ignore", "train.py"], {"how": "script", "file": "train.py"}),
+        (["-m", "train"], {"how": "module", "name": "train"}),
+        (["-Xutf8", "-mtrain", "-c"], {"how": "module", "name": "train"}),
+    ],
+)
+def test_another_main_module(arguments: list[str], expected: dict[str, str]) -> None:
+    """A program that has put another module in the place of `__main__` is known by its command line."""
+    Path("train.py").write_text(
+        f"{PLAIN}\nimport sys, types\nmodules = sys.modules\n"
+        "kept, modules['__main__'] = modules['__main__'], types.ModuleType('x')\nshow()",
+        "utf-8",
+    )
+    main = run(arguments)["main"]
+
+    assert main == {name: os.path.abspath(value) if name == "file" else value for name, value in expected.items()}
+
+
 @pytest.mark.parametrize("options", [["-c"], ["-Ic"], ["-OO", "-c"], ["-X", "utf8", "-W", "ignore", "-Bc"]])
 def test_command(options: list[str]) -> None:
     """Of `python -c` the program itself is kept."""

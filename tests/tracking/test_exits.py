@@ -36,8 +36,14 @@ STARTED = "run = mlsdk.run(name='it')\nmlsdk.log(a=1)\n"
             "finished",
             None,
         ),
+        (
+            "import atexit, sys\ndef late():\n try: sys.exit(3)\n except SystemExit: pass\natexit.register(late)",
+            0,
+            "finished",
+            None,
+        ),
     ],
-    ids=["clean", "error", "exit 3", "exit text", "exit", "ctrl-c", "in with", "exit caught", "thread"],
+    ids=["clean", "error", "exit 3", "exit text", "exit", "ctrl-c", "in with", "exit caught", "thread", "too late"],
 )
 def test_how_an_open_run_ends(rest: str, code: int | None, status: str, error: tuple[str, str] | None) -> None:
     """A run that is open at the process's end ends as the process does, and nothing is printed for it."""
