@@ -72,8 +72,8 @@ print(f"\nfrom the second, {second.name}, to the best:")
 for name, value in best.params.items():
     if value != second.params[name]:
         print(f"  {'params.' + name:15}  {second.params[name]} -> {value}")
-for name, metric in best.metrics.items():
-    print(f"  {'metrics.' + name:15}  {second.metrics[name].last:.4g} -> {metric.last:.4g}")
+for name in ("loss", "acc", "misread"):
+    print(f"  {'metrics.' + name:15}  {second.metrics[name].last:.4g} -> {best.metrics[name].last:.4g}")
 
 print("\nhow the best one learned:")
 acc, loss = best.history("acc"), best.history("loss")

@@ -61,7 +61,9 @@ class Capture(NamedTuple):
     function: str | Function
     """A function, or where to import it: `module:name`."""
     shared: bool = True
-    """Of a capture beside: what it finds depends on folder and entry point alone, so that one look serves many runs."""
+    """Of a capture beside: what it finds depends on folder and entry point alone, not on what the process told.
+
+    One look then serves all runs there."""
 
     later: str | None = None
     """Where to import what is called when the run ends, with the context and what was found: it gives what came."""

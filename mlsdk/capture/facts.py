@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from mlsdk.capture import PutBlob
+from mlsdk.capture import Capture, PutBlob, facts_of
 from mlsdk.capture.redaction import redact_text, redact_value
 from mlsdk.capture.secret_forms import LONG_WORD
 from mlsdk.log.values import LongValue, dumps, encode
@@ -21,6 +21,10 @@ _SOURCES = ("cells", "main")
 _NAMED_BY_US = (*_CAPTURED, "run", "artifacts")
 _FILTERED_BY = ("packages",)
 """Found values that people filter runs by, however long they are."""
+
+
+Facts = dict[str, dict[str, object]]
+"""By kind and name, as tagged JSON."""
 
 
 class ByName(dict[str, object]):
@@ -73,6 +77,37 @@ def _safe_name(name: str, taken: Mapping[str, object]) -> str:
     while named != name and named in taken:
         named = f"{shown} {len(taken)}"
     return named
+
+
+class Encoder:
+    """Encodes what captures find: what is found again as it was the last time is encoded, and put away, once.
+
+    Args:
+        put_blob: where what is long goes.
+    """
+
+    def __init__(self, put_blob: PutBlob) -> None:
+        self._put_blob = put_blob
+        self._known: dict[tuple[str, str], tuple[object, object, dict[str, str]]] = {}
+        """By capture and name of a fact: the value, the same encoded, and notes on it."""
+
+    def __call__(self, capture: Capture, found: Mapping[str, object]) -> tuple[Facts, dict[str, str]]:
+        """Facts by kind, encoded, and notes on those that are not kept as they are."""
+        facts: Facts = {}
+        notes: dict[str, str] = {}
+        for kind, values in facts_of(capture, found).items():
+            if not isinstance(capture.function, str):  # of a user's function nothing is known, not even its `==`
+                facts[kind], notes = encode_facts(kind, values, self._put_blob)
+                continue
+            into = facts.setdefault(kind, {})
+            for name, value in values.items():
+                known = self._known.get((capture.name, name))
+                if known is None or known[0] != value:
+                    encoded, more = encode_facts(kind, {name: value}, self._put_blob)
+                    known = self._known[capture.name, name] = (value, encoded[name], more)
+                into[name] = known[1]
+                notes.update(known[2])
+        return facts, notes
 
 
 def _redact_by_name(plain: dict[str, object]) -> dict[str, object]:

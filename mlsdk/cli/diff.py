@@ -67,7 +67,7 @@ MEASURED = frozenset({
 
 def sides(run: Run) -> dict[str, dict[str, object]]:
     """What is compared of a run, by kind and path."""
-    metrics = {name: found.last for name, found in run.metrics.items()}
+    metrics = {name: found.last for name, found in run.metrics.items() if not name.startswith("system/")}
     data = {name: found.fingerprint or found.digest or found.description for name, found in run.datasets.items()}
     machine = {name: value for name, value in run.hardware.items() if name not in MEASURED}
     artifacts = {name: found.digest for name, found in run.artifacts.items()}

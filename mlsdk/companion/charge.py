@@ -12,12 +12,13 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from mlsdk import config
-from mlsdk.capture import BUILT_IN, STRANGERS, Capture, Context, facts_of, strangers
+from mlsdk.capture import BUILT_IN, STRANGERS, Capture, Context, strangers
 from mlsdk.capture.facts import encode_facts
 from mlsdk.capture.redaction import redact_text
 from mlsdk.companion.data import Reading
 from mlsdk.companion.follow import Follower
 from mlsdk.companion.header import Decoded, Header, is_gone
+from mlsdk.companion.looks import Looks
 from mlsdk.companion.sampler import Sampler
 from mlsdk.log.identity import is_alive
 from mlsdk.log.ids import new_id
@@ -37,9 +38,6 @@ SIGN_EVERY_S = 30.0
 LATE_S = 60.0
 """What is found longer than this after the last word of a run's process may be another commit, another machine."""
 
-Taken = dict[tuple[str, str, str], tuple[int, dict[str, Mapping[str, object]]]]
-"""By capture, folder, entry point: when it was begun (ns), what it found. Taken after a start, it serves that run."""
-
 
 class Charge:
     """The work for one log that asked for a companion.
@@ -47,14 +45,14 @@ class Charge:
     Args:
         target: the store.
         header: the log.
-        taken: captures taken lately, shared between charges.
+        looks: captures taken lately, shared between charges.
         machine: for samples of the hardware, shared between charges; None for no samples.
     """
 
-    def __init__(self, target: FileTarget, header: Header, taken: Taken, machine: Machine | None = None) -> None:
+    def __init__(self, target: FileTarget, header: Header, looks: Looks, machine: Machine | None = None) -> None:
         self.header = header
         self._target = target
-        self._taken = taken
+        self._looks = looks
         self._writer: LogWriter | None = None
         self._follower = Follower(header.path)
         self._machine = machine
@@ -112,26 +110,16 @@ class Charge:
 
     def _take(self, writer: LogWriter, capture: Capture) -> dict[str, str]:
         """Take a capture and write down what it found; returns notes on what is not kept as it was."""
-        return self._write(writer, self._found(capture), f"capture {capture.name}")
+        told = self.header.code_told if capture.kind == "code" else self.header.environment_told
+        look = self._looks.take(capture, self._context(), started=self.header.order, told=told)
+        if all(writer.facts({kind: values}) for kind, values in look.facts.items()):
+            return look.notes
+        return {**look.notes, f"capture {capture.name}": "not kept: the disk is full"}
 
-    def _write(self, writer: LogWriter, found: Mapping[str, Mapping[str, object]], what: str) -> dict[str, str]:
-        notes: dict[str, str] = {}
+    def _write(self, writer: LogWriter, found: Mapping[str, Mapping[str, object]]) -> None:
+        """Write facts that are no capture's."""
         for kind, values in found.items():
-            encoded, more = encode_facts(kind, values, self._target.put_blob)
-            notes.update(more)
-            if not writer.facts({kind: encoded}):
-                notes[what] = "not kept: the disk is full"
-        return notes
-
-    def _found(self, capture: Capture) -> dict[str, Mapping[str, object]]:
-        where = self._context()
-        looked_at = (capture.name, where.folder, str(where.facts.get("code", {}).get("entry")))
-        begun, facts = self._taken.get(looked_at, (0, {}))
-        if begun <= self.header.order or not capture.shared:
-            begun = time.time_ns()
-            facts = facts_of(capture, capture(where) or {})
-            self._taken[looked_at] = (begun, facts)
-        return facts
+            writer.facts({kind: encode_facts(kind, values, self._target.put_blob)[0]})
 
     def _context(self) -> Context:
         return Context(
@@ -155,7 +143,7 @@ class Charge:
 
     def _write_down(self, *, wait: bool = False) -> None:
         if self._writer is not None and (found := self._reading.done(wait=wait)):
-            self._write(self._writer, found, "data")
+            self._write(self._writer, found)
 
     def tick(self) -> None:
         """While the run is live: look, and now and then give a sign of life, for readers on other hosts."""
@@ -205,7 +193,7 @@ class Charge:
         if writer is not None:
             if self._sampler is not None:
                 lasted_s = os.path.getmtime(self.header.path) - self.header.order / 1e9
-                self._write(writer, {"hardware": self._sampler.summary(time.monotonic(), lasted_s)}, "samples")
+                self._write(writer, {"hardware": self._sampler.summary(time.monotonic(), lasted_s)})
             if gone:
                 now = time.time_ns()
                 writer.facts({"gone": dict.fromkeys(gone, now)}, vital=True)
@@ -221,7 +209,7 @@ def serve_here(root: str, run: str, writer: str, owed: str) -> None:
     target = FileTarget(f"file:{root}", root)
     header = Header(target.layout, run, writer)
     header.owed = owed
-    charge = Charge(target, header, {})
+    charge = Charge(target, header, Looks(target.put_blob))
     charge.capture(
         note="no companion could be started: captures were taken when the run had ended, by the process itself"
     )

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from mlsdk.capture import PutBlob
 from mlsdk.capture.datasets import taken
+from mlsdk.errors import UsageError
 from mlsdk.log.values import decode
 
 if TYPE_CHECKING:
@@ -104,11 +105,11 @@ def _read_bytes(fact: Mapping[str, Any], _: PutBlob, cache: str) -> dict[str, ob
         if _changed(path, pending):
             return _unclaimed(known, "changed after it was read")
         digest = note_of(path, StatCache(cache)).sha256
-    except OSError as error:
+        if _changed(path, pending):
+            return _unclaimed(known, "changed while it was read")
+    except (OSError, UsageError) as error:
         return _unclaimed(known, f"could not be read: {error}")
-    return (
-        {**known, "digest": digest} if not _changed(path, pending) else _unclaimed(known, "changed while it was read")
-    )
+    return {**known, "digest": digest}
 
 
 def _changed(path: str, pending: list[int]) -> bool:

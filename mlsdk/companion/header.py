@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import functools
+import hashlib
 from collections.abc import Callable, Iterator, Mapping
 
 from mlsdk.log.decode import Facts, Opened, decode
 from mlsdk.log.identity import is_alive
-from mlsdk.log.values import LongValue, loads
+from mlsdk.log.values import LongValue, dumps, loads
 from mlsdk.log.values import decode as decode_value
 from mlsdk.store.layout import Layout
 
@@ -34,6 +36,17 @@ class Header:
     def captures(self) -> dict[str, object]:
         """Captures and how they are to be taken, with the folder of the run; the last thing said before the body."""
         return self.facts.get("captures", {})
+
+    @functools.cached_property
+    def environment_told(self) -> str:
+        """Stands for what the process said of its environment before the body."""
+        return hashlib.sha256(dumps([self.facts.get("env", {}), self.identity, self.settings])).hexdigest()
+
+    @functools.cached_property
+    def code_told(self) -> str:
+        """Stands for that, and for what it said of its code, but for the state of its generators."""
+        said = {name: value for name, value in self.facts.get("code", {}).items() if name != "chance"}
+        return hashlib.sha256(self.environment_told.encode() + dumps(said)).hexdigest()
 
     @property
     def settings(self) -> dict[str, object]:

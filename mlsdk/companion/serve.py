@@ -15,8 +15,9 @@ import traceback
 from collections.abc import Callable
 
 from mlsdk.capture.redaction import redact_text
-from mlsdk.companion.charge import Charge, Taken
+from mlsdk.companion.charge import Charge
 from mlsdk.companion.header import Header, is_gone
+from mlsdk.companion.looks import Looks
 from mlsdk.companion.machine import Machine
 from mlsdk.companion.spawn import is_present, lock_path
 from mlsdk.errors import MlsdkError
@@ -47,7 +48,7 @@ class Companion:
         self._target = target
         self._place = place
         self._logs = FileLogs(target.layout)
-        self._taken: Taken = {}
+        self._looks = Looks(target.put_blob)
         self._machine = Machine()
         self._live: dict[str, Header] = {}
         self._charges: dict[str, Charge] = {}
@@ -117,7 +118,7 @@ class Companion:
             unfinished = True
         owner = self._owner(run, writer) if unfinished else None
         if owner is not None and self._serves(owner):
-            self._charges[marker] = Charge(self._target, owner, self._taken, self._machine)
+            self._charges[marker] = Charge(self._target, owner, self._looks, self._machine)
         elif unfinished and os.path.exists(self._target.layout.log_path(f"runs/{run}/{writer}")):
             self._target.retire(run, writer)
         else:

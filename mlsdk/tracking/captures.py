@@ -3,24 +3,17 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from mlsdk import config
-from mlsdk.capture import STRANGERS, Capture, Context, facts_of
-from mlsdk.capture.facts import encode_facts
+from mlsdk.capture import STRANGERS, Capture, Context
+from mlsdk.capture.facts import Encoder, Facts, encode_facts
 
 if TYPE_CHECKING:
     from mlsdk.store.target import Target
     from mlsdk.tracking.active import ActiveRun
 
-Facts = dict[str, dict[str, object]]
-
-_encoded: dict[tuple[str, str], tuple[Target, object, object, dict[str, str]]] = {}
-"""By capture and name of a fact: the store, the value, the same encoded, and notes on it.
-
-What is found again as it was the last time is encoded, looked through for secrets and put away once in a process.
-"""
+_last: tuple[Target, Encoder] | None = None
 
 
 def take(active: ActiveRun, captures: list[Capture], where: Context, *, everything: bool) -> None:
@@ -31,6 +24,7 @@ def take(active: ActiveRun, captures: list[Capture], where: Context, *, everythi
     limit, begun = config.number("capture_limit_s"), time.monotonic()
     taken: dict[str, object] = {STRANGERS: "beside"} if everything else {}
     facts: Facts = {}
+    encode = _encoder(active._writer.target)
     for capture in captures:
         if capture.beside:
             taken[capture.name] = "beside"
@@ -43,7 +37,7 @@ def take(active: ActiveRun, captures: list[Capture], where: Context, *, everythi
             continue
         try:
             found = capture(where) or {}
-            encoded, notes = _take(capture, found, active._writer.target)
+            encoded, notes = encode(capture, found)
         except Exception as error:  # a capture is a stranger's code: its failure is noted on the run
             active._problems.note(f"capture {capture.name}", f"failed: {type(error).__name__}: {error}")
             continue
@@ -59,24 +53,12 @@ def take(active: ActiveRun, captures: list[Capture], where: Context, *, everythi
     active._write_facts({**facts, "captures": asked})
 
 
-def _take(capture: Capture, found: Mapping[str, object], target: Target) -> tuple[Facts, dict[str, str]]:
-    """What a capture found, encoded, and notes on it."""
-    facts: Facts = {}
-    notes: dict[str, str] = {}
-    for kind, values in facts_of(capture, found).items():
-        into = facts.setdefault(kind, {})
-        if not isinstance(capture.function, str):  # of a user's function nothing is known, not even how `==` behaves
-            encoded, notes = encode_facts(kind, values, target.put_blob)
-            into.update(encoded)
-            continue
-        for name, value in values.items():
-            known = _encoded.get((capture.name, name))
-            if known is None or known[0] is not target or known[1] != value:
-                encoded, more = encode_facts(kind, {name: value}, target.put_blob)
-                known = _encoded[capture.name, name] = (target, value, encoded[name], more)
-            into[name] = known[2]
-            notes.update(known[3])
-    return facts, notes
+def _encoder(target: Target) -> Encoder:
+    """The encoder for a store."""
+    global _last
+    if _last is None or _last[0] is not target:
+        _last = (target, Encoder(target.put_blob))
+    return _last[1]
 
 
 def since(active: ActiveRun) -> Facts:

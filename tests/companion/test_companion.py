@@ -339,6 +339,7 @@ def test_one_failing_capture_is_the_runs_problem(monkeypatch: pytest.MonkeyPatch
     """A capture that is not there for the companion is a problem of the run; the others are taken."""
     from mlsdk.companion.charge import Charge
     from mlsdk.companion.header import Header
+    from mlsdk.companion.looks import Looks
     from mlsdk.store.layout import Layout
     from mlsdk.store.target import FileTarget
 
@@ -348,7 +349,9 @@ def test_one_failing_capture_is_the_runs_problem(monkeypatch: pytest.MonkeyPatch
     run = mlsdk.run(name="it")
     header = Header(Layout(str(store())), run.id, run._writer.id)
     header.facts["captures"] = {"absent": "beside", "git": "beside", "folder": str(Path.cwd())}
-    Charge(FileTarget(f"file:{store()}", str(store())), header, {}).capture()
+    Charge(
+        FileTarget(f"file:{store()}", str(store())), header, Looks(FileTarget(f"file:{store()}", str(store())).put_blob)
+    ).capture()
     run.finish()
     found = mlsdk.get_run("it")
 
