@@ -4,6 +4,16 @@ A capture takes a `Context` and returns a mapping of facts, or None where it can
 the body (what could change under a later look), the others beside, in the companion. Strangers join by an entry point
 of the group `mlsdk.captures` (runs beside) or by handing a function to `capture=` (runs before); their facts are found
 under `env.<name>`.
+
+Each line of the table names its module; beside these lie what they are made of:
+
+- code: `tree` by `listing`, `scan`, `packs`; `source` by `loaded`, `plain`; `functions` by `program`, `parsed`, `pieces`,
+  `uses`, `reach`, `syntax`
+- environment: `packages` and `lock` by `installed`, `recorded`
+- machine: `gpu` by `nvml`, `energy`, `sysfs`
+- data and inputs: `datasets`, `opened`
+- secrets: `redaction` by `secret_names`, `secret_forms`, `secret_random`; `secret_files`, `keyed`
+- for all: `facts` encodes what was found, `cache` finds it again
 """
 
 from __future__ import annotations
