@@ -7,8 +7,8 @@ under `env.<name>`.
 
 Each line of the table names its module; beside these lie what they are made of:
 
-- code: `tree` by `listing`, `scan`, `packs`; `source` by `loaded`, `plain`; `functions` by `program`, `parsed`, `pieces`,
-  `uses`, `reach`, `syntax`
+- code: `tree` by `listing`, `scan`, `packs`; `source` by `loaded`, `plain`; `functions` by `program`, `parsed`,
+  `pieces`, `uses`, `reach`, `syntax`
 - environment: `packages` and `lock` by `installed`, `recorded`
 - machine: `gpu` by `nvml`, `energy`, `sysfs`
 - data and inputs: `datasets`, `opened`
