@@ -111,7 +111,6 @@ BUILT_IN = {
         Capture("variables", "env", False, "mlsdk.capture.variables:capture"),
         Capture("job", "env", False, "mlsdk.capture.job:capture"),
         Capture("frameworks", "env", False, "mlsdk.capture.frameworks:capture", among=_FRAMEWORKS),
-        Capture("host", "hardware", False, "mlsdk.capture.host:capture"),
         Capture("blas", "hardware", False, "mlsdk.capture.blas:capture", among=_FRAMEWORKS),
         Capture("randomness", "code", False, "mlsdk.capture.randomness:capture"),
         Capture("source", "code", False, "mlsdk.capture.source:capture", later="mlsdk.capture.source:later"),
@@ -121,6 +120,7 @@ BUILT_IN = {
         Capture("packages", "env", True, "mlsdk.capture.packages:capture", shared=False),
         Capture("lock", "env", True, "mlsdk.capture.lock:capture", shared=False),
         Capture("container", "env", True, "mlsdk.capture.container:capture", shared=False),
+        Capture("host", "hardware", True, "mlsdk.capture.host:capture", shared=False),
         Capture("cpu", "hardware", True, "mlsdk.capture.cpu:capture"),
         Capture("gpu", "hardware", True, "mlsdk.capture.gpu:capture", shared=False),
     )

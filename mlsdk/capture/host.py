@@ -14,21 +14,31 @@ _UNLIMITED_BYTES = 1 << 60
 _limits: dict[str, float] | None = None
 
 
-def capture(_: Context) -> Mapping[str, object]:
+def capture(where: Context) -> Mapping[str, object]:
     """Facts `host`, `cores`, `usable_cores`, `memory_bytes`; `cpu_quota_cores` and `memory_limit_bytes` if limited.
 
-    `cores` are the machine's logical ones. `usable_cores` is what this process can keep busy at once: the smaller of
-    its affinity and the quota of its cgroups, which may be a fraction.
+    `cores` are the machine's logical ones. `usable_cores` is what the run's process can keep busy at once: the smaller
+    of its affinity and the quota of its cgroups, which may be a fraction. The companion is in the same cgroups.
     """
     global _limits
     if _limits is None:
         _limits = cgroup_limits()
     found: dict[str, object] = {"host": writer_identity()["host"], "cores": os.cpu_count(), "memory_bytes": _memory()}
-    usable: float | None = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    usable: float | None = _affinity(where.pid)
     quota = _limits.get("cpu_quota_cores")
     if usable is not None:
         found["usable_cores"] = usable if quota is None else _whole(min(usable, quota))
     return {**found, **_limits}
+
+
+def _affinity(pid: int) -> int | None:
+    """Cores that a process may run on; when it has gone, those that this one may."""
+    if not hasattr(os, "sched_getaffinity"):
+        return os.cpu_count()
+    try:
+        return len(os.sched_getaffinity(pid))
+    except ProcessLookupError:
+        return len(os.sched_getaffinity(0))
 
 
 def _memory() -> int | None:

@@ -131,7 +131,17 @@ def _locale() -> str | None:
         from _locale import LC_ALL, setlocale  # without a second argument it only asks
     except ImportError:
         return None
-    return setlocale(LC_ALL)
+    return _brief(setlocale(LC_ALL))
+
+
+def _brief(locale: str) -> str:
+    """The commonest of several categories alone, the others by name: `C, LC_CTYPE=C.UTF-8`."""
+    parts = [part.split("=", 1) for part in locale.split(";")]
+    if any(len(part) != 2 for part in parts):
+        return locale
+    values = [value for _, value in parts]
+    common = max(values, key=values.count)
+    return ", ".join([common, *(f"{name}={value}" for name, value in parts if value != common)])
 
 
 def _timezone() -> str:

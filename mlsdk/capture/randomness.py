@@ -169,7 +169,7 @@ def _of_jax(name: str, value: Any) -> _Found | None:
 
 
 def digest(state: object) -> str:
-    """32 hexadecimal digits for a state: BLAKE2b (RFC 7693) of its canonical bytes, the same everywhere.
+    """16 hexadecimal digits for a state: BLAKE2b (RFC 7693) of its canonical bytes, the same everywhere.
 
     Args:
         state: numbers, texts, None, and sequences, mappings, arrays and tensors of them.
@@ -179,11 +179,11 @@ def digest(state: object) -> str:
 
     Example:
         >>> digest([1, "a", {"pos": 3}])
-        'c1083180e67bad3c73fd9fea41b3d004'
+        'c1083180e67bad3c'
     """
     hasher = blake2b(digest_size=16)
     _feed(hasher.update, state)
-    return hasher.hexdigest()
+    return hasher.hexdigest()[:16]
 
 
 def _feed(update: Callable[[bytes], object], value: Any) -> None:

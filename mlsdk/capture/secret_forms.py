@@ -162,7 +162,7 @@ FORMS |= {
     "reference": r"\$?\{[^{}]*\}|%\(\w+\)[a-z]|%[a-z]|<[^<>]*>",
     "called": r"[A-Za-z_][A-Za-z_.]*\(",
     "key line": r"\s*(?:[A-Za-z0-9+/]+={0,2}|[A-Za-z-]+: .*)?\s*",
-    "random": r"[A-Za-z0-9+/_-]{24,}={0,2}",
+    "random": r"(?<![A-Za-z0-9+/_-])[A-Za-z0-9+_-][A-Za-z0-9+/_-]{23,}={0,2}",  # not from a slash on: that is a path
 }
 
 

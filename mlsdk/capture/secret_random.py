@@ -31,7 +31,7 @@ def redact_random(text: str, hits: list[str]) -> str:
 def _looks_random(token: str, before: str, after: str) -> bool:
     import re
 
-    if len(token) > _LONGEST_KEY or before.endswith((".", "\\", "~", "%", "[", "base64,")) or token[0] == "/":
+    if len(token) > _LONGEST_KEY or before.endswith((".", "\\", "~", "%", "[", "base64,")):
         return False
     if after[:1] == "." and after[1:].isalnum():
         return False
