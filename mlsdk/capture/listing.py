@@ -9,6 +9,7 @@ from collections import deque
 from collections.abc import Iterator
 
 from mlsdk.capture.git import GitError, Repository, marked_root, open_repository
+from mlsdk.capture.redaction import redact_text
 from mlsdk.config import STORE_FOLDER
 
 MOST_WALKED = 2_000
@@ -76,6 +77,12 @@ def files_of(folder: str, entry: str | None = None, store: str | None = None) ->
         entry: path of the script that was started, if it was one.
         store: folder of the store, which is never listed.
     """
+    listing = _listed(folder, entry, store)
+    _drop_secret_names(listing)
+    return listing
+
+
+def _listed(folder: str, entry: str | None, store: str | None) -> Listing:
     beside = _folder_of(entry)
     notes: dict[str, str] = {}
     for place in filter(None, (folder, beside)):
@@ -108,6 +115,17 @@ def _folder_of(entry: str | None) -> str | None:
         not entry.endswith(".py") or os.path.exists(os.path.join(above, "pyvenv.cfg"))
     )
     return None if installed or programs else folder
+
+
+def _drop_secret_names(listing: Listing) -> None:
+    """Leave out files in whose names a secret stands: what is known of them would tell it."""
+    if not redact_text("\n".join(listing.paths), code=True)[1]:
+        return
+    for path in tuple(listing.paths):
+        shown, hits = redact_text(path, code=True)
+        if hits:
+            del listing.paths[path]
+            listing.left_out[shown] = "its name holds what looks like a secret"
 
 
 def _inside(root: str, store: str | None) -> str | None:

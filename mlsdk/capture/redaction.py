@@ -269,6 +269,10 @@ def redact_argv(argv: Sequence[str]) -> list[str]:
     return _redact_items(argv, [])
 
 
+_LONGEST_BYTES = 1 << 17
+"""Letters in base64."""
+
+
 class _OfCode(list[str]):
     """Hits in a value whose texts are source code."""
 
@@ -330,20 +334,37 @@ def _redact_tag(name: str, tag: dict[str, Any], hits: list[str], owner: str) -> 
         return {**tag, "v": [[_redact("", key, hits, ""), _redact(str(key), item, hits, owner)] for key, item in pairs]}
     if kind in {"object", "tuple", "set", "frozenset"}:
         return {**tag, "v": _redact(name, content, hits, owner)}
+    if kind == "path" and isinstance(content, str):  # it says where a secret lies; what looks random in it is no sign
+        shown, found = redact_text(content, code=True)
+        hits += found
+        return {**tag, "v": shown}
+    if kind == "enum":
+        return {**tag, "v": _redact(str(tag.get("name")), content, hits, owner)}
     if kind in {"int", "decimal", "fraction", "complex"}:
         return _redact(name, 0, hits, owner) or tag
     if kind in {"str", "bytes"}:
-        return _hit(hits) if owner or (kind == "str" and redact_text(str(content))[1]) else tag
+        return _hit(hits) if owner or _has_secret(kind, str(content)) else tag
     for key in ("text", "start"):  # of what is described, of what lies in a blob
         if isinstance(tag.get(key), str):
             tag = {**tag, key: _redact_str(owner, tag[key], hits)}
     return tag
 
 
+def _has_secret(kind: str, content: str) -> bool:
+    """Whether a text is one, or the first bytes of others; what looks random among bytes is no sign."""
+    if kind == "str":
+        return bool(redact_text(content)[1])
+    from binascii import a2b_base64  # seldom needed
+
+    return bool(redact_text(a2b_base64(content[:_LONGEST_BYTES]).decode("latin-1"), code=True)[1])
+
+
 def _redact_items(items: Sequence[Any], hits: list[str], owner: str = "") -> list[Any]:
     """A sequence, which may be a command line: an option and its value can be two items, or one with `=`."""
     result: list[Any] = []
     option = ""
+    # a name and its value, as in a list of headers
+    is_pair = len(items) == 2 and all(isinstance(item, str) for item in items) and _is_like_a_password(items[1])
     for item in items:
         if not isinstance(item, str):
             result.append(_redact("", item, hits, owner))
@@ -356,7 +377,7 @@ def _redact_items(items: Sequence[Any], hits: list[str], owner: str = "") -> lis
             result.append(_redact_str(owner, item, hits))
         else:
             result.append(_redact_str(owner or option, item, hits))
-        takes_value = item.startswith("-") and not equals and is_secret_name(item)
+        takes_value = (is_pair or item.startswith("-")) and not equals and is_secret_name(item)
         option = item if takes_value and words_of(item)[0] not in SWITCHES else ""
     return result
 

@@ -17,6 +17,7 @@ from collections.abc import Callable, Iterator
 from mlsdk.capture.keyed import keyed_digest
 from mlsdk.capture.listing import Listing
 from mlsdk.capture.packs import Packer
+from mlsdk.capture.redaction import redact_text
 from mlsdk.capture.secret_files import is_secret_file, redact_source
 
 Seen = tuple[int, int, int, int, int, str | None, str]
@@ -124,7 +125,10 @@ class Scan:
             self._take(path, tuple(before), found)  # type: ignore[arg-type]
         elif stat.S_ISLNK(found.st_mode):
             target = os.fsdecode(os.readlink(os.fsencode(full)))
-            self._see(path, found, None, {"path": path, "kind": "link", "target": target})
+            if redact_text(target, code=True)[1]:
+                self._leave_out(path, "its target holds what looks like a secret")
+            else:
+                self._see(path, found, None, {"path": path, "kind": "link", "target": target})
         elif stat.S_ISREG(found.st_mode):
             self._read(path, full)
         elif not stat.S_ISDIR(found.st_mode):  # a folder is where git had a file: its files are listed themselves

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
+import enum
 import hashlib
 import pathlib
 import random
@@ -215,6 +216,7 @@ def test_argv() -> None:
         ("items", {FORMS["GitHub classic"]: 1}, {REDACTED: 1}),
         ("secret", b"abc", REDACTED),
         ("weights", b"abc", b"abc"),
+        ("headers", [["X-Token", "abc123"], ["token", "label"]], [["X-Token", REDACTED], ["token", "label"]]),
     ],
 )
 def test_values(name: str, value: Any, redacted: Any) -> None:
@@ -253,13 +255,19 @@ def test_encoded_values() -> None:
         "secret": b"x",
         "odd": "password=\udc80",
         "pair": ("--token", "x"),
+        "bytes": FORMS["GitHub classic"].encode(),
+        "where": pathlib.Path("data") / FORMS["GitHub classic"],
+        "option": enum.Enum("Option", {"TOKEN": "abc", "OTHER": FORMS["GitHub classic"]}),
     }
+    value |= {"one": value["option"].TOKEN, "other": value.pop("option").OTHER}
     read = decode(redact_value("params", encode(value)))
 
     assert read["login"] == {"user": "ann", "password": REDACTED, "pad_token": "<pad>"}
     assert read["space"] == {"token": REDACTED, "n": 2**70}
     assert read["map"] == {1: "a", "b": {"secret": REDACTED}, ("api_key",): 1}
     assert (read["path"], read["raw"]) == (value["path"], value["raw"])
+    assert (read["bytes"], read["where"]) == (REDACTED, pathlib.PurePath("data", REDACTED))
+    assert (read["one"].value, read["other"].value) == (REDACTED, REDACTED)
     assert (read["password"], read["secret"], read["odd"]) == (REDACTED,) * 3
     assert read["pair"] == ("--token", REDACTED)
 

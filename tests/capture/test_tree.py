@@ -351,6 +351,24 @@ def test_secrets_are_not_kept(repository: Path, tmp_path: Path, root: Path) -> N
     assert take(repository, root) == facts
 
 
+def test_secrets_in_names_are_not_kept(repository: Path, root: Path) -> None:
+    """A file whose name or folder holds a secret, and a link that points to one, are left out, their names cleaned."""
+    secret = "ghp_" + "aB3dE5gH7jK9mN1pQ3sT5vW7yZ9bC1dE3fG5"
+    (repository / f"run-{secret}.txt").write_text("x")
+    (repository / secret).mkdir()
+    (repository / secret / "a.py").write_text("a = 1\n")
+    (repository / "link").symlink_to(f"elsewhere/{secret}")
+    facts = take(repository, root)
+    stored = b"".join(path.read_bytes() for path in root.rglob("*") if path.is_file())
+
+    assert {one["path"]: one["why"] for one in facts["left_out"]} == {
+        "run-[redacted].txt": "its name holds what looks like a secret",
+        "[redacted]/a.py": "its name holds what looks like a secret",
+        "link": "its target holds what looks like a secret",
+    }
+    assert secret.encode() not in stored
+
+
 def test_more_untracked_than_fits(repository: Path, root: Path, monkeypatch: Any) -> None:
     """Untracked files beyond a total size are named and not kept; tracked ones always are."""
     monkeypatch.setattr(scan, "MOST_OTHERS_BYTES", 2500)
