@@ -192,7 +192,7 @@ def _refuse() -> object:
 
 def _project_settings() -> tuple[str, dict[str, object]]:
     """Path and `[tool.mlsdk]` table of the nearest pyproject.toml upwards; read once for each folder."""
-    folder = os.getcwd()
+    folder = working_folder()
     if folder not in _files:
         _files[folder] = {}
         for parent in _upwards(folder):
@@ -233,9 +233,19 @@ def _upwards(folder: str) -> list[str]:
     return found
 
 
+def working_folder() -> str:
+    """The working folder; empty if it was deleted."""
+    try:
+        return os.getcwd()
+    except FileNotFoundError:
+        return ""
+
+
 def default_store_folder() -> str:
     """Where the embedded store is or would be: the nearest `.mlsdk` upwards, the repository's root, or here."""
-    folders = _upwards(os.getcwd())
+    folders = _upwards(working_folder())
+    if not folders[0]:
+        raise ConfigError("the working folder was deleted: say where the store is, by store= or MLSDK_STORE")
     for folder in folders:
         if os.path.isdir(os.path.join(folder, STORE_FOLDER)):
             return os.path.join(folder, STORE_FOLDER)

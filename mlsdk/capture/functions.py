@@ -185,6 +185,8 @@ def _started(pid: int) -> float:
 
 def _apart(files: Mapping[str, str], folder: str) -> list[str]:
     """Modules whose source the code tree of the run does not have: outside the repository, or ignored by it."""
+    if not folder:  # it was deleted
+        return sorted(files)
     try:
         repository = open_repository(folder)
     except GitError:  # the tree says so; it has then been walked

@@ -26,7 +26,10 @@ if TYPE_CHECKING:
     Find = Callable[[], Watched | None]
 
 MOST = 1000
-"""Inputs that are named for one run; those beyond are counted."""
+"""Inputs that are named for one run."""
+
+MOST_SEEN = 100_000
+"""Names that are remembered of one run, some 30 MB: a set of a million pictures must not fill the memory."""
 
 _SOURCES = (".py", ".pyc", ".pyi", ".so", ".pyd", ".dll", ".pth", "pyvenv.cfg")
 _WRITING = os.O_WRONLY | os.O_RDWR
@@ -50,11 +53,12 @@ class Opened:
         self._untold: list[str] = []
         self.names: dict[str, None] = {}
         """Absolute paths, and addresses, in the order in which they were first opened."""
-        self.beyond = 0
+        self.is_cut = False
+        """Whether there were more."""
 
     def read(self, path: str) -> None:
         """A file was opened for reading."""
-        if path in self._seen:
+        if path in self._seen or self._is_full():
             return
         whole = os.path.abspath(path)
         mine = self._seen.get(whole, "") is None or whole.startswith(self._own)
@@ -65,20 +69,24 @@ class Opened:
     def wrote(self, path: str) -> None:
         """A file was opened for writing: what is read back from it later is no input."""
         whole = os.path.abspath(path)
-        if whole not in self._seen:
+        if whole not in self._seen and not self._is_full():
             self._seen[path] = self._seen[whole] = None
 
     def asked(self, address: str) -> None:
         """An address was asked, perhaps with a secret in it."""
-        if address not in self._seen:
+        if address not in self._seen and not self._is_full():
             self._seen[address] = named = redact_text(address)[0]
             self._add(named)
+
+    def _is_full(self) -> bool:
+        self.is_cut = self.is_cut or len(self._seen) >= MOST_SEEN
+        return len(self._seen) >= MOST_SEEN
 
     def _add(self, name: str) -> None:
         if name in self.names:
             return
         if len(self.names) >= MOST:
-            self.beyond += 1
+            self.is_cut = True
             return
         self.names[name] = None
         self._untold.append(name)

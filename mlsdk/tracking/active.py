@@ -332,6 +332,10 @@ class ActiveRun:
             if self.finished:
                 return
             self._say_dropped()
+            if self.opened is not None and self.opened.is_cut:
+                self._problems.note(
+                    "inputs", f"more was read than the {len(self.opened.names):,} inputs named", warn=False
+                )
             self._problems.say()
             self.spent(begun)
             came["hardware"] = closing(self._began_ns, self._spent_ns, now_ns())

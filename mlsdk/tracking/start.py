@@ -131,7 +131,7 @@ def start(
     active = ActiveRun(writer, name=name, experiment=experiment, next_steps=_next_steps(previous, from_step))
     _write_start(active, writer, experiment, name, previous, from_step)
     _with_facts(active, {**asked, "code": code or {}})
-    where = Context(os.getcwd(), function, arguments or {}, root=target.root, put_blob=target.put_blob)
+    where = Context(config.working_folder(), function, arguments or {}, root=target.root, put_blob=target.put_blob)
     captures.take(active, wanted, where, everything=asked_for is None)
     writer.announce()
     _enlist(active, writer, observe=bool(wanted) and config.flag("observe"))

@@ -142,14 +142,25 @@ def test_addresses() -> None:
     assert not any(secret in name for name in found)
 
 
-def test_a_great_many() -> None:
-    """Beyond a thousand inputs the rest is counted; a file is looked up once however often it is opened."""
-    opened = Opened(None)
-    for number in range(MOST + 7):
-        for _ in range(3):
-            opened.read(f"/data/{number}.csv")
+def test_a_great_many(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Beyond a thousand inputs the rest is not named, and that is said; what is remembered of them is limited."""
+    monkeypatch.setattr("mlsdk.capture.opened.MOST_SEEN", 1500)
+    Path("data").mkdir()
+    for number in range(2000):
+        Path(f"data/{number}").touch()
+    with mlsdk.run("many") as run:
+        assert run.opened is not None
+        for number in range(2000):
+            for _ in range(2):
+                open(f"{Path.cwd()}/data/{number}", "rb").close()
+            assert run.opened.is_cut == (number >= MOST)
+    with mlsdk.run("few") as few:
+        open("data/1", "rb").close()
 
-    assert (len(opened.names), opened.beyond) == (MOST, 7)
+    assert len(run.opened._seen) <= 1501
+    assert [problem.kind for problem in mlsdk.get_run(run.id).problems] == ["inputs"]
+    assert len(mlsdk.get_run(run.id).inputs) == MOST
+    assert not few.problems
 
 
 def test_what_belongs_to_python_is_no_input() -> None:

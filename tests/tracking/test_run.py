@@ -12,6 +12,7 @@ import pytest
 
 import mlsdk
 from mlsdk.errors import ConfigError, DigestError, MetricError, NotFoundError, UsageError
+from tests.programs import execute
 
 
 def points(run: mlsdk.ActiveRun, metric: str) -> list[tuple[int, float]]:
@@ -341,3 +342,25 @@ def test_a_store_in_memory() -> None:
 
     (found,) = mlsdk.runs(store=store)
     assert (found.params, found.metrics["a"].last, found.open("y").read()) == ({"a": 1}, 1.0, b"x")
+
+
+def test_without_a_working_folder() -> None:
+    """A program whose working folder was deleted goes on to record, if it says where to, and else is told to."""
+    done = execute(
+        """
+        import os
+        os.mkdir("gone"); os.chdir("gone"); os.rmdir("../gone")
+        with mlsdk.run("there", store=STORE) as run:
+            run.use_data([{"a": 1}], name="rows")
+            run.log(loss=0.5)
+        try:
+            mlsdk.run("nowhere")
+        except mlsdk.ConfigError as error:
+            print(error)
+        """.replace("STORE", repr(str(Path.cwd() / ".mlsdk"))),
+        MLSDK_COMPANION="0",
+    )
+    run = mlsdk.get_run("latest")
+
+    assert "store=" in done.stdout
+    assert (run.status, run.metrics["loss"].last, run.datasets["rows"].rows) == ("finished", 0.5, 1)
