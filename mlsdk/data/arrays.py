@@ -32,7 +32,10 @@ def array_table(array: Any) -> Table:
 
 def tensor_table(tensor: Any) -> Table:
     """A torch tensor, as an array of its values; neither its gradient nor its device is touched."""
-    return Table(*_columns_and_batches(_split("", tensor, _torch_type(tensor), tuple(tensor.shape))))
+    kind = _torch_type(tensor)
+    if not tensor.ndim:
+        tensor = tensor.reshape(1)
+    return Table(*_columns_and_batches(_split("", tensor, kind, tuple(tensor.shape))))
 
 
 def plain_torch(tensor: Any) -> Any:

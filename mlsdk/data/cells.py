@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import datetime, timedelta, timezone
 from typing import Any, NamedTuple
 
 from mlsdk.data import values as v
@@ -105,6 +106,44 @@ class Moment(NamedTuple):
     nanoseconds: int
 
 
+def python_values(piece: Any) -> list[Any]:
+    """What `plain` returned as values for people to read: a time is one of Python's, or text where none is as fine."""
+    if isinstance(piece, list):
+        found = piece
+    elif hasattr(piece, "to_pylist"):
+        from mlsdk.data import arrow
+
+        found = arrow.listed(piece)
+    else:
+        data, missing, tag = piece if isinstance(piece, Masked) else (piece, None, None)
+        found = _moments_of(data, tag) if data.dtype.kind in "mM" else data.tolist()
+        if missing is not None:
+            found = [None if no else one for one, no in zip(found, missing, strict=True)]
+    return [_readable(one) if type(one) is Moment else one for one in found]
+
+
+def _moments_of(times: Any, tag: int | None) -> list[Any]:
+    import numpy as np
+
+    unit, count = np.datetime_data(times.dtype)
+    if tag is None and unit != "ns":  # of these numpy makes Python's own, of nanoseconds numbers
+        return times.tolist()  # type: ignore[no-any-return]
+    tag = tag or (v.NAIVE if times.dtype.kind == "M" else v.DURATION)
+    numbers = times.astype(np.int64).tolist()
+    return [None if number == _NAT else Moment(tag, number * UNIT_NS[unit] * count) for number in numbers]
+
+
+def _readable(time: Moment) -> Any:
+    whole, rest = divmod(time.nanoseconds, 1000)
+    try:
+        span = timedelta(microseconds=whole)
+        moment = datetime(1970, 1, 1, tzinfo=timezone.utc if time.tag == v.AWARE else None) + span
+    except OverflowError:  # beyond the year 9999
+        return f"{time.nanoseconds} ns"
+    found = {v.DURATION: span, v.CLOCK: moment.time()}.get(time.tag, moment)
+    return f"{found} + {rest} ns" if rest else found
+
+
 def canonical(np: Any | None, piece: Any, decimals: int | None) -> Cells:
     """The cells of one piece of what `plain` returned."""
     if np is None or isinstance(piece, list):
@@ -126,10 +165,12 @@ def single(value: Any, decimals: int | None) -> v.Cell:
         from mlsdk.data.arrays import plain_torch
 
         value = plain_torch(value)
-    array = np.asarray(value)[None]
-    if array.dtype.kind == "V" and array.dtype.names:
+    array = np.asanyarray(value)[None]
+    if array.dtype.names and array.ndim == 1:
         return v.nested_struct(zip(array.dtype.names, value.item(), strict=True), decimals)
-    if array.dtype.kind not in "biufcmM":
+    if array.dtype.names:
+        return v.nested_list([v.cell(one, decimals) for one in array[0]])
+    if isinstance(array, np.ma.MaskedArray) or array.dtype.kind not in "biufcmM":
         return v.cell(array.tolist()[0], decimals)
     tags, words, payload = of_numpy(np, array, None, decimals)
     return int(tags if isinstance(tags, int) else tags[0]), int(words[0]), bytes(payload)
@@ -269,8 +310,10 @@ def _times(np: Any, values: Any, missing: Any | None, tag: int) -> Cells:
     unit, count = np.datetime_data(values.dtype)
     if unit in {"Y", "M", "W"}:
         values, unit, count = values.astype("M8[D]" if values.dtype.kind == "M" else "m8[D]"), "D", 1
-    numbers = np.ascontiguousarray(values).view(np.int64).astype(np.int64)
+    numbers = values.astype(np.int64)
     absent = np.isnat(values)
+    if absent.all():
+        unit = "ns"  # what is no time at all needs no unit
     if absent.any():
         missing = absent if missing is None else missing | absent
         numbers[absent] = 0

@@ -52,12 +52,14 @@ class DataDiff:
     changed_columns: tuple[str, ...] = ()
     """Columns of both in which rows changed."""
     columns_exact: bool = True
-    """False where rows were added or removed as well and no key tells which changed: then `changed_columns` are those
-    whose values, taken together, are others."""
+    """False where no key tells which rows changed, and others came, went or moved as well: then `changed_columns` are
+    those whose values, taken together, are others."""
     added_columns: tuple[str, ...] = ()
     removed_columns: tuple[str, ...] = ()
     retyped_columns: tuple[str, ...] = ()
-    """Columns of both with another type; their values may be equal."""
+    """Columns of both with another type, or that may hold missing values in one only; their values may be equal."""
+    reordered_columns: bool = False
+    """Whether the columns are the same ones in another order."""
     changed_rows: int | None = 0
     added_rows: int | None = 0
     removed_rows: int | None = 0
@@ -84,6 +86,8 @@ class DataDiff:
             called = f"{what} columns" if what != "changed" or self.columns_exact else "columns that differ"
             if names:
                 lines.append(f"{called}: {_some(names)}")
+        if self.reordered_columns:
+            lines.append("columns in another order")
         return "\n".join(lines)
 
 
@@ -124,20 +128,25 @@ def compare(old: Fingerprint, new: Fingerprint) -> DataDiff:
     tables = old.rows_id is not None and new.rows_id is not None
     same_rows = same_content or (tables and old.rows_id == new.rows_id)
     same_schema = old.schema_id == new.schema_id and (tables or same_content)
-    rows = RowDiff() if same_rows else changed_rows(old, new) if tables else RowDiff(None, None, None)
+    if same_rows or (same_bytes and not tables):
+        rows = RowDiff()
+    else:
+        rows = changed_rows(old, new) if tables else RowDiff(None, None, None)
     here = {column.name: column for column in old.columns}
     there = {column.name: column for column in new.columns}
+    columns, exact = _changed(here, there, rows, old.rows) if tables else ((), True)
     return DataDiff(
         level=_level(same_bytes, same_content, same_rows, same_schema),
         same_bytes=same_bytes,
         same_content=same_content,
         same_rows=same_rows,
         same_schema=same_schema,
-        changed_columns=() if same_rows or not tables else _changed(here, there, rows),
-        columns_exact=bool(rows.columns) or not (rows.changed and (rows.added or rows.removed)),
+        changed_columns=columns,
+        columns_exact=exact,
         added_columns=tuple(name for name in there if name not in here) if tables else (),
         removed_columns=tuple(name for name in here if name not in there) if tables else (),
-        retyped_columns=tuple(name for name in here if name in there and here[name].type != there[name].type),
+        retyped_columns=tuple(name for name in here if name in there and _type(here[name]) != _type(there[name])),
+        reordered_columns=here.keys() == there.keys() and list(here) != list(there),
         changed_rows=rows.changed,
         added_rows=rows.added,
         removed_rows=rows.removed,
@@ -182,6 +191,8 @@ def overlap(one: Fingerprint, other: Fingerprint) -> Overlap:
 
 
 def _must_fit(old: Fingerprint, new: Fingerprint) -> None:
+    if not isinstance(new, Fingerprint):
+        raise UsageError(f"a {type(new).__qualname__} is no fingerprint; make one of it by mlsdk.fingerprint(...)")
     for what in ("sample", "decimals"):
         before, after = getattr(old, what), getattr(new, what)
         if before != after and old.rows is not None and new.rows is not None:
@@ -201,24 +212,32 @@ def _level(same_bytes: bool, same_content: bool, same_rows: bool, same_schema: b
     return Level.SCHEMA if same_schema else Level.DIFFERENT
 
 
+def _type(column: ColumnFingerprint) -> tuple[str, bool]:
+    return column.type, column.nullable
+
+
 def _changed(
-    here: Mapping[str, ColumnFingerprint], there: Mapping[str, ColumnFingerprint], rows: RowDiff
-) -> tuple[str, ...]:
-    """Columns of both with other values."""
+    here: Mapping[str, ColumnFingerprint], there: Mapping[str, ColumnFingerprint], rows: RowDiff, count: int | None
+) -> tuple[tuple[str, ...], bool]:
+    """Columns of both in which some of so many rows changed, and whether it is certain that these are the ones."""
+    if not rows.changed and rows.changed is not None:
+        return (), True
     both = [name for name in here if name in there]
-    alike = len(both) == len(here) == len(there)
+    alike = here.keys() == there.keys()
     moved = tuple(name for name in both if here[name].ordered != there[name].ordered)
-    if rows.changed is None or (rows.in_place and alike):
-        return moved
-    if not rows.changed and alike:
-        return ()
     sums = tuple(name for name in both if here[name].unordered != there[name].unordered)
+    came_or_went = bool(rows.added or rows.removed)
     if rows.columns:
         # Rows that came or went change the sums of every column; then only the changed rows themselves can tell.
-        known = rows.columns if rows.added or rows.removed else rows.columns.union(sums)
-        return tuple(name for name in both if name in known)
+        known = rows.columns if came_or_went else rows.columns.union(sums)
+        return tuple(name for name in both if name in known), True
+    if rows.changed is None or (rows.in_place and alike):
+        return moved, rows.in_place
+    if rows.changed == count and not came_or_went and len(moved) < len(both):
+        # No row is as it was, but some columns are: it is likely that all rows are where they were.
+        return moved, alike and moved == sums
     # Values that only changed places leave the sums as they were; then the order is all there is to go by.
-    return sums or (moved if alike else ())
+    return sums or (moved if alike else ()), alike and not came_or_went and (rows.changed == 1 or moved == sums)
 
 
 def _some(names: Sequence[str]) -> str:

@@ -10,7 +10,7 @@ from typing import Any
 
 from mlsdk.data import mixing
 from mlsdk.data import values as v
-from mlsdk.data.cells import Cells, canonical, plain
+from mlsdk.data.cells import Cells, canonical, plain, python_values
 from mlsdk.data.record import ColumnFingerprint, Fingerprint, prefix
 from mlsdk.data.rowdigests import RowDigests
 from mlsdk.data.table import Column, Table
@@ -22,6 +22,7 @@ STEP = 16_384
 _MASK = mixing.MASK
 
 _NAME = 255
+_SHOWN = 20
 _SEEDS = [mixing.seed("", tag) for tag in range(v.TAGS)]
 _LONG = sorted(v.LONG)
 
@@ -44,10 +45,10 @@ def digest_table(
     Raises:
         UsageError: an argument or the data cannot be used; the message says which and why.
     """
-    if decimals is not None and not 0 <= decimals <= 15:
-        raise UsageError(f"decimals={decimals}: give a number from 0 to 15")
-    if sample is not None and sample < 1:
-        raise UsageError(f"sample={sample}: give a number of rows, 1 or more")
+    if decimals is not None and not (_is_whole(decimals) and 0 <= decimals <= 15):
+        raise UsageError(f"decimals={decimals!r}: give a whole number from 0 to 15")
+    if sample is not None and not (_is_whole(sample) and sample >= 1):
+        raise UsageError(f"sample={sample!r}: give a number of rows, 1 or more")
     declared = [column._replace(name=name) for column, name in zip(table.columns, _unique(table.columns), strict=True)]
     keys = _key_places(declared, key)
     columns = [_ColumnDigest(column) for column in declared]
@@ -59,6 +60,10 @@ def digest_table(
         if sample is not None and rows.count >= sample:
             break
     return _fingerprint(columns, rows, keys, decimals, sample)
+
+
+def _is_whole(number: object) -> bool:
+    return hasattr(number, "__index__") and not isinstance(number, bool)
 
 
 def _unique(columns: Iterable[Column]) -> list[str]:
@@ -79,7 +84,8 @@ def _key_places(columns: Sequence[Column], key: str | Sequence[str] | None) -> l
     names = [column.name for column in columns]
     for name in wanted:
         if name not in names:
-            raise UsageError(f"key={name!r}: there is no such column; the columns are {', '.join(names) or 'none'}")
+            shown = ", ".join(names[:_SHOWN]) + (f" and {len(names) - _SHOWN:,} more" if len(names) > _SHOWN else "")
+            raise UsageError(f"key={name!r}: there is no such column; the columns are {shown or 'none'}")
     return [names.index(name) for name in wanted]
 
 
@@ -185,7 +191,7 @@ def _add(
                 names = cells.copy() if names is None else _plus(np, names, cells)
             hashes = _plus(np, hashes, cells)
         if keys and rows.chunks is None:
-            parts = [_python_values(arrays[place][start:stop]) for place in keys]
+            parts = [python_values(arrays[place][start:stop]) for place in keys]
             rows.key_values += parts[0] if len(parts) == 1 else zip(*parts, strict=True)
         rows.add(np, _mixed(np, hashes), None if names is None else _mixed(np, names))
 
@@ -203,21 +209,6 @@ def _mixed(np: Any | None, sums: Any) -> Any:
         return list(map(mixing.mix, sums))
     mixing.mix_in_place(np, sums, np.empty_like(sums))
     return sums
-
-
-def _python_values(piece: Any) -> list[Any]:
-    if isinstance(piece, list):
-        return piece
-    if hasattr(piece, "to_pylist"):
-        return piece.to_pylist()  # type: ignore[no-any-return]
-    if hasattr(piece, "missing"):
-        found = piece.data.tolist()
-        return (
-            found
-            if piece.missing is None
-            else [None if no else one for one, no in zip(found, piece.missing, strict=True)]
-        )
-    return piece.tolist()  # type: ignore[no-any-return]
 
 
 def _fingerprint(

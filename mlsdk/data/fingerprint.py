@@ -87,8 +87,10 @@ def _recorded(data: Dataset) -> Fingerprint:
 
     stored = data.stored()
     if stored is None:
-        why = data.note or "the run that used it took none"
-        raise UsageError(f"data set {data.name!r} has no fingerprint: {why}; fingerprint the data themselves")
+        later = "it was not read yet, or never: ask again with get_run()" if data.path else "the run took none"
+        raise UsageError(
+            f"data set {data.name!r} has no fingerprint: {data.note or later}; or fingerprint the data themselves"
+        )
     return load(stored)
 
 

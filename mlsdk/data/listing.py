@@ -94,11 +94,12 @@ def listing(path: str, cache: StatCache, *, trust_mtime: bool = False) -> list[F
     notes: dict[str, Note] = {}
     files: list[File] = []
     failed: list[str] = []
-    for relative in _walk(root, "", failed) if folder else _matches(name, root, failed):
+    found = dict.fromkeys(_walk(root, "", failed), False) if folder else _matches(name, root, failed)
+    for relative, named in found.items():
         whole = os.path.join(root, relative)
         try:
             # A name that the pattern gave is the caller's own word: a link there is followed. See the module's text.
-            looks = os.lstat(whole) if folder else os.stat(whole)
+            looks = os.stat(whole) if named else os.lstat(whole)
             if stat.S_ISLNK(looks.st_mode):
                 target = os.fsencode(os.readlink(whole))
                 digest = hashlib.sha256(b"-> " + target).hexdigest()
@@ -151,17 +152,18 @@ def _walk(root: str, below: str, failed: list[str]) -> Iterator[str]:
             yield relative
 
 
-def _matches(pattern: str, root: str, failed: list[str]) -> list[str]:
-    """Every file that a pattern names, also by naming its folder; paths below the pattern's fixed part."""
-    found: set[str] = set()
+def _matches(pattern: str, root: str, failed: list[str]) -> dict[str, bool]:
+    """Every file of a pattern, by path below its fixed part: whether it is named itself, or only a folder above it."""
+    found: dict[str, bool] = {}
     for match in glob.iglob(pattern, recursive=True):
         relative = os.path.relpath(match, root)
         relative = "" if relative == os.curdir else relative
         if os.path.isdir(match):
-            found.update(_walk(root, relative, failed))
+            for below in _walk(root, relative, failed):
+                found.setdefault(below, False)
         else:
-            found.add(relative)
-    return sorted(found)
+            found[relative] = True
+    return found
 
 
 def _fixed_part(pattern: str) -> str:

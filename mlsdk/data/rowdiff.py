@@ -24,7 +24,7 @@ class RowDiff(NamedTuple):
     removed_keys: tuple[Any, ...] = ()
     about: bool = False
     in_place: bool = False
-    """Whether all other rows are where they were."""
+    """Whether there are other rows, and all of them are where they were."""
     columns: frozenset[str] | None = None
     """The columns in which changed rows differ; None where that is not known."""
 
@@ -134,7 +134,7 @@ def _columns(old: Fingerprint, new: Fingerprint, gone: list[_Row], come: list[_R
 
 
 def only(old: Sequence[int], new: Sequence[int]) -> tuple[Sequence[int], Sequence[int], bool]:
-    """Places of the rows that only the one has, and only the other; whether all others are where they were."""
+    """Places of the rows that only the one has, and only the other; whether there are others, all where they were."""
     old, new = whole(old), whole(new)
     np = numpy_for(len(old) + len(new))
     if np is not None:
@@ -144,10 +144,10 @@ def only(old: Sequence[int], new: Sequence[int]) -> tuple[Sequence[int], Sequenc
         moved = np.flatnonzero(old[:least] != new[:least])
         before, after = (np.concatenate([moved, np.arange(least, len(rows))]) for rows in (old, new))
         lost, found = _only_numpy(np, old[before], new[after])
-        return before[lost], after[found], len(old) == len(new) and len(lost) == len(moved)
+        return before[lost], after[found], len(old) == len(new) > len(lost) == len(moved)
     old, new = list(map(int, old)), list(map(int, new))
     gone, come = _without(old, new), _without(new, old)
-    return gone, come, len(old) == len(new) and sum(map(operator.ne, old, new)) == len(gone)
+    return gone, come, len(old) == len(new) > len(gone) == sum(map(operator.ne, old, new))
 
 
 def _without(rows: Sequence[int], others: Sequence[int]) -> list[int]:
@@ -203,4 +203,6 @@ def _by_chunk(old: Fingerprint, new: Fingerprint) -> RowDiff:
     changed = count * CHUNK_ROWS if differ == count else max(differ, round(-count * math.log(1 - differ / count)))
     if rows_before == rows_after and not differ:
         changed = 1
-    return RowDiff(changed, max(0, rows_after - rows_before), max(0, rows_before - rows_after), about=True)
+    in_place = rows_before == rows_after and differ < count
+    added, removed = max(0, rows_after - rows_before), max(0, rows_before - rows_after)
+    return RowDiff(changed, added, removed, about=True, in_place=in_place)

@@ -15,6 +15,8 @@ from mlsdk.errors import UsageError
 _ROWS = 16_384
 _LARGE_ROWS = 256
 """Rows worked on at once where they hold arrays."""
+_FIRST_ROWS = 16
+"""Rows of the first batch: making rows may be slow, and what cannot be read shall be found out soon."""
 
 _ABSENT = object()
 
@@ -35,6 +37,8 @@ def rows_table(rows: Iterable[Any]) -> Table:
             f"{type(rows).__qualname__} can be read only once, and a fingerprint would use it up; "
             "give a list, or an object whose __iter__ starts again"
         )
+    if isinstance(rows, set | frozenset):
+        raise UsageError(f"a {type(rows).__qualname__} has no order, or another one in each process: give sorted(...)")
     first = next(iter(rows), _ABSENT)
     if first is _ABSENT:
         return Table([], ())
@@ -98,19 +102,19 @@ def _batches(
     rows: Iterable[Any], names: Sequence[Any], take: Callable[[Any], Sequence[Any]]
 ) -> Iterator[Sequence[Any]]:
     batch: list[Sequence[Any]] = []
-    size = 0
+    most, size = 0, _FIRST_ROWS
     for place, row in enumerate(rows):
         try:
             values = take(row)
         except ValueError:
             shown = ", ".join(map(str, names[:8]))
             raise UsageError(f"row {place} is not like the first one, which has {shown}: {repr(row)[:200]}") from None
-        if not size:
-            size = _LARGE_ROWS if any(hasattr(value, "shape") and value.shape for value in values) else _ROWS
+        if not most:
+            most = _LARGE_ROWS if any(hasattr(value, "shape") and value.shape for value in values) else _ROWS
         batch.append(values)
-        if len(batch) == size:
+        if len(batch) >= min(size, most):
             yield [_column(values) for values in zip(*batch, strict=True)]
-            batch = []
+            batch, size = [], size * 2
     if batch:
         yield [_column(values) for values in zip(*batch, strict=True)]
 
@@ -120,7 +124,7 @@ def _column(values: Sequence[Any]) -> Any:
     first = values[0]
     kind = type(first)
     library = kind.__module__.partition(".")[0]
-    if library not in {"numpy", "torch"} or not hasattr(first, "shape") or len(values) < 2:
+    if library not in {"numpy", "torch"} or not hasattr(first, "shape") or len(values) < 2 or hasattr(first, "mask"):
         return list(values)
     if any(type(one) is not kind or one.shape != first.shape or one.dtype != first.dtype for one in values):
         return list(values)

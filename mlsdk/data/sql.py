@@ -40,6 +40,11 @@ def sql_table(source: Any, *, table: str | None = None, query: str | None = None
     if (table is None) == (query is None):
         raise UsageError(f"table={table!r}, query={query!r}: say which rows, by one of the two")
     own = isinstance(source, str | os.PathLike)
+    if not own and not is_connection(source):
+        raise UsageError(
+            f"table= and query= are for databases, not for a {type(source).__qualname__}: "
+            "give a connection, or the path of a sqlite file"
+        )
     connection = _open(os.fspath(source)) if own else source
     said = query if query is not None else f"select * from {_quoted(connection, str(table))}"
     what = f"table {table!r}" if query is None else f"query {query!r}"

@@ -181,7 +181,7 @@ def _foreign(value: Any, decimals: int | None) -> Cell:
         from mlsdk.data.cells import single
 
         return single(value, decimals)
-    if library in {"pandas", "polars", "pyarrow"} and hasattr(value, "__len__"):
+    if library in {"pandas", "polars", "pyarrow"} and hasattr(value, "__len__") and not hasattr(value, "columns"):
         return nested_list(
             [cell(item, decimals) for item in (value.to_pylist() if library == "pyarrow" else list(value))]
         )
@@ -190,6 +190,7 @@ def _foreign(value: Any, decimals: int | None) -> Cell:
     raise UsageError(
         f"a value of type {kind.__module__}.{kind.__qualname__} has no canonical bytes; "
         "turn the column into numbers, text, times or lists of these, or leave it out"
+        + ("; fingerprint each frame on its own" if hasattr(value, "columns") else "")
     )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 from array import array
+from datetime import date, timedelta
 
 import numpy as np
 import pandas as pd
@@ -97,6 +98,9 @@ def test_the_rarer_types_of_numpy() -> None:
         (np.memmap("floats", float, "r"), [1.5, 2.5]),
         (np.array([1.5, 2.5], ">f8"), [1.5, 2.5]),
         (np.array([258, -1], ">i2"), [258, -1]),
+        (np.array([1, "NaT", -5], ">m8[s]"), [timedelta(seconds=1), None, timedelta(seconds=-5)]),
+        (np.array(["2020-01-01", "NaT"], ">M8[ns]"), [date(2020, 1, 1), None]),
+        (np.array(["NaT"], "M8"), [None]),
         (np.array([3.0, 2.0, 1.0])[::-1], [1.0, 2.0, 3.0]),
         (np.array([0.5], np.float16), [0.5]),
     ]
@@ -105,6 +109,18 @@ def test_the_rarer_types_of_numpy() -> None:
         assert fingerprint(made) == fingerprint({"values": values})
     masked = np.ma.array(MATRIX, mask=MATRIX == 5)
     assert fingerprint(masked).columns[2].missing == 1
+
+
+def test_arrays_in_cells() -> None:
+    """An array in a cell is a list; masked values are missing, structured ones are structs."""
+    masked = np.ma.array([1, 2], mask=[False, True])
+    records = np.array([(1, 2.5), (3, 4.5)], [("a", "i4"), ("b", "f8")])
+
+    for often in (1, 3):
+        assert fingerprint({"x": [masked] * often}) == fingerprint({"x": [[1, None]] * often})
+        assert fingerprint([masked] * often) == fingerprint({"values": [[1, None]] * often})
+    assert fingerprint({"x": [records]}) == fingerprint({"x": [[{"a": 1, "b": 2.5}, {"a": 3, "b": 4.5}]]})
+    assert fingerprint({"x": [1, np.ma.masked]}).columns[0].missing == 1
 
 
 def test_columns_in_dicts_and_tuples() -> None:
@@ -147,6 +163,7 @@ def test_tensors() -> None:
     for kind in (torch.bfloat16, torch.float16, torch.float32, torch.int8, torch.uint8, torch.int64):
         assert fingerprint(torch.tensor(MATRIX).to(kind)) == fingerprint(MATRIX)
     assert fingerprint(whole.T) == fingerprint(whole.numpy().T)
+    assert fingerprint(torch.tensor(5.0)) == fingerprint(np.array(5.0))
     assert fingerprint(torch.tensor([1 + 2j]).conj()) == fingerprint(np.array([1 - 2j]))
     assert fingerprint(torch.tensor([True, False])) == fingerprint(np.array([True, False]))
     assert fingerprint(torch.tensor([0.1]).to(torch.bfloat16)) != fingerprint(torch.tensor([0.1]))

@@ -186,6 +186,33 @@ def test_columns_of_changed_keys_beside_another_column() -> None:
     assert (diff.changed_rows, diff.removed_keys) == (2, (3,))
 
 
+def test_columns_where_no_row_is_as_it_was() -> None:
+    """A column changed from top to bottom is named alone, be the rows in place, shuffled, or short of a column."""
+    old = [(number, number * 7 % 50, number * 3 % 50) for number in range(50)]
+    new = [(number, -one - 1, other) for number, one, other in old]
+    without = of([(number, one) for number, one, _ in new], "id", "a")
+    swapped = [*old[1:2], *old[:1], *old[2:]]
+    swapped = [(number, one, other) for (number, _, other), (_, one, _) in zip(old, swapped, strict=True)]
+
+    assert (twice(of(old), of(new)).changed_columns, twice(of(old), of(new)).columns_exact) == (("a",), True)
+    assert (twice(of(old), of(new[::-1])).changed_columns, twice(of(old), of(new[::-1])).columns_exact) == (
+        ("a",),
+        False,
+    )
+    assert (twice(of(old), without).changed_columns, twice(of(old), without).columns_exact) == (("a",), False)
+    assert twice(of(old), of([row[:2] for row in swapped], "id", "a")).changed_columns == ("a",)
+
+
+def test_columns_of_shuffled_rows_may_hide_a_swap() -> None:
+    """Of rows that moved, a value that went from one row to another is not seen in the sums, and this is said."""
+    old = [(number, number, number) for number in range(9)]
+    new = [(number, {1: 2, 2: 1}.get(number, number), 77 if number == 5 else number) for number in range(9)]
+    moved = twice(of(old), of(new[::-1]))
+
+    assert twice(of(old), of(new)).changed_columns == ("a", "b")
+    assert (moved.changed_columns, moved.columns_exact, moved.changed_rows) == (("b",), False, 3)
+
+
 def test_columns_that_differ_without_a_key() -> None:
     """Without a key, where rows changed and came, the columns are those that differ, and this is said."""
     diff = twice(of([(1, 5, 7), (2, 6, 8)]), of([(1, 5, 7), (2, 6, 9), (3, 0, 8)]))
@@ -230,6 +257,17 @@ def test_columns_in_another_order() -> None:
 
     assert diff.level == "same rows in another order"
     assert (diff.same_content, diff.same_rows, diff.same_schema) == (False, True, False)
+    assert diff.reordered_columns
+    assert str(diff).splitlines()[-1] == "columns in another order"
+    assert not twice(of_frame(frame), of_frame(frame[["b"]])).reordered_columns
+
+
+def test_another_nullability_is_another_type() -> None:
+    """A column that may no longer be missing is named, so that it is seen why the schema is another."""
+    old, new = (digest_table(Table([Column("a", "int64", nullable)], [[[1, 2]]])) for nullable in (True, False))
+    diff = twice(old, new)
+
+    assert (diff.same_content, diff.same_schema, diff.retyped_columns) == (True, False, ("a",))
 
 
 def test_added_rows_change_no_column() -> None:
@@ -291,6 +329,7 @@ def test_bytes_only(tmp_path: Any) -> None:
 
     assert compare(one, same).level == Level.BYTES
     assert str(compare(one, same)) == "same bytes"
+    assert counts(compare(one, same)) == (0, 0, 0)
     assert compare(one, other).level == Level.DIFFERENT
     assert counts(compare(one, other)) == (None, None, None)
     assert not compare(one, other).same_schema
@@ -309,6 +348,14 @@ def test_samples_are_compared_with_samples_only(options: dict[str, int]) -> None
             compare(one, other)
         with pytest.raises(UsageError, match=f"with the same {name}="):
             overlap(one, other)
+
+
+def test_only_fingerprints_are_compared() -> None:
+    """Data themselves are refused, with what to make of them."""
+    with pytest.raises(UsageError, match=r"a DataFrame is no fingerprint; .*mlsdk\.fingerprint"):
+        of([(1, 1, 1)]).compare(pd.DataFrame())  # type: ignore[arg-type]
+    with pytest.raises(UsageError, match=r"a list is no fingerprint"):
+        of([(1, 1, 1)]).overlap([])  # type: ignore[arg-type]
 
 
 # Overlap

@@ -277,7 +277,11 @@ def test_many_rows_leave_chunks(pure, monkeypatch) -> None:
     ("columns", "options", "words"),
     [
         ({"a": [1]}, {"key": "b"}, "key='b'.*columns are a"),
+        ({str(name): [1] for name in range(99)}, {"key": "b"}, "18, 19 and 79 more"),
         ({"a": [1]}, {"decimals": 16}, "decimals=16"),
+        ({"a": [1]}, {"decimals": "2"}, "decimals='2'"),
+        ({"a": [1]}, {"sample": 2.5}, "sample=2.5"),
+        ({"a": [1]}, {"sample": True}, "sample=True"),
         ({"a": [1]}, {"sample": 0}, "sample=0"),
         ({"a": [1], "b": [1, 2]}, {}, "'b' has 2 values in a batch of 1 rows"),
         ({"a": [object()]}, {}, "column 'a': a value of type builtins.object"),

@@ -253,3 +253,29 @@ def test_a_lazy_frame_is_refused() -> None:
     """A query without rows says what to do."""
     with pytest.raises(UsageError, match=r"collect\(\)"):
         fingerprint(POLARS.lazy())
+
+
+@pytest.mark.parametrize("made", [pd.DataFrame, pl.DataFrame, pa.table])
+def test_frames_are_no_values(made) -> None:
+    """A list of frames is refused: their values must not go unseen."""
+    with pytest.raises(UsageError, match="fingerprint each frame on its own"):
+        fingerprint([made({"a": [1]}), made({"a": [2]})])
+
+
+def test_times_as_keys() -> None:
+    """Keys that are times are given back as times, by every library; as text where no class of Python is as fine."""
+    times = pd.to_datetime(["2020-01-01", "2020-01-02T00:00:00.000000001", None], format="ISO8601")
+    cases = {
+        "naive": (times, [START, None, "2020-01-02 00:00:00 + 1 ns"]),
+        "coarse": (times.astype("M8[us]"), [START, None, START + dt.timedelta(1)]),
+        "zoned": (
+            times.tz_localize("UTC").tz_convert("Asia/Tokyo"),
+            [START.replace(tzinfo=UTC), None, "2020-01-02 00:00:00+00:00 + 1 ns"],
+        ),
+        "durations": (times - times[0], [dt.timedelta(0), None, "1 day, 0:00:00 + 1 ns"]),
+    }
+
+    for values, expected in cases.values():
+        frame = pd.DataFrame({"time": values})
+        for made in (frame, pl.from_pandas(frame), pa.Table.from_pandas(frame)):
+            assert sorted(fingerprint(made, key="time").key_values, key=repr) == sorted(expected, key=repr)

@@ -118,6 +118,19 @@ def test_pattern_follows_a_link_that_it_names() -> None:
     assert [(file.path, file.size_bytes) for file in files_of("data/*.bin")] == [("a.bin", 5)]
 
 
+def test_links_below_a_folder_that_a_pattern_names() -> None:
+    """Only what the pattern itself names is followed: below, links are what they point to."""
+    write(data__part__a="1")
+    os.symlink("..", "data/part/up")
+    os.symlink("nowhere", "data/part/broken")
+
+    assert [(file.path, file.is_link) for file in files_of("data/*")] == [
+        ("part/a", False),
+        ("part/broken", True),
+        ("part/up", True),
+    ]
+
+
 def test_names_that_are_no_text() -> None:
     """A name that is not UTF-8 is a name like any other."""
     Path("d").mkdir()

@@ -123,6 +123,13 @@ def test_rows_in_many_batches(monkeypatch) -> None:
     assert one == fingerprint([{"x": row["x"], "image": row["image"].tolist()} for row in made])
 
 
+def test_sets_have_no_order() -> None:
+    """A set of text comes in another order in each process: it is refused, with what to give instead."""
+    for made in ({"a", "b"}, frozenset({"a", "b"})):
+        with pytest.raises(UsageError, match=r"sorted\(\.\.\.\)"):
+            fingerprint(made)
+
+
 # torch
 
 

@@ -179,3 +179,9 @@ def test_what_is_a_connection(connection: sqlite3.Connection) -> None:
     assert sql.is_connection(connection)
     assert not sql.is_connection("data.db")
     assert not sql.is_connection(connection.cursor())
+
+
+def test_what_is_no_database() -> None:
+    """A table of something that is no connection is refused by what it is."""
+    with pytest.raises(UsageError, match="databases, not for a dict: give a connection"):
+        of({"a": [1]}, table="a")
