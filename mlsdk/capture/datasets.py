@@ -8,11 +8,14 @@ from __future__ import annotations
 
 import os
 import sys
+import time
 
 from mlsdk.capture import PutBlob
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Sequence
+
     from mlsdk.data.record import Fingerprint
 
 SMALL_BYTES = 1 << 20
@@ -105,8 +108,20 @@ def taken(fingerprint: Fingerprint, put_blob: PutBlob) -> dict[str, object]:
     return {name: value for name, value in found.items() if value is not None}
 
 
+def _in_time(batches: Iterable[Sequence[object]], limit_s: float) -> Iterator[Sequence[object]]:
+    """The batches, as long as there is time: how large data are is often seen only by reading them."""
+    end = time.monotonic() + limit_s
+    for batch in batches:
+        if time.monotonic() > end:
+            from mlsdk.errors import UsageError
+
+            raise UsageError(f"not read to its end: that takes more than {limit_s:g} s")
+        yield batch
+
+
 def _in_memory(data: object, put_blob: PutBlob, limit_s: float) -> dict[str, object]:
-    from mlsdk.data.fingerprint import fingerprint
+    from mlsdk.data.digest import digest_table
+    from mlsdk.data.fingerprint import fingerprint, table_of
     from mlsdk.errors import UsageError
     from mlsdk.log.standins import type_name
     from mlsdk.log.values import encode
@@ -118,7 +133,11 @@ def _in_memory(data: object, put_blob: PutBlob, limit_s: float) -> dict[str, obj
         size = getattr(data, "nbytes", 0)
         if isinstance(size, int) and size > limit_s * BYTES_A_SECOND:
             return {"description": described, "note": f"not read: {size:,} bytes may take more than {limit_s:g} s"}
-        found = fingerprint(data)
+        if isinstance(data, (str, os.PathLike, bytes, bytearray, memoryview)):
+            found = fingerprint(data)
+        else:
+            table = table_of(data)
+            found = digest_table(table._replace(batches=_in_time(table.batches, limit_s)))
     except UsageError as error:  # a kind of object that nobody can read twice, say
         return {"description": described, "note": str(error)}
     except Exception as error:  # libraries refuse in no end of ways: a sparse tensor, a query of a column that is not

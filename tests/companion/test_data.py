@@ -14,7 +14,10 @@ import pytest
 from sklearn.datasets import load_iris
 
 import mlsdk
-from mlsdk.capture.datasets import is_data
+from mlsdk.capture.datasets import is_data, pending
+from mlsdk.data import listing
+from mlsdk.errors import UsageError
+from mlsdk.log.values import encode
 from tests import programs
 
 
@@ -146,6 +149,53 @@ def test_what_cannot_be_read() -> None:
     assert "no data that can be fingerprinted" in str(found["thing"].note)
     assert "8,000,000 bytes may take more than" in str(found["large"].note)
     assert "could not be read" in str(mlsdk.get_run("other").datasets["a.bin"].note)
+
+
+def test_data_of_unknown_size_are_read_within_the_limit() -> None:
+    """Rows that take long to make, and frames that do not say how large they are, are given up when time is over."""
+    asked = []
+
+    class Slow:
+        def __len__(self):
+            return 10_000
+
+        def __getitem__(self, place):
+            asked.append(place)
+            time.sleep(0.001)
+            return place, place
+
+    with mlsdk.run("it") as run:
+        mlsdk.configure(capture_limit_s=0.02)
+        run.use_data(Slow(), name="slow")
+        mlsdk.configure(capture_limit_s=0.0001)
+        run.use_data(pd.DataFrame({"a": np.zeros(1_000_000)}), name="frame")
+        mlsdk.configure(capture_limit_s=None)
+    found = mlsdk.get_run(run.id).datasets
+
+    assert len(asked) < 1000
+    assert found["slow"].note == "not read to its end: that takes more than 0.02 s"
+    assert (found["frame"].fingerprint, found["slow"].fingerprint) == (None, None)
+
+
+def test_an_input_that_is_written_to_while_it_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An observed file of which no digest holds is noted, and the facts of the others come all the same."""
+    from mlsdk.companion.data import Reading
+
+    Path("log.txt").write_text("a")
+    Path("fine.txt").write_text("b")
+
+    def note_of(path: str, *_: object) -> listing.Note:
+        if path.endswith("log.txt"):
+            raise UsageError("changed while it was read")
+        return listing.hash_file(path)
+
+    monkeypatch.setattr(listing, "note_of", note_of)
+    reading = Reading(lambda data: ("", 0), "cache/data")
+    reading.ask({"inputs": {name: encode({**pending(name)}) for name in ("log.txt", "fine.txt")}})
+    found = reading.done(wait=True)["inputs"]
+
+    assert "changed while it was read" in str(found["log.txt"]["note"])
+    assert found["fine.txt"]["digest"] == hashlib.sha256(b"b").hexdigest()
 
 
 def test_a_file_read_before_costs_little() -> None:
