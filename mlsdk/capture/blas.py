@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from mlsdk.capture import Context
+from mlsdk.log.standins import in_use
 
 _CALCULATING = ("numpy", "scipy", "torch", "sklearn", "jax", "tensorflow", "xgboost", "lightgbm", "faiss", "numexpr")
 _MARKS = (b"blas", b"mkl_rt", b"gomp", b"libomp", b"iomp", b"blis")
@@ -41,7 +42,7 @@ def capture(_: Context) -> Mapping[str, object] | None:
     The list is made anew when a calculating package was imported since; the numbers of threads are asked for each time.
     """
     global _seen, _loaded
-    present = tuple(name for name in _CALCULATING if name in sys.modules)
+    present = tuple(name for name in _CALCULATING if in_use(name) is not None)
     if not present or "ctypes" not in sys.modules:
         return None
     now = (*present, "scipy.linalg" in sys.modules)

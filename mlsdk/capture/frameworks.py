@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable, Mapping
 from typing import Any
 
 from mlsdk.capture import Context
+from mlsdk.log.standins import in_use
 
 _Read = tuple[str, str]
 """Name of a fact and where to look: dotted names below the module; `()` at the end calls what is there."""
@@ -67,7 +67,7 @@ def capture(_: Context) -> Mapping[str, object] | None:
     found: dict[str, dict[str, object]] = {}
     missing: dict[str, str] = {}
     for name, reads in loaded.items():
-        module = sys.modules.get(name)
+        module = in_use(name)
         if module is not None:
             framework = name.partition(".")[0]
             facts = found.setdefault(framework, {})

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 
 from mlsdk.capture import Context
 from mlsdk.capture.variables import snapshot
+from mlsdk.log.standins import in_use
 
 SYSTEMS: dict[str, dict[str, tuple[str, ...]]] = {
     "slurm": {
@@ -139,7 +140,7 @@ def _of_workers(told: Mapping[str, object]) -> dict[str, object]:
 
 
 def _ray() -> dict[str, object]:
-    ray = sys.modules.get("ray")
+    ray = in_use("ray")
     if ray is None or not ray.is_initialized():
         return {}
     context = ray.get_runtime_context()

@@ -44,7 +44,7 @@ class Opened:
     """
 
     def __init__(self, root: str | None) -> None:
-        own = {sys.prefix, sys.base_prefix, sys.exec_prefix, *sys.path}
+        own = {sys.prefix, sys.base_prefix, sys.exec_prefix, *filter(_is_text, sys.path)}
         packages = [path for path in own if path.rstrip(os.sep).endswith(("site-packages", "dist-packages"))]
         roots = (sys.prefix, sys.base_prefix, sys.exec_prefix, root or "", *packages)
         self._own = (*_SYSTEM, *(path.rstrip(os.sep) + os.sep for path in roots if path.rstrip(os.sep)))
@@ -114,6 +114,10 @@ class Opened:
             else:
                 self.names.pop(name, None)
         return found
+
+
+def _is_text(entry: object) -> bool:
+    return isinstance(entry, str)
 
 
 _find: Find | None = None

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Mapping
+from types import ModuleType
 
 from mlsdk.capture import Context
 
@@ -109,5 +110,7 @@ def _parent(name: str) -> str:
 
 def _is_namespace(module: object) -> bool:
     """Whether several distributions may share a package: it has a path and no file (PEP 420)."""
-    found = getattr(module, "__dict__", {})
+    if not issubclass(type(module), ModuleType):
+        return False
+    found = object.__getattribute__(module, "__dict__")  # past what a lazy module does when it is asked for anything
     return "__path__" in found and found.get("__file__") is None

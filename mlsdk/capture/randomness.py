@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from mlsdk.capture import Context
+from mlsdk.log.standins import in_use
 
 try:
     from _blake2 import blake2b  # a hundredth of the cost of importing hashlib
@@ -66,12 +67,12 @@ def _random() -> object:
 
 
 def _numpy() -> object:
-    module = sys.modules.get("numpy.random.mtrand")
+    module = in_use("numpy.random.mtrand")
     return None if module is None else digest(module.get_state(legacy=False))
 
 
 def _torch() -> object:
-    torch = sys.modules.get("torch")
+    torch = in_use("torch")
     if torch is None:
         return None
     found: _Found = {"cpu": digest(torch.get_rng_state()), "initial_seed": torch.initial_seed()}
@@ -119,7 +120,7 @@ def _readers() -> Iterator[tuple[type, Callable[[str, Any], object]]]:
         ("torch", ("Generator",), _of_torch),
         ("jax", ("Array",), _of_jax),
     ):
-        loaded = sys.modules.get(module)
+        loaded = in_use(module)
         kinds = (getattr(loaded, name, None) for name in names) if loaded is not None else ()
         yield from ((kind, reader) for kind in kinds if isinstance(kind, type))
 

@@ -129,7 +129,9 @@ def _settle() -> None:
 
 def _import_path() -> list[str]:
     """What the companion, started without the user's environment, needs to find the packages that mlsdk uses."""
-    return [path for path in sys.path if path.rstrip(os.sep).endswith(("site-packages", "dist-packages"))]
+    entries: list[object] = [*sys.path]
+    texts = [entry for entry in entries if isinstance(entry, str)]  # Python passes over others, too
+    return [path for path in texts if path.rstrip(os.sep).endswith(("site-packages", "dist-packages"))]
 
 
 def work_here(root: str, run: str, writer: str, owed: str) -> bool:

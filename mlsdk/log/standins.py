@@ -159,7 +159,13 @@ def printable(text: str) -> str:
 
 def is_instance(value: Any, module: str, name: str) -> bool:
     """Is it an instance of a class whose module, if nobody imported it, need not be imported to say no?"""
-    return isinstance(value, getattr(sys.modules.get(module), name, ()))
+    return isinstance(value, getattr(in_use(module), name, ()))
+
+
+def in_use(module: str) -> Any:
+    """A module that is loaded, else None: also of one that `importlib.util.LazyLoader` loads when it is asked."""
+    found = sys.modules.get(module)
+    return None if type(found).__name__ == "_LazyModule" else found
 
 
 def fields_of(value: Any) -> list[tuple[str, Any]] | None:

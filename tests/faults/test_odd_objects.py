@@ -85,3 +85,37 @@ def test_data_that_its_library_refuses() -> None:
         assert one.fingerprint is None
         assert one.note is not None
         assert one.note.startswith("could not be read: ")
+
+
+def test_odd_modules_and_paths() -> None:
+    """Modules that load when they are asked for anything are not asked; what else stands among them does no harm."""
+    done = execute(
+        """
+        import importlib.util, os, sys
+        sys.path[:0] = ["libraries", 5, None, b"x"]
+
+        class Refusing(type(sys)):
+            def __getattribute__(self, name):
+                raise RuntimeError(name)
+
+        for name in ("torch", "numpy", "jax", "ray", "project"):
+            os.makedirs(f"libraries/{name}")
+            open(f"libraries/{name}/__init__.py", "w").write("print('loaded', __name__)")
+            spec = importlib.util.find_spec(name)
+            spec.loader = importlib.util.LazyLoader(spec.loader)
+            sys.modules[name] = importlib.util.module_from_spec(spec)
+            spec.loader.exec_module(sys.modules[name])
+        sys.modules.update({"odd": Refusing("odd"), "nothing": None, 5: object()})
+
+        @mlsdk.track
+        def train(lr):
+            return {"acc": lr}
+
+        train(0.5)
+        """
+    )
+    run = mlsdk.get_run("latest")
+
+    assert done.stdout == ""
+    assert not [problem for problem in run.problems if problem.kind.startswith("capture")]
+    assert run.code["chance"]["random"]
