@@ -91,7 +91,7 @@ def test_odd_modules_and_paths() -> None:
     """Modules that load when they are asked for anything are not asked; what else stands among them does no harm."""
     done = execute(
         """
-        import importlib.util, os, sys
+        import importlib.util, os, random, sys
         sys.path[:0] = ["libraries", 5, None, b"x"]
 
         class Refusing(type(sys)):
