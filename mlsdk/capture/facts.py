@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import marshal
 from collections.abc import Mapping
 
 from mlsdk.capture import Capture, PutBlob, facts_of
@@ -19,6 +20,8 @@ _CAPTURED = ("code", "env", "hardware")
 _SOURCES = ("cells", "main")
 """Facts of the code that are source texts: no randomness is a sign there."""
 _NAMED_BY_US = (*_CAPTURED, "run", "artifacts")
+_OF_THE_USER = ("constants",)
+"""Found values that are the user's own: 1, 1.0 and True are equal, and not the same."""
 _FILTERED_BY = ("packages",)
 """Found values that people filter runs by, however long they are."""
 
@@ -89,7 +92,7 @@ class Encoder:
     def __init__(self, put_blob: PutBlob) -> None:
         self._put_blob = put_blob
         self._known: dict[tuple[str, str], tuple[object, object, dict[str, str]]] = {}
-        """By capture and name of a fact: the value, the same encoded, and notes on it."""
+        """By capture and name of a fact: what tells the value from others, the same encoded, and notes on it."""
 
     def __call__(self, capture: Capture, found: Mapping[str, object]) -> tuple[Facts, dict[str, str]]:
         """Facts by kind, encoded, and notes on those that are not kept as they are."""
@@ -102,9 +105,10 @@ class Encoder:
             into = facts.setdefault(kind, {})
             for name, value in values.items():
                 known = self._known.get((capture.name, name))
-                if known is None or known[0] != value:
+                same = marshal.dumps(value, 2) if name in _OF_THE_USER else value
+                if known is None or known[0] != same:
                     encoded, more = encode_facts(kind, {name: value}, self._put_blob)
-                    known = self._known[capture.name, name] = (value, encoded[name], more)
+                    known = self._known[capture.name, name] = (same, encoded[name], more)
                 into[name] = known[1]
                 notes.update(known[2])
         return facts, notes

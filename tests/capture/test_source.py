@@ -24,7 +24,7 @@ from mlsdk.capture.source import capture, later, project_modules
 from mlsdk.log.values import decode, loads
 from tests import programs
 from tests.conftest import ROOT, require
-from tests.programs import environment
+from tests.programs import environment, execute
 
 HELPER = "STEP = 3\ndef double(x):\n    assert x\n    return 2 * x + STEP\ndef unreached(x):\n    return x\n"
 MAIN = """
@@ -462,6 +462,30 @@ def test_values_are_read_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     assert set(first["loaded"]) == set(second["loaded"]) == {"sample:train", "sample:f"}
     assert third == {"sample:train", "sample:f", "sample:g"}
     assert fourth == {"sample:train", "sample:g"}
+
+
+def test_equal_values_that_are_not_the_same() -> None:
+    """A constant that was 1 and is True, or 1.0, is recorded as what it is in each run."""
+    execute(
+        """
+        K, Z = 1, 0.0
+
+        @mlsdk.track
+        def train():
+            return K, Z
+
+        for K, Z in ((1, 0.0), (True, -0.0), (1.0, -0.0)):
+            train()
+        """,
+        MLSDK_COMPANION="0",
+    )
+    found = [run.code["constants"] for run in mlsdk.runs(order_by="started_at")]
+
+    assert [repr((values["__main__:K"], values["__main__:Z"])) for values in found] == [
+        "(1, 0.0)",
+        "(True, -0.0)",
+        "(1.0, -0.0)",
+    ]
 
 
 def test_odd_objects_do_no_harm() -> None:
