@@ -68,9 +68,11 @@ class DataDiff:
     removed_keys: tuple[Any, ...] = ()
     about: bool = False
     """Whether the numbers of rows are estimates: of more than 5,000,000 rows only a digest for each 65,536 is kept."""
+    exact: bool = True
+    """False for samples and rounded numbers (but not where the bytes are the same): all above holds for them alone."""
 
     def __str__(self) -> str:
-        lines = [str(self.level)]
+        lines = [str(self.level) + ("" if self.exact else ", of what was looked at")]
         rows = {"changed": self.changed_rows, "added": self.added_rows, "removed": self.removed_rows}
         counted = [f"{number:,} {what}" for what, number in rows.items() if number]
         if None in rows.values():
@@ -134,7 +136,7 @@ def compare(old: Fingerprint, new: Fingerprint) -> DataDiff:
         rows = changed_rows(old, new) if tables else RowDiff(None, None, None)
     here = {column.name: column for column in old.columns}
     there = {column.name: column for column in new.columns}
-    columns, exact = _changed(here, there, rows, old.rows) if tables else ((), True)
+    columns, are_exact = _changed(here, there, rows, old.rows) if tables else ((), True)
     return DataDiff(
         level=_level(same_bytes, same_content, same_rows, same_schema),
         same_bytes=same_bytes,
@@ -142,7 +144,7 @@ def compare(old: Fingerprint, new: Fingerprint) -> DataDiff:
         same_rows=same_rows,
         same_schema=same_schema,
         changed_columns=columns,
-        columns_exact=exact,
+        columns_exact=are_exact,
         added_columns=tuple(name for name in there if name not in here) if tables else (),
         removed_columns=tuple(name for name in here if name not in there) if tables else (),
         retyped_columns=tuple(name for name in here if name in there and _type(here[name]) != _type(there[name])),
@@ -154,6 +156,7 @@ def compare(old: Fingerprint, new: Fingerprint) -> DataDiff:
         added_keys=rows.added_keys,
         removed_keys=rows.removed_keys,
         about=rows.about,
+        exact=same_bytes or _is_whole(old),
     )
 
 
@@ -186,8 +189,12 @@ def overlap(one: Fingerprint, other: Fingerprint) -> Overlap:
         distinct=distinct,
         share_of_self=rows / one.rows if one.rows else 0.0,
         share_of_other=rows_of_other / other.rows if other.rows else 0.0,
-        exact=one.sample is None and one.decimals is None,
+        exact=_is_whole(one),
     )
+
+
+def _is_whole(fingerprint: Fingerprint) -> bool:
+    return fingerprint.sample is None and fingerprint.decimals is None
 
 
 def _must_fit(old: Fingerprint, new: Fingerprint) -> None:

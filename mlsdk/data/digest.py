@@ -68,15 +68,15 @@ def _is_whole(number: object) -> bool:
 
 def _unique(columns: Iterable[Column]) -> list[str]:
     """Names as they are, but the second `a` becomes `a#2`."""
-    names: list[str] = []
+    names: dict[str, None] = {}
     taken = {column.name for column in columns}
     for column in columns:
         name, count = column.name, 1
         while name in names or (count > 1 and name in taken):
             count += 1
             name = f"{column.name}#{count}"
-        names.append(name)
-    return names
+        names[name] = None
+    return list(names)
 
 
 def _key_places(columns: Sequence[Column], key: str | Sequence[str] | None) -> list[int]:

@@ -343,6 +343,8 @@ def test_samples_are_compared_with_samples_only(options: dict[str, int]) -> None
     (name,) = options
 
     assert compare(part, part).same_content
+    assert str(compare(part, part)) == "same ordered content, of what was looked at"
+    assert (compare(part, part).exact, compare(whole, whole).exact) == (False, True)
     for one, other in ((whole, part), (part, whole)):
         with pytest.raises(UsageError, match=f"with the same {name}="):
             compare(one, other)
