@@ -105,7 +105,7 @@ class Encoder:
             into = facts.setdefault(kind, {})
             for name, value in values.items():
                 known = self._known.get((capture.name, name))
-                same = marshal.dumps(value, 2) if name in _OF_THE_USER else value
+                same = marshal.dumps(value, 2) if name in _OF_THE_USER else value  # type: ignore[arg-type]  # plain
                 if known is None or known[0] != same:
                     encoded, more = encode_facts(kind, {name: value}, self._put_blob)
                     known = self._known[capture.name, name] = (same, encoded[name], more)
