@@ -80,7 +80,8 @@ def _unique(columns: Iterable[Column]) -> list[str]:
 
 
 def _key_places(columns: Sequence[Column], key: str | Sequence[str] | None) -> list[int]:
-    wanted = [] if key is None else [key] if isinstance(key, str) else list(key)
+    # Columns of pandas may be called by numbers; here every name is text.
+    wanted = [] if key is None else [str(one) for one in ([key] if isinstance(key, str | int) else key)]
     names = [column.name for column in columns]
     for name in wanted:
         if name not in names:

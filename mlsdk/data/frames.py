@@ -160,7 +160,8 @@ def _polars_type(dtype: Any) -> str:
 def plain_polars(series: Any) -> Any:
     """A polars Series as an Arrow array where pyarrow is installed, as a list otherwise."""
     kind = type(series.dtype).__name__
-    if kind != "Object" and importlib.util.find_spec("pyarrow") is not None:
+    # Of these two there is nothing in Arrow.
+    if kind not in {"Object", "Int128", "UInt128"} and importlib.util.find_spec("pyarrow") is not None:
         return series.to_arrow()
     if kind in {"Datetime", "Duration", "Time"}:
         # Python's own times would lose the nanoseconds.

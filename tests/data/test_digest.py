@@ -235,6 +235,7 @@ def test_keys(pure, monkeypatch) -> None:
     one, two = digest(data, key="id"), digest(data, key=("id", "part"))
     rows = dict(zip(data["id"], list(digest(data).row_hashes), strict=True))
 
+    assert digest({"0": [1], "1": [2]}, key=0).key == digest({"0": [1], "1": [2]}, key=[0]).key == ("0",)
     assert list(one.key_hashes) == sorted(one.key_hashes)
     assert [rows[key] for key in one.key_values] == list(one.row_hashes)
     assert sorted(two.key_values) == [(1, "b"), (2, "c"), (3, "a")]

@@ -232,6 +232,14 @@ def test_series_and_indexes() -> None:
     assert fingerprint(pd.Series([1], name="a")) == fingerprint(pl.Series("a", [1])) == fingerprint({"a": [1]})
 
 
+def test_types_that_arrow_does_not_have() -> None:
+    """Columns of polars for which Arrow has no type are their values."""
+    large = getattr(pl, "Int128", pl.Object)
+
+    assert fingerprint(pl.Series("a", [2**70, None], dtype=large)) == fingerprint({"a": [2**70, None]})
+    assert fingerprint(pl.Series("a", [1, "x", None], dtype=pl.Object)) == fingerprint({"a": [1, "x", None]})
+
+
 def test_frames_with_no_rows_or_columns() -> None:
     """Empty frames have fingerprints, the same in every library."""
     assert fingerprint(pd.DataFrame()) == fingerprint(pl.DataFrame()) == fingerprint(pa.table({})) == fingerprint({})
