@@ -46,7 +46,7 @@ class Context(NamedTuple):
     function: Callable[..., object] | None = None
     """The tracked function, if the run is a call of one; in the caller only."""
     arguments: Mapping[str, object] = MappingProxyType({})
-    """Its arguments by name, the caller's own objects; in the caller only."""
+    """Its arguments by name, `self` of a method too, the caller's own objects; in the caller only."""
     facts: Mapping[str, Mapping[str, object]] = MappingProxyType({})
     """By kind and key, what was recorded before the body; beside only."""
     pid: int = 0

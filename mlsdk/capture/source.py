@@ -18,6 +18,10 @@ from mlsdk.capture.loaded import Loaded, module_of
 
 _LONGEST_BYTES = 10_000_000
 _MOST_KNOWN = 100
+_MOST_BROUGHT = 100
+"""Objects in arguments that are looked at for code."""
+_CONTAINERS = frozenset((dict, list, tuple, set, frozenset))
+_SIMPLE = frozenset((type(None), bool, int, float, complex, str, bytes, FunctionType))
 
 _modules: dict[str, str] = {}
 _modules_for: tuple[int, object, str] = (0, None, "")
@@ -222,7 +226,7 @@ def notebook_cells() -> list[str]:
 def _functions(where: Context, modules: Mapping[str, str]) -> tuple[list[str], Loaded]:
     """The roots and what they reach in memory; from the last run of the process if nothing has changed."""
     function = where.function
-    starts = _running() if function is None else [function, *filter(None, map(_code_of, where.arguments.values()))]
+    starts = _running() if function is None else [function, *_brought(where.arguments)]
     names = 0 if function is not None else len(getattr(sys.modules.get("__main__"), "__dict__", ()))
     key = (len(modules), names, *map(id, starts))
     known = _known.get(key)
@@ -241,6 +245,36 @@ def _add_function(loaded: Loaded, starts: list[Any]) -> list[str]:
     for value in starts:
         loaded.add(value, "call:")
     return [_named(root, starts[0]) for root in loaded.bound.pop("call:", [])]
+
+
+def _brought(arguments: Mapping[str, object]) -> list[Any]:
+    """The code of arguments and of what lies in them: in containers, and in attributes of objects."""
+    found: dict[int, Any] = {}
+    waiting = [*arguments.values()]
+    for value in waiting:  # grows meanwhile
+        code = _code_of(value)
+        if code is not None:
+            found[id(code)] = code
+        if len(waiting) < _MOST_BROUGHT and type(value) not in _SIMPLE:
+            waiting += _inside(value)
+    return [*found.values()]
+
+
+def _inside(value: Any) -> tuple[object, ...]:
+    kind = type(value)
+    if kind not in _CONTAINERS:
+        if issubclass(kind, (type, ModuleType)):
+            return ()
+        try:
+            value, kind = object.__getattribute__(value, "__dict__"), dict
+        except Exception:  # it has none, or is an odd object
+            return ()
+    if len(value) > _MOST_BROUGHT:
+        return ()
+    try:
+        return tuple(value.values() if kind is dict else value)
+    except Exception:  # another thread changes it
+        return ()
 
 
 def _code_of(value: Any) -> object:

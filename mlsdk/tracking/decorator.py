@@ -146,7 +146,7 @@ class _Starter:
             code={"function": self._function},
             label=self._label,
             function=self._inner,
-            arguments=bound,
+            arguments={"self": args[0], **bound} if self._method and args else bound,
         )
         for name, value in bound.items():
             if name in self._data or is_data(value):

@@ -435,6 +435,35 @@ def test_what_arguments_bring(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     assert capture(where)["roots"] == ["sample:train", "sample:Model", "sample:f"]
 
 
+def test_what_lies_in_arguments(tmp_path: Path) -> None:
+    """The class of `self`, and code that an argument holds in its attributes and containers, is reached as well."""
+    execute(
+        """
+        class Layer:
+            def forward(self): return 1
+        class Wide(Layer):
+            def forward(self): return 2
+        def loss(x): return x
+
+        class Trainer:
+            def __init__(self, **parts): self.parts = parts
+            @mlsdk.track
+            def fit(self, more):
+                return {"acc": self.step() + self.parts["layers"][0].forward() + more.loss(1)}
+            def step(self): return 1
+        class Slow(Trainer):
+            def step(self): return 2
+
+        import types
+        Slow(layers=[Wide()]).fit(types.SimpleNamespace(loss=loss))
+        """,
+        MLSDK_COMPANION="0",
+    )
+    names = {name.partition(":")[2] for name in mlsdk.get_run("latest").code["functions"]}
+
+    assert names >= {"Slow", "Slow.step", "Trainer.fit", "Wide", "Wide.forward", "Layer", "loss"}
+
+
 def test_values_are_read_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A second run of the process finds what has changed since: a value, a function, an entry of a table."""
     code = """
