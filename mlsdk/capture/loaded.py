@@ -10,7 +10,7 @@ from __future__ import annotations
 import sys
 from types import CodeType, FunctionType, MethodType, ModuleType
 
-from mlsdk.capture.plain import plain
+from mlsdk.capture.plain import ids_of, plain
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -21,7 +21,7 @@ _OF_CODE_FLAGS = ~0x4000000  # CO_HAS_DOCSTRING: a docstring may come and go
 _OPTIMIZED = 0x1
 _NOTHING = object()
 _MODULE = type.__dict__["__module__"].__get__  # asked of `type` itself: a metaclass of the user's may raise
-_CONTAINERS = (dict, list, tuple, set, frozenset)
+_CONTAINERS = ids_of(dict, list, tuple, set, frozenset)
 _MOST_ITEMS = 200
 """Members of a container that are looked at for functions."""
 
@@ -159,9 +159,9 @@ class Loaded:
         for namespace, name, place, members in self._readings:
             value = namespace.get(name, _NOTHING)
             kind = type(value)
-            if kind in _WALKED or issubclass(kind, type):
+            if id(kind) in _WALKED or issubclass(kind, type):
                 return False
-            if (members or kind in _CONTAINERS) and _members(value) != members:
+            if (members or id(kind) in _CONTAINERS) and _members(value) != members:
                 return False
             self.values[place] = plain(value)
         return True
@@ -176,9 +176,9 @@ class Loaded:
             elif kind is MethodType:
                 self._look(value.__func__, place, depth)  # type: ignore[attr-defined]
                 self._look(value.__self__, place, depth + 1)  # type: ignore[attr-defined]
-            elif kind in _CONTAINERS and depth < 3:
+            elif id(kind) in _CONTAINERS and depth < 3:
                 for item in _items(value):
-                    if type(item) not in _PLAIN:
+                    if id(type(item)) not in _PLAIN:
                         self._look(item, place, depth + 1)
             elif depth < 5:
                 self._object(value, kind, place, depth)
@@ -229,11 +229,11 @@ class Loaded:
                 value = cell.cell_contents
             except ValueError:  # still empty
                 continue
-            if type(value) not in _WALKED and name != "__class__" and here.endswith("()"):
+            if id(type(value)) not in _WALKED and name != "__class__" and here.endswith("()"):
                 self.values[f"{here[:-2]}.{name}"] = plain(value)
             self._look(value, here, 1)
         for value in (*(function.__defaults__ or ()), *(function.__kwdefaults__ or {}).values()):
-            if type(value) not in _PLAIN:
+            if id(type(value)) not in _PLAIN:
                 self._look(value, here, 1)
 
     def _class(self, cls: type, place: str) -> None:
@@ -247,7 +247,7 @@ class Loaded:
             return
         self._remember(cls)
         for name, value in tuple(cls.__dict__.items()):
-            if type(value) in _PLAIN or name in _OF_EVERY_CLASS or _is_generated(cls, value):
+            if id(type(value)) in _PLAIN or name in _OF_EVERY_CLASS or _is_generated(cls, value):
                 continue
             self._guards.append((cls.__dict__, name, value))
             self._look(value, f"{here}.{name}", 1)
@@ -269,7 +269,7 @@ class Loaded:
         if issubclass(kind, ModuleType):
             self._guards.append((namespace, name, value))
             self._attributes(value, code)  # type: ignore[arg-type]  # `kind` is its type
-        elif kind in _WALKED or issubclass(kind, type):
+        elif id(kind) in _WALKED or issubclass(kind, type):
             self._guards.append((namespace, name, value))
             self._look(value, place, 0)
         elif name[:2] != "__" and place not in self.values:
@@ -348,14 +348,14 @@ def _items(container: Any) -> Iterable[object]:
 
 def _members(value: object) -> tuple[int, ...]:
     """Identities of the functions and objects in a container, so that a new one is seen."""
-    if type(value) not in _CONTAINERS:
+    if id(type(value)) not in _CONTAINERS:
         return ()
-    return tuple(id(item) for item in _items(value) if type(item) not in _PLAIN)
+    return tuple(id(item) for item in _items(value) if id(type(item)) not in _PLAIN)
 
 
-_WALKED = frozenset((FunctionType, MethodType, ModuleType, type))
+_WALKED = ids_of(FunctionType, MethodType, ModuleType, type)
 _OF_EVERY_CLASS = frozenset(("__dict__", "__weakref__", "__module__", "__qualname__"))
-_PLAIN = frozenset((type(None), bool, int, float, complex, str, bytes, bytearray))
+_PLAIN = ids_of(type(None), bool, int, float, complex, str, bytes, bytearray)
 _WRAPPING = {
     "partial": ("func", "args", "keywords"),
     "partialmethod": ("func", "args", "keywords"),

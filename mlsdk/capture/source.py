@@ -15,13 +15,14 @@ from typing import Any
 from mlsdk.capture import Context
 from mlsdk.capture.facts import ByName
 from mlsdk.capture.loaded import Loaded, module_of
+from mlsdk.capture.plain import ids_of
 
 _LONGEST_BYTES = 10_000_000
 _MOST_KNOWN = 100
 _MOST_BROUGHT = 100
 """Objects in arguments that are looked at for code."""
-_CONTAINERS = frozenset((dict, list, tuple, set, frozenset))
-_SIMPLE = frozenset((type(None), bool, int, float, complex, str, bytes, FunctionType))
+_CONTAINERS = ids_of(dict, list, tuple, set, frozenset)
+_SIMPLE = ids_of(type(None), bool, int, float, complex, str, bytes, FunctionType)
 
 _modules: dict[str, str] = {}
 _modules_for: tuple[int, object, str] = (0, None, "")
@@ -255,14 +256,14 @@ def _brought(arguments: Mapping[str, object]) -> list[Any]:
         code = _code_of(value)
         if code is not None:
             found[id(code)] = code
-        if len(waiting) < _MOST_BROUGHT and type(value) not in _SIMPLE:
+        if len(waiting) < _MOST_BROUGHT and id(type(value)) not in _SIMPLE:
             waiting += _inside(value)
     return [*found.values()]
 
 
 def _inside(value: Any) -> tuple[object, ...]:
     kind = type(value)
-    if kind not in _CONTAINERS:
+    if id(kind) not in _CONTAINERS:
         if issubclass(kind, (type, ModuleType)):
             return ()
         try:

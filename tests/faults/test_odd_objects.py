@@ -26,6 +26,10 @@ class Refusing(type):
 class Nameless(type):
     __name__ = property(lambda cls: 1 / 0)
 
+class Equal(type):
+    __eq__ = lambda cls, other: NotImplemented
+
+class OfEqual(metaclass=Equal): ...
 class OfRefusing(metaclass=Refusing): ...
 class OfNameless(metaclass=Nameless): ...
 class OfANumber: ...
@@ -41,12 +45,16 @@ class NoPath(os.PathLike):
 ODD = (
     RaisesAll(), [RaisesAll(), {"a": RaisesAll()}], functools.partial(print, RaisesAll()), HasNoClass(), OfRefusing(),
     OfRefusing, OfNameless(), OfNameless, OfANumber(), OfAList(), NoPath(None), NoPath(5), NoPath("a\\0b"),
-    pathlib.Path("x" * 5000),
+    pathlib.Path("x" * 5000), OfEqual(), OfEqual,
 )
-ONE = OfRefusing()
+ONE = OfRefusing(), OfEqual
+TWO = OfEqual()
 
 def helper():
-    return ODD, ONE, OfAList
+    return ODD, ONE, TWO, OfAList, OfEqual, second()
+
+def second():
+    return 1
 
 @mlsdk.track
 def train(value, lr=0.5):
@@ -62,11 +70,11 @@ def test_odd_arguments() -> None:
     execute(ODD, MLSDK_COMPANION="0")
     runs = mlsdk.runs()
 
-    assert len(runs) == 14
+    assert len(runs) == 16
     for run in runs:
         assert (run.status, run.params["lr"], run.metrics["acc"].last) == ("finished", 0.5, 0.5)
         assert not [problem for problem in run.problems if problem.kind.startswith("capture")]
-        assert set(run.code["loaded"]) >= {"__main__:train", "__main__:helper"}
+        assert set(run.code["loaded"]) >= {"__main__:train", "__main__:helper", "__main__:second"}
 
 
 def test_data_that_its_library_refuses() -> None:
