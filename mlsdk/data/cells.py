@@ -119,7 +119,7 @@ def python_values(piece: Any) -> list[Any]:
         found = _moments_of(data, tag) if data.dtype.kind in "mM" else data.tolist()
         if missing is not None:
             found = [None if no else one for one, no in zip(found, missing, strict=True)]
-    return [_readable(one) if type(one) is Moment else one for one in found]
+    return [_readable(one) if type(one) in {Moment, float} else one for one in found]
 
 
 def _moments_of(times: Any, tag: int | None) -> list[Any]:
@@ -133,7 +133,9 @@ def _moments_of(times: Any, tag: int | None) -> list[Any]:
     return [None if number == _NAT else Moment(tag, number * UNIT_NS[unit] * count) for number in numbers]
 
 
-def _readable(time: Moment) -> Any:
+def _readable(time: Moment | float) -> Any:
+    if isinstance(time, float):
+        return None if time != time else time
     whole, rest = divmod(time.nanoseconds, 1000)
     try:
         span = timedelta(microseconds=whole)

@@ -82,7 +82,7 @@ class DataDiff:
         for what in ("changed", "added", "removed"):
             keys = getattr(self, f"{what}_keys")
             if keys:
-                lines.append(f"{what} keys: {_some([str(key) for key in keys])}")
+                lines.append(f"{what} keys: {_some([_shown(key) for key in keys])}")
         for what in ("changed", "added", "removed", "retyped"):
             names = getattr(self, f"{what}_columns")
             called = f"{what} columns" if what != "changed" or self.columns_exact else "columns that differ"
@@ -245,6 +245,10 @@ def _changed(
         return moved, alike and moved == sums
     # Values that only changed places leave the sums as they were; then the order is all there is to go by.
     return sums or (moved if alike else ()), alike and not came_or_went and (rows.changed == 1 or moved == sums)
+
+
+def _shown(key: Any) -> str:
+    return f"({', '.join(map(str, key))})" if isinstance(key, tuple) else str(key)
 
 
 def _some(names: Sequence[str]) -> str:

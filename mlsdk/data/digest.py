@@ -45,9 +45,9 @@ def digest_table(
     Raises:
         UsageError: an argument or the data cannot be used; the message says which and why.
     """
-    if decimals is not None and not (_is_whole(decimals) and 0 <= decimals <= 15):
+    if decimals is not None and not (_is_integer(decimals) and 0 <= decimals <= 15):
         raise UsageError(f"decimals={decimals!r}: give a whole number from 0 to 15")
-    if sample is not None and not (_is_whole(sample) and sample >= 1):
+    if sample is not None and not (_is_integer(sample) and sample >= 1):
         raise UsageError(f"sample={sample!r}: give a number of rows, 1 or more")
     declared = [column._replace(name=name) for column, name in zip(table.columns, _unique(table.columns), strict=True)]
     keys = _key_places(declared, key)
@@ -62,7 +62,7 @@ def digest_table(
     return _fingerprint(columns, rows, keys, decimals, sample)
 
 
-def _is_whole(number: object) -> bool:
+def _is_integer(number: object) -> bool:
     return hasattr(number, "__index__") and not isinstance(number, bool)
 
 

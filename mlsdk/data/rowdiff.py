@@ -90,9 +90,9 @@ def _by_key(old: Fingerprint, new: Fingerprint, gone: list[_Row], come: list[_Ro
 
 
 def _sorted(keys: list[Any]) -> tuple[Any, ...]:
-    """In their own order where they have one."""
+    """In their own order where they have one, what is missing last."""
     try:
-        return tuple(sorted(keys))
+        return tuple(sorted(keys, key=lambda key: (key is None, key)))
     except TypeError:
         return tuple(sorted(keys, key=repr))
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 from collections import Counter
 from typing import Any
 
@@ -421,6 +422,18 @@ def test_a_difference_reads_well() -> None:
         "changed columns: a",
     ]
     assert str(compare(of(old), of(old))) == "same ordered content"
+
+
+def test_keys_read_well() -> None:
+    """Keys of several columns and of times are plain; a missing key is None, and comes last."""
+    day = dt.date(2020, 1, 1)
+    old = [(10, day, 1), (9, day, 1)]
+    missing, other = (pd.DataFrame({"k": [10, None, 9], "x": [value] * 3}) for value in (1, 2))
+
+    assert str(compare(of(old, key=["id", "a"]), of(old[:1], key=["id", "a"]))) == (
+        "same schema\nrows: 1 removed\nremoved keys: (9, 2020-01-01)"
+    )
+    assert compare(of_frame(missing, key="k"), of_frame(other, key="k")).changed_keys == (9, 10, None)
 
 
 def test_a_difference_is_a_value() -> None:
