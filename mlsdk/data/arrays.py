@@ -18,9 +18,7 @@ _BATCH_VALUES = 1 << 20
 
 def array_table(array: Any) -> Table:
     """A numpy array, or anything numpy makes one of without a copy."""
-    import numpy as np
-
-    array = np.asanyarray(array)
+    array = _plain_array(array)
     if array.ndim == 0:
         array = array.reshape(1)
     if array.dtype.names:
@@ -28,6 +26,13 @@ def array_table(array: Any) -> Table:
             raise UsageError(f"a structured array of shape {array.shape} has no rows; flatten it first")
         return Table(*_columns_and_batches(_fields("", array)))
     return Table(*_columns_and_batches(_split("", array, numpy_type(array.dtype), array.shape)))
+
+
+def _plain_array(data: Any) -> Any:
+    """An array that is masked or of numpy's own class: parts of a `matrix` would have two dimensions for ever."""
+    import numpy as np
+
+    return data if isinstance(data, np.ma.MaskedArray) else np.asarray(data)
 
 
 def tensor_table(tensor: Any) -> Table:
@@ -80,9 +85,7 @@ def _of_one(name: str, column: Any) -> list[Any]:
     if hasattr(column, "dtype") and hasattr(column, "shape") and hasattr(column, "__array__"):
         if not len(column.shape):
             raise UsageError(f"{name!r} is a single value, not a column: {column!r}")
-        import numpy as np
-
-        array = np.asanyarray(column)
+        array = _plain_array(column)
         if array.dtype.names:
             return _fields(name, array)
         return _split(name, array, numpy_type(array.dtype), array.shape)

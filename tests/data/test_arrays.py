@@ -107,6 +107,9 @@ def test_the_rarer_types_of_numpy() -> None:
 
     for made, values in same:
         assert fingerprint(made) == fingerprint({"values": values})
+    with pytest.warns(PendingDeprecationWarning, match="matrix subclass"):
+        matrix = np.matrix(MATRIX)
+    assert fingerprint(matrix) == fingerprint(MATRIX)
     masked = np.ma.array(MATRIX, mask=MATRIX == 5)
     assert fingerprint(masked).columns[2].missing == 1
 
