@@ -204,7 +204,8 @@ def _run(git: Git, options: Mapping[str, str], folder: str, *arguments: str, lim
     for number, (name, value) in enumerate(options.items()):
         settings |= {f"GIT_CONFIG_KEY_{number}": name, f"GIT_CONFIG_VALUE_{number}": value}
     settings |= {"GIT_TERMINAL_PROMPT": "0", "GIT_NO_LAZY_FETCH": "1", "GIT_ALLOW_PROTOCOL": "none"}
-    settings |= {"GIT_OPTIONAL_LOCKS": "0"}
+    settings |= {"GIT_OPTIONAL_LOCKS": "0", "GIT_CONFIG_PARAMETERS": "", "PATH": _search_path()}
+    settings |= {name: "0" for name in os.environ if name.startswith("GIT_TRACE")}  # they would stand among the answers
     # `-C`: GitPython would go on in this process's own folder if that of the run is not there any more.
     command = ["git", "--no-optional-locks", "-C", folder, *arguments]
     own_group: dict[str, Any] = {"start_new_session": True} if os.name == "posix" else {}
@@ -213,6 +214,12 @@ def _run(git: Git, options: Mapping[str, str], folder: str, *arguments: str, lim
     except (GitCommandNotFound, OSError):
         raise GitError("the git program was not found, or could not be started") from None
     return _answer(running, arguments[0], limit_s)
+
+
+def _search_path() -> str:
+    """`PATH` without relative entries: a repository may hold a program that is called git."""
+    entries = os.environ.get("PATH", os.defpath).split(os.pathsep)
+    return os.pathsep.join(filter(os.path.isabs, entries)) or os.devnull
 
 
 def _answer(running: Any, what: str, limit_s: float) -> tuple[int, bytes, str]:

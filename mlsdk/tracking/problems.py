@@ -44,7 +44,8 @@ class Problems:
         if before is None or now - before[1] > _SAY_AGAIN_NS:
             self.say()
         if warn and before is None:
-            tell(f"mlsdk: {message} (run {self._name})")
+            what = f"{kind} {message}" if kind.startswith("capture ") else message
+            tell(f"mlsdk: {what} (run {self._name})")
 
     def say(self) -> None:
         """Write down those that the log does not hold yet."""

@@ -227,6 +227,24 @@ def test_a_hostile_repository(repository: Path, tmp_path: Path) -> None:
     assert called.exists(), "the trap does not work, so that the test shows nothing"
 
 
+@pytest.mark.parametrize("path", [".", "", f".{os.pathsep}{os.defpath}"])
+def test_a_program_of_the_repository(
+    repository: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, path: str
+) -> None:
+    """What is called git in the repository is not run, whatever `PATH` says; nor what the environment tells git to."""
+    trap = repository / "git"
+    trap.write_text(f"#!/bin/sh\ntouch {tmp_path}/called\n")
+    trap.chmod(0o755)
+    monkeypatch.setenv("PATH", path)
+    monkeypatch.setenv("GIT_CONFIG_PARAMETERS", f"'core.fsmonitor'='{trap}'")
+    monkeypatch.setenv("GIT_TRACE", "1")
+    monkeypatch.chdir(repository)
+    found = facts(repository)
+
+    assert not (tmp_path / "called").exists()
+    assert ("commit" in found) == (os.defpath in path)
+
+
 def test_nothing_is_written(repository: Path) -> None:
     """The index is the same to the byte, no lock is taken, and one that is there is in nobody's way."""
     os.utime(repository / "a.py", (1, 1))
