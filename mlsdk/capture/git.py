@@ -10,7 +10,7 @@ import contextlib
 import os
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit, urlunsplit
 
@@ -39,6 +39,8 @@ _HARMLESS = {
     "submodule.recurse": "false",
     "protocol.allow": "never",
 }
+_MOST_NESTED = 10
+"""Submodules in submodules."""
 _STATUS = ["status", "--porcelain=v2", "--branch", "-z", "--untracked-files=all", "--ignore-submodules=dirty"]
 _SETTINGS = r"^(filter\..*\.(clean|smudge|process|required)|remote\..*\.url|branch\..*\.remote)$"
 
@@ -54,9 +56,10 @@ class GitHangsError(GitError):
 def capture(where: Context) -> Mapping[str, object] | None:
     """Facts `commit`, `branch`, `remote`, `ahead`, `behind`, `dirty`, `changed`, `untracked`, `root`.
 
-    `changed` and `untracked` are numbers of files. `commit` is absent before the first commit, `branch` where the head
-    is detached, `remote` where there is none, `ahead` and `behind` without a branch that is followed. What git could
-    not say, because it is missing, hangs or refuses the repository, is under `git_missing`. None outside a repository.
+    `changed` and `untracked` are numbers of files, with those in submodules. `commit` is absent before the first
+    commit, `branch` where the head is detached, `remote` where there is none, `ahead` and `behind` without a branch
+    that is followed. What git could not say, because it is missing, hangs or refuses the repository, is under
+    `git_missing`. None outside a repository.
     """
     if not where.folder:
         return None
@@ -66,11 +69,32 @@ def capture(where: Context) -> Mapping[str, object] | None:
         if repository is None:
             return None
         root = repository.root
-        found = parse_status(os.fsdecode(repository.ask(*_STATUS)))
+        found = status_of(repository)
     except GitError as error:
         return {**({} if root is None else {"root": root}), "git_missing": {"git": str(error)}}
     remote = repository.remote_of(str(found.get("branch", "")))
     return {**found, **({} if remote is None else {"remote": remote}), "root": root}
+
+
+def status_of(repository: Repository, depth: int = 0) -> dict[str, object]:
+    """Facts in the status of a working tree, its submodules' own changes counted with it.
+
+    Each submodule is asked by its own git: the one above would ask it by its own settings.
+
+    Raises:
+        GitError: there is no answer.
+    """
+    found = parse_status(os.fsdecode(repository.ask(*_STATUS)))
+    for inner in repository.submodules() if depth < _MOST_NESTED else ():
+        with contextlib.suppress(GitError):  # the code tree says what is missing of it
+            its = status_of(inner, depth + 1)
+            found |= {name: _sum(found[name], its[name]) for name in ("changed", "untracked")}
+            found["dirty"] = found["dirty"] or its["dirty"]
+    return found
+
+
+def _sum(*counts: object) -> int:
+    return sum(count for count in counts if isinstance(count, int))
 
 
 class Repository:
@@ -106,6 +130,22 @@ class Repository:
         with contextlib.suppress(GitError):
             return self.ask("rev-parse", "--verify", "--quiet", "HEAD").decode("ascii", "replace").strip()
         return None
+
+    def submodules(self) -> Iterator[Repository]:
+        """The working trees of its submodules, those that are there."""
+        table = os.path.join(self.root, ".gitmodules")
+        if not os.path.isfile(table):
+            return
+        printed = b""
+        with contextlib.suppress(GitError):  # it names none, or is damaged
+            printed = self.ask("config", "-z", "--file", table, "--get-regexp", r"^submodule\..*\.path$")
+        for record in filter(None, os.fsdecode(printed).split("\0")):
+            folder = os.path.realpath(os.path.join(self.root, record.partition("\n")[2]))
+            inner = None
+            with contextlib.suppress(GitError):  # the code tree says so
+                inner = open_repository(folder) if folder.startswith(os.path.join(self.root, "")) else None
+            if inner is not None and os.path.realpath(inner.root) == folder:
+                yield inner
 
     def remote_of(self, branch: str) -> str | None:
         """URL of the remote that a branch follows, else of `origin`, else of the first; without credentials."""

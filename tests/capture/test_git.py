@@ -245,6 +245,27 @@ def test_a_program_of_the_repository(
     assert ("commit" in found) == (os.defpath in path)
 
 
+def test_changes_in_submodules(repository: Path, tmp_path: Path) -> None:
+    """A submodule's own changes make a repository dirty, also those of a submodule in it."""
+    for outer, inner in ((tmp_path / "b", tmp_path / "a"), (repository, tmp_path / "b")):
+        for folder in (inner, outer):
+            if not folder.exists():
+                git("init", "-q", str(folder))
+                (folder / "f.py").write_text("x = 1\n")
+                git("add", ".", folder=folder)
+                git("commit", "-qm", "first", folder=folder)
+        git("submodule", "--quiet", "add", str(inner), "inner", folder=outer)
+        git("commit", "-qm", "inner", folder=outer)
+    git("submodule", "--quiet", "update", "--init", "--recursive", folder=repository)
+    before = facts(repository)
+    (repository / "inner/inner/f.py").write_text("x = 2\n")
+    (repository / "inner/new.py").write_text("x = 2\n")
+    after = facts(repository)
+
+    assert (before["dirty"], before["changed"], before["untracked"]) == (False, 0, 0)
+    assert (after["dirty"], after["changed"], after["untracked"]) == (True, 1, 1)
+
+
 def test_nothing_is_written(repository: Path) -> None:
     """The index is the same to the byte, no lock is taken, and one that is there is in nobody's way."""
     os.utime(repository / "a.py", (1, 1))
