@@ -67,6 +67,7 @@ def ensure(root: str, *, settle: bool = True) -> bool:
         _settle()
     place = str(writer_identity()["place"])
     if is_present(root, place):
+        _started.pop(root, None)  # it has come: where there is none from now on, it has gone
         return True
     now = time.monotonic()
     if now - _started.get(root, -_STARTING_S) < _STARTING_S:
@@ -85,10 +86,18 @@ def is_missing(root: str) -> bool:
     One that looks for new work before it ends has no lock for a moment: hence two looks.
     """
     place = str(writer_identity()["place"])
-    if time.monotonic() - _started.get(root, -_STARTING_S) < _STARTING_S or is_present(root, place):
+    if is_present(root, place):
+        _started.pop(root, None)
+        return False
+    if time.monotonic() - _started.get(root, -_STARTING_S) < _STARTING_S:
         return False
     time.sleep(0.02)
     return not is_present(root, place)
+
+
+def start_again(root: str) -> bool:
+    """Start a companion in the place of one that came and went; False if none has ever come, or there can be none."""
+    return root not in _started and ensure(root)
 
 
 def _spawn(root: str, place: str) -> bool:

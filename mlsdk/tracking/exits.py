@@ -12,7 +12,7 @@ import time
 from types import FrameType
 
 from mlsdk import config
-from mlsdk.companion.spawn import is_missing, work_here
+from mlsdk.companion.spawn import is_missing, start_again, work_here
 from mlsdk.log import frames
 from mlsdk.log.ids import new_id
 from mlsdk.log.values import dumps
@@ -107,9 +107,10 @@ def _ending() -> tuple[str, dict[str, object] | None]:
 def wait(seconds: float) -> bool:
     """Wait until the companion has done what this process's runs asked for; False if it took longer than `seconds`.
 
-    Where the companion has died, its work is done here.
+    Where the companion has died, another is started, once; where that one does not come, its work is done here.
     """
     deadline, pause = time.monotonic() + seconds, 0.002
+    called: set[str] = set()
     while True:
         _drop_done()
         if not _owed:
@@ -119,7 +120,15 @@ def wait(seconds: float) -> bool:
         time.sleep(pause)
         pause = min(pause * 1.5, 0.05)
         for marker, (root, *names) in tuple(_owed.items()):
-            if is_missing(root) and not work_here(root, *names):
+            if time.monotonic() > deadline:
+                return False
+            if not is_missing(root):
+                continue
+            if root not in called and config.flag("companion"):
+                called.add(root)
+                if start_again(root):
+                    continue
+            if not work_here(root, *names):
                 del _owed[marker]
 
 

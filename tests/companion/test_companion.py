@@ -67,6 +67,26 @@ def test_it_ends_about_a_second_after_its_last_work() -> None:
     assert time.monotonic() - ended < 2.5
 
 
+def test_runs_after_it_has_gone_get_another() -> None:
+    """A run that begins right after a companion has ended has one too, also within seconds of that one's start."""
+    done = programs.execute(
+        """
+        import os, time
+        from mlsdk.companion.spawn import is_present
+        from mlsdk.log.identity import writer_identity
+        from mlsdk.tracking import exits
+        for number in range(2):
+            for _ in range(3):
+                with mlsdk.run("again"): pass
+            assert exits.wait(30)
+            while is_present(os.path.abspath(".mlsdk"), str(writer_identity()["place"])):
+                time.sleep(0.01)
+        """
+    )
+
+    assert [run.problems for run in mlsdk.runs()] == [()] * 6, done.stderr
+
+
 def test_eight_processes_at_once_share_one() -> None:
     """Eight processes that start at once have one companion between them at any time."""
     code = """
