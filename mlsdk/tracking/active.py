@@ -218,9 +218,10 @@ class ActiveRun:
         return {} if self.opened is None else self.opened.news()
 
     def _warn_of_undeclared(self) -> None:
-        names = () if self.opened is None else self.opened.names
-        found = [name for name in names if not is_covered(name, self._data_paths)]
-        if found and config.flag("warn_undeclared"):
+        if self.opened is None or not config.flag("warn_undeclared"):
+            return
+        found = [name for name in tuple(self.opened.names) if not is_covered(name, self._data_paths)]
+        if found:
             more = f" and {len(found) - 5} more" if len(found) > 5 else ""
             tell(f"mlsdk: run {self.name} read what no use_data names: {', '.join(found[:5])}{more}")
 
