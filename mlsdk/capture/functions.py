@@ -21,6 +21,7 @@ from mlsdk.capture.pieces import BODY
 from mlsdk.capture.program import Program
 from mlsdk.capture.reach import Reach
 from mlsdk.capture.secret_files import redact_source
+from mlsdk.capture.syntax import digest_of_lines
 from mlsdk.log.values import LongValue, dumps, encode
 
 _NEEDED = ("modules", "main", "cells", "roots", "loaded", "bound", "constants", "compiled_by")
@@ -92,6 +93,9 @@ def _look(program: Program, folder: str) -> dict[str, Any]:
     silent = () if f"__main__:{BODY}" in roots else ("__main__",)
     reach = Reach(program.load, facts.get("bound", {}), silent)
     reach.add(roots)
+    for root in roots:  # a lambda that stands among arguments has no piece: its code in memory has to do
+        if root.endswith(":<lambda>") and root in dict(facts.get("loaded", {})):
+            reach.table[root] = digest_of_lines([str(facts["loaded"][root])])
     missing: dict[str, str] = {}
     if not reach.table:
         missing["functions"] = f"no source was found of {', '.join(roots) or 'what was started'}"

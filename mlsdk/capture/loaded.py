@@ -93,14 +93,14 @@ def _known_digest(code: CodeType) -> str:
     return known[1]
 
 
-def _names_in(code: CodeType) -> frozenset[str]:
+def names_in(code: CodeType) -> frozenset[str]:
     """Names of globals and of attributes in a code object and those within it."""
     known = _names.get(id(code))
     if known is None:
         found = set(code.co_names)
         for value in code.co_consts:
             if type(value) is CodeType:
-                found |= _names_in(value)
+                found |= names_in(value)
         known = _names[id(code)] = code, frozenset(found)
     return known[1]
 
@@ -132,7 +132,7 @@ class Loaded:
 
     def add_code(self, code: CodeType, namespace: dict[str, Any]) -> str | None:
         """Walk from code that runs, and whose function is not known; the place that it is the code of, if that is."""
-        module = _module(namespace.get("__name__"))
+        module = module_named(namespace.get("__name__"))
         if module not in self.modules:
             return None
         self._named(code, namespace, module)
@@ -199,7 +199,7 @@ class Loaded:
 
     def _function(self, function: FunctionType, place: str) -> None:
         namespace, code = function.__globals__, function.__code__
-        module = _module(namespace.get("__name__"))
+        module = module_named(namespace.get("__name__"))
         wrapped = function.__dict__.get("__wrapped__")
         if module in self.modules:
             name = _qualified(function, wrapped is not None)
@@ -255,7 +255,7 @@ class Loaded:
             self._class(base, f"{here}()")
 
     def _named(self, code: CodeType, namespace: dict[str, Any], module: str) -> None:
-        for name in _names_in(code):
+        for name in names_in(code):
             value = namespace.get(name, _NOTHING)
             if value is _NOTHING:
                 self._imported_inside(name, namespace, code)
@@ -279,11 +279,11 @@ class Loaded:
 
     def _attributes(self, module: ModuleType, code: CodeType) -> None:
         inner = module.__dict__
-        name = _module(inner.get("__name__"))
+        name = module_named(inner.get("__name__"))
         if name not in self.modules or (id(module), id(code)) in self._looked:
             return
         self._looked.add((id(module), id(code)))
-        for attribute in _names_in(code):
+        for attribute in names_in(code):
             value = inner.get(attribute, _NOTHING)
             if value is not _NOTHING:
                 self._place(inner, attribute, value, name, code)
@@ -309,14 +309,14 @@ class Loaded:
         self._keep.append(value)
 
 
-def _module(name: object) -> str:
+def module_named(name: object) -> str:
     """A module's name; a worker that multiprocessing has spawned calls its main module otherwise."""
     return "__main__" if name == "__mp_main__" else str(name)
 
 
 def module_of(cls: type) -> str:
     """The module that a class says it is of."""
-    return _module(_MODULE(cls))
+    return module_named(_MODULE(cls))
 
 
 def _qualified(function: FunctionType, wraps: bool) -> str:

@@ -14,7 +14,7 @@ from typing import Any
 
 from mlsdk.capture import Context
 from mlsdk.capture.facts import ByName
-from mlsdk.capture.loaded import Loaded, module_of
+from mlsdk.capture.loaded import Loaded, module_named, module_of, names_in
 from mlsdk.capture.plain import ids_of
 
 _LONGEST_BYTES = 10_000_000
@@ -245,7 +245,13 @@ def _functions(where: Context, modules: Mapping[str, str]) -> tuple[list[str], L
 def _add_function(loaded: Loaded, starts: list[Any]) -> list[str]:
     for value in starts:
         loaded.add(value, "call:")
-    return [_named(root, starts[0]) for root in loaded.bound.pop("call:", [])]
+    first, *others = loaded.bound.pop("call:", None) or [""]
+    roots = [_named(first, starts[0]), *others] if first else []
+    for value in starts[1:]:
+        if type(value) is FunctionType and value.__code__.co_name == "<lambda>":  # in no piece: what it uses is a root
+            module, known = module_named(value.__globals__.get("__name__")), value.__globals__.keys()
+            roots += [f"{module}:{name}" for name in sorted(names_in(value.__code__) & known)]
+    return list(dict.fromkeys(roots))
 
 
 def _brought(arguments: Mapping[str, object]) -> list[Any]:

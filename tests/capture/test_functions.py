@@ -896,6 +896,26 @@ def test_run_says_what_was_patched(tmp_path: Path) -> None:
     assert (code["differs"], code["exact"]) == (["__main__:helper"], False)
 
 
+def test_a_lambda_among_arguments(tmp_path: Path) -> None:
+    """A lambda that is handed over is told from another, and what it calls is reached; comments are nothing."""
+    code = """
+        def helper(x):
+            return x
+        @mlsdk.track
+        def train(call):
+            return {"acc": call(1)}
+        train(lambda x: helper(x) + 1)
+    """
+    tables = []
+    for new in (code, code.replace("train(lambda", "# more\n        train(lambda"), code.replace("+ 1", "+ 2")):
+        execute(new, MLSDK_COMPANION="0")
+        tables.append(mlsdk.get_run("latest").code["functions"])
+
+    assert set(tables[0]) == {"__main__:train", "__main__:helper", "__main__:<lambda>"}
+    assert changed(tables[0], tables[1]) == ([], [], [])
+    assert changed(tables[0], tables[2]) == (["__main__:<lambda>"], [], [])
+
+
 def test_body_that_only_binds_names(tmp_path: Path) -> None:
     """A plain script whose every line binds a name, or changes what one stands for, reaches what these lines use."""
     (tmp_path / "library.py").write_text(
