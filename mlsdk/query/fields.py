@@ -21,6 +21,11 @@ Fields = Mapping[str, Scalar]
 
 MAX_ITEMS = 64
 """Of a list, the first so many items can be asked for."""
+LONG_LIST = 16
+"""Of what captures found, lists and mappings longer than this cannot be asked for: nobody does, and each part of each
+run would take room in the catalog."""
+LISTS = ("packages",)
+"""Those that can, however long."""
 MAX_DEPTH = 32
 """Containers nested deeper than this cannot be asked for."""
 
@@ -30,8 +35,8 @@ def fields(run: Run) -> dict[str, Scalar]:
 
     Plain attributes under their names; `params.`, `tags.`, `code.`, `env.`, `hardware.` by path, lists by index;
     `metrics.x` is the last value and `metrics.x.min` and so on the others; `data.x` is the description of a
-    data set, `data.x.digest`, `.size_bytes`, `.path`, `.fingerprint`, `.rows`, `.columns` the rest of it. What a
-    capture found and was put away for its length cannot be asked for.
+    data set, `data.x.digest`, `.size_bytes`, `.path`, `.fingerprint`, `.rows`, `.columns` the rest of it. Long lists
+    that captures found cannot be asked for, but for the packages.
 
     Example: a run with `params={"model": {"depth": 3}}` has `{"params.model.depth": 3, ...}`.
     """
@@ -41,7 +46,8 @@ def fields(run: Run) -> dict[str, Scalar]:
     _put(found, "params", run.params, 0)
     _put(found, "tags", run.tags, 0)
     for kind, captured in (("code", run.code), ("env", run.environment), ("hardware", run.hardware)):
-        _put(found, kind, captured.short() if isinstance(captured, _Fetching) else captured, 0)
+        known = captured.short() if isinstance(captured, _Fetching) else captured
+        _put(found, kind, {name: value for name, value in known.items() if name in LISTS or not _is_list(value)}, 0)
     for name, metric in run.metrics.items():
         key = f"metrics.{escape_segment(name)}"
         _put(found, key, metric.last, 0)
@@ -61,6 +67,18 @@ class _Fetching(Protocol):
 
     def short(self) -> Mapping[str, object]:
         """Those that need not be fetched."""
+
+
+def _is_list(value: object) -> bool:
+    return isinstance(value, Mapping | list | tuple) and _parts(value) > LONG_LIST
+
+
+def _parts(value: object) -> int:
+    """How many scalars there are in a value, as far as that matters."""
+    items = value.values() if isinstance(value, Mapping) else value if isinstance(value, list | tuple) else None
+    if items is None:
+        return 1
+    return LONG_LIST + 1 if len(items) > LONG_LIST else sum(map(_parts, items))
 
 
 _PLAIN = frozenset({bool, int, float, str})

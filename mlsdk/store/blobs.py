@@ -88,6 +88,7 @@ class FileBlobs:
     def put(self, source: bytes | str | BinaryIO) -> tuple[str, int]:
         """Put bytes, a path's file or an open file away; returns (digest, size in bytes)."""
         try:
+            os.makedirs(self._folder, exist_ok=True)
             return put_file(self._folder, source)
         except OSError as error:
             what = source if isinstance(source, str) else "a blob"

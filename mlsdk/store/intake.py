@@ -7,6 +7,7 @@ import itertools
 import json
 import sqlite3
 import time
+import zlib
 from collections.abc import Iterable, Iterator
 from typing import Any, TypeVar
 
@@ -23,18 +24,18 @@ from mlsdk.store.record import record
 from mlsdk.store.seams import Logs
 from mlsdk.store.status import derive
 
-VERSION = 3
+VERSION = 4
 """A catalog of another version is thrown away and rebuilt: also when this mlsdk reads newer logs than its maker did."""
 
 _TABLES = """
 CREATE TABLE IF NOT EXISTS runs (run INTEGER PRIMARY KEY, id TEXT NOT NULL UNIQUE, deleted INTEGER NOT NULL,
-    parent TEXT, live INTEGER NOT NULL, status TEXT, ended_ns INTEGER, newer TEXT, document TEXT, state TEXT,
-    more TEXT, life TEXT);
+    parent TEXT, live INTEGER NOT NULL, status TEXT, ended_ns INTEGER, newer TEXT, document TEXT, state BLOB,
+    life TEXT);
 CREATE INDEX IF NOT EXISTS runs_live ON runs (live) WHERE live = 1;
 CREATE INDEX IF NOT EXISTS runs_newer ON runs (newer) WHERE newer IS NOT NULL;
 CREATE INDEX IF NOT EXISTS runs_parent ON runs (parent) WHERE parent IS NOT NULL;
 CREATE TABLE IF NOT EXISTS logs (log TEXT PRIMARY KEY, run INTEGER NOT NULL, offset INTEGER NOT NULL, over INTEGER,
-    state TEXT NOT NULL) WITHOUT ROWID;
+    state BLOB NOT NULL) WITHOUT ROWID;
 CREATE INDEX IF NOT EXISTS logs_run ON logs (run);
 CREATE TABLE IF NOT EXISTS memo (key TEXT PRIMARY KEY, value TEXT) WITHOUT ROWID;
 """
@@ -187,12 +188,12 @@ class Intake:
         row = db.execute("SELECT run, state FROM runs WHERE id = ?", (run,)).fetchone()
         if row is None:
             return _Known(None, RunState(run), {})
-        state = RunState.load(parsed(row[1]))
+        state = RunState.load(unpacked(row[1]))
         return _Known(row[0], state, {log.log: log for log in self._logs_of(db, row[0])})
 
     def _logs_of(self, db: sqlite3.Connection, row: int) -> list[LogState]:
         rows = db.execute("SELECT state FROM logs WHERE run = ?", (row,)).fetchall()
-        return [LogState.load(parsed(text)) for (text,) in rows]
+        return [LogState.load(unpacked(data)) for (data,) in rows]
 
     def _save(self, db: sqlite3.Connection, known: _Known) -> None:
         """Write one run: its row, the logs that have grown, the fields that it is found by."""
@@ -201,11 +202,11 @@ class Intake:
         main, more, life = document(known.state, known.logs.values())
         status, ended, live = derive(life, time.time_ns())
         found = record(main, status, ended, more)
-        columns: dict[str, object] = {"id": run, "state": dumped(known.state.dump()), "life": dumped(life)}
+        columns: dict[str, object] = {"id": run, "state": packed(known.state.dump()), "life": dumped(life)}
         if newer:
-            columns.update(newer=newer, deleted=True, live=False, document=None, more=None)
+            columns.update(newer=newer, deleted=True, live=False, document=None)
         else:
-            columns.update(newer=None, deleted=found.deleted, live=live, document=dumped(main), more=dumped(more))
+            columns.update(newer=None, deleted=found.deleted, live=live, document=dumped(main))
             columns.update(parent=found.parent, status=status, ended_ns=ended)
         row = known.row
         if row is None:
@@ -218,7 +219,7 @@ class Intake:
         logs = ((log, known.logs[log], over) for log, over in known.changed.items())
         db.executemany(
             "INSERT OR REPLACE INTO logs (log, run, offset, over, state) VALUES (?, ?, ?, ?, ?)",
-            [(log, row, state.position.offset, over, dumped(state.dump())) for log, state, over in logs],
+            [(log, row, state.position.offset, over, packed(state.dump())) for log, state, over in logs],
         )
         self._write_fields(db, row, None if newer else found)
 
@@ -227,8 +228,8 @@ class Intake:
 
         def work(db: sqlite3.Connection) -> None:
             now = time.time_ns()
-            statement = "SELECT run, status, life FROM runs WHERE live = 1"
-            for run, status, life in db.execute(statement).fetchall():
+            statement = "SELECT run, id, status, life FROM runs WHERE live = 1"
+            for run, name, status, life in db.execute(statement).fetchall():
                 new, ended, live = derive(parsed(life), now)
                 if new == status:
                     continue
@@ -236,8 +237,9 @@ class Intake:
                     bound = (live, new, ended, run, life)
                     statement = "UPDATE runs SET live = ?, status = ?, ended_ns = ? WHERE run = ? AND life = ?"
                     if db.execute(statement, bound).rowcount:  # else it has gone on meanwhile
-                        found = db.execute("SELECT document, more FROM runs WHERE run = ?", (run,)).fetchone()
-                        self._write_fields(db, run, record(parsed(found[0]), new, ended, parsed(found[1])))
+                        known = self._known(db, name)
+                        main, more, _ = document(known.state, known.logs.values())
+                        self._write_fields(db, run, record(main, new, ended, more))
 
         self.database.do(work)
 
@@ -282,6 +284,23 @@ def in_parts(items: Iterable[T], size: int = 500) -> Iterator[list[T]]:
 def dumped(content: dict[str, Any]) -> str:
     """JSON, with Python's NaN and infinities."""
     return json.dumps(content, separators=(",", ":"))
+
+
+def packed(content: dict[str, Any]) -> bytes:
+    """JSON, compressed: what is read for one run at a time, and is five times as long."""
+    return zlib.compress(dumped(content).encode("utf-8"), 1)
+
+
+def unpacked(data: bytes) -> Any:
+    """What `packed` was given.
+
+    Raises:
+        Damaged: it cannot be what was written.
+    """
+    try:
+        return parsed(zlib.decompress(data).decode("utf-8"))
+    except (zlib.error, TypeError, UnicodeDecodeError) as error:
+        raise Damaged(f"it holds nothing packed: {error}") from error
 
 
 def parsed(text: str) -> Any:

@@ -14,6 +14,7 @@ from mlsdk.query import sql
 from mlsdk.query.names import suggest
 from mlsdk.query.tree import Order, Tree
 from mlsdk.records import Page, Run, Series
+from mlsdk.store.document import document
 from mlsdk.store.history import history
 from mlsdk.store.intake import Intake, in_parts, parsed
 from mlsdk.store.record import record
@@ -146,11 +147,10 @@ class SQLiteCatalog(Intake):
 
     def details(self, run: str) -> Mapping[str, Any]:
         """The parts of a run's document that are read when they are asked for."""
-        row = self.database.do(lambda db: db.execute("SELECT more FROM runs WHERE id = ?", (run,)).fetchone())
-        if row is None or row[0] is None:
+        known = self.database.do(lambda db: self._known(db, run))
+        if known.row is None or any(log.newer for log in known.logs.values()):
             raise NotFoundError(f"run {run} is no longer there")
-        found: Mapping[str, Any] = parsed(row[0])
-        return found
+        return document(known.state, known.logs.values()).more
 
     def open_blob(self, digest: str) -> BinaryIO:
         """An artifact's bytes."""
