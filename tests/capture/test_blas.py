@@ -93,6 +93,7 @@ def test_a_library_that_says_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr(blas, "_known", {})
     monkeypatch.setattr(blas, "_seen", ())
+    monkeypatch.setattr(blas, "_loaded", [])
     real = blas.loaded()
     monkeypatch.setattr(blas, "loaded", lambda: ["libm.so.6", *real])
     found = blas.capture(Context("."))

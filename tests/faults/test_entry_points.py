@@ -131,9 +131,9 @@ def test_a_notebook() -> None:
 
 
 @pytest.mark.usefixtures("project")
+@pytest.mark.skipif(importlib.util.find_spec("torch") is None, reason="torch is in no extra: decision 0001")
 def test_torchrun() -> None:
     """Two ranks under torchrun: both record the job that they belong to, their rank, and the same code."""
-    require(importlib.util.find_spec("torch"), "PyTorch")
     done = subprocess.run(
         [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node=2", "--master-addr=127.0.0.1", "script.py"],
         env=programs.environment(PYTHONPATH=os.pathsep.join([str(Path.cwd()), str(programs.ROOT)])),
