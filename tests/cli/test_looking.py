@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import math
+import time
+from collections.abc import Callable
 from importlib import import_module
+from types import SimpleNamespace
 
 import pytest
 
@@ -12,6 +15,11 @@ from mlsdk.cli import tail as tailing
 from mlsdk.cli.diff import change, differences
 from mlsdk.cli.draw import chart, spark
 from mlsdk.store import open_store
+
+
+def _clock(sleep: Callable[[float], None]) -> SimpleNamespace:
+    """The module `time` with another `sleep`, for the command alone: a run that ends meanwhile sleeps as ever."""
+    return SimpleNamespace(**{**vars(time), "sleep": sleep})
 
 
 def test_ls_shows_what_tells_runs_apart(call, runs):
@@ -192,7 +200,7 @@ def test_tail_follows_a_live_run(call, monkeypatch):
         else:
             run.finish()
 
-    monkeypatch.setattr(tailing.time, "sleep", meanwhile)
+    monkeypatch.setattr(tailing, "time", _clock(meanwhile))
     code, out, _ = call("tail", "--output")
 
     assert code == 0
@@ -212,7 +220,7 @@ def test_tail_once_and_ctrl_c(call, monkeypatch):
         def stop(_: float) -> None:
             raise KeyboardInterrupt
 
-        monkeypatch.setattr(tailing.time, "sleep", stop)
+        monkeypatch.setattr(tailing, "time", _clock(stop))
         code, out, err = call("tail")
 
     assert len(once.splitlines()) == 2
