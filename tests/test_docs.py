@@ -36,7 +36,8 @@ def _has_python(path: Path) -> bool:
 def test_page_runs(page: Path, tmp_path: Path) -> None:
     """Every Python block of a page runs, after those above it, and prints what the page shows."""
     text = page.read_text("utf-8")
-    program = tmp_path / f"{page.stem.replace('-', '_').lower()}.py"
+    name = page.stem.replace("-", "_").lower()
+    program = tmp_path / f"{name}{'_page' * (name in sys.stdlib_module_names)}.py"  # no page stands for a module
     program.write_text(pages.script(text, page.name), "utf-8")
     empty = tmp_path / "empty"
     empty.mkdir()
