@@ -6,6 +6,7 @@ import ast
 import doctest
 import importlib
 import re
+import sys
 from pathlib import Path
 
 import pytest
