@@ -128,15 +128,15 @@ def _fixed(found: list[Run]) -> list[Column]:
 
 
 def _candidates(found: list[Run]) -> tuple[list[Column], list[Column]]:
-    """Columns of params that differ and of metrics, those that most runs have first."""
+    """Columns of params that differ and of metrics, those that most runs have first; what was sampled is asked for."""
     params = [dict(leaves(run.params)) for run in found]
     names = Counter(name for values in params for name in values)
     various = [
         name for name in names if len(found) == 1 or len({repr(values.get(name)) for values in params if values}) > 1
     ]
     by_run = {run.id: values for run, values in zip(found, params, strict=True)}
-    counted = Counter(name for run in found for name in run.metrics)
-    metrics = sorted(counted, key=lambda name: (name.startswith("system/"), -counted[name]))
+    counted = Counter(name for run in found for name in run.metrics if not name.startswith("system/"))
+    metrics = sorted(counted, key=lambda name: -counted[name])
 
     def param(name: str) -> Column:
         return name, lambda run: number(by_run[run.id][name]) if name in by_run[run.id] else ""
