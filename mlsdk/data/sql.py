@@ -50,8 +50,7 @@ def sql_table(source: Any, *, table: str | None = None, query: str | None = None
     what = f"table {table!r}" if query is None else f"query {query!r}"
     try:
         names, rows, close = _run(connection, said)
-    except Exception as error:
-        # Each driver has its own errors, without a common base that could be named here.
+    except Exception as error:  # each driver has its own errors, without a common base; told in ours
         if own:
             connection.close()
         raise UsageError(f"{what} cannot be read: {error}") from error
@@ -63,8 +62,7 @@ def sql_table(source: Any, *, table: str | None = None, query: str | None = None
                 yield [list(column) for column in zip(*batch, strict=True)]
                 size = sum(len(cell) for row in batch for cell in row if isinstance(cell, str | bytes))
                 count = min(count * 2, _ROWS) if size < _BYTES else max(count // 2, 1)
-        except Exception as error:
-            # As above: the rows that come later may fail too.
+        except Exception as error:  # as above: the rows that come later may fail too
             raise UsageError(f"{what} cannot be read to its end: {error}") from error
         finally:
             close()

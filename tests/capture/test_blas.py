@@ -74,8 +74,7 @@ def test_threads_are_asked_each_time() -> None:
 
     assert np.__version__
     found = blas.capture(Context("."))
-    if found is None or "blas_threads" not in found:
-        pytest.skip("this numpy tells nothing of its BLAS")
+    require(found is not None and "blas_threads" in found, "a BLAS of numpy that tells its threads")
     with threadpoolctl.threadpool_limits(1, "blas"):
         limited = blas.capture(Context("."))
     again = blas.capture(Context("."))

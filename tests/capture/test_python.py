@@ -78,10 +78,10 @@ def test_path_and_imports(monkeypatch: pytest.MonkeyPatch) -> None:
         else:
             module.__file__ = f"{name}.py"
         monkeypatch.setitem(sys.modules, name, module)
-    found = capture(Context("/work"))
+    found = capture(Context("/project"))
     names = str(found["imported"]).split()
 
-    assert found["path"][:2] == ["/work", "/work/lib"]  # type: ignore[index]
+    assert found["path"][:2] == ["/project", "/project/lib"]  # type: ignore[index]
     assert {"ns.inner.leaf", "plain", "pytest", "mlsdk"} <= set(names)
     assert not {"ns", "ns.inner", "plain.part", "os", "json", "__main__"} & set(names)
 
