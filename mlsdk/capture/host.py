@@ -6,7 +6,7 @@ import os
 from collections.abc import Iterator, Mapping
 
 from mlsdk.capture import Context
-from mlsdk.log.identity import writer_identity
+from mlsdk.log.identity import read_text, writer_identity
 
 _UNLIMITED_BYTES = 1 << 60
 """Version 1 of cgroups says "no limit" by a number near 2**63."""
@@ -113,12 +113,3 @@ def _upwards(mount: str, group: str, path: str) -> Iterator[str]:
 
 def _whole(value: float) -> float:
     return int(value) if value == int(value) else value
-
-
-def read_text(path: str) -> str:
-    """What a file of the kernel says; empty if it says nothing."""
-    try:
-        with open(path, encoding="utf-8", errors="replace") as file:
-            return file.read()
-    except OSError:
-        return ""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 
-from mlsdk.capture.host import read_text
+from mlsdk.log.identity import read_text
 
 __all__ = ["names", "number", "read_text", "word"]
 

@@ -25,18 +25,19 @@ def writer_identity() -> dict[str, object]:
 
 
 def _host_identity() -> dict[str, object]:
-    boot = _read("/proc/sys/kernel/random/boot_id").strip()
+    boot = read_text("/proc/sys/kernel/random/boot_id").strip()
     try:
         pidns = os.readlink("/proc/self/ns/pid")
     except OSError:
         pidns = ""
     user = os.getuid() if hasattr(os, "getuid") else os.environ.get("USERNAME", "")
     host = os.uname().nodename if hasattr(os, "uname") else os.environ.get("COMPUTERNAME", "")
-    job = f"{user}|{host}|{boot}|{pidns}|{_read('/proc/self/cgroup')}"
+    job = f"{user}|{host}|{boot}|{pidns}|{read_text('/proc/self/cgroup')}"
     return {"host": host, "boot": boot, "pidns": pidns, "place": f"{user}-{crc32(job.encode()):08x}"}
 
 
-def _read(path: str) -> str:
+def read_text(path: str) -> str:
+    """What a file of the kernel says; empty if it says nothing."""
     try:
         with open(path, encoding="utf-8", errors="replace") as file:
             return file.read()
@@ -46,7 +47,7 @@ def _read(path: str) -> str:
 
 def start_ticks(pid: int) -> int | None:
     """When a process began, in clock ticks since boot (proc(5) stat, field 22); None if unknown, a zombie or gone."""
-    text = _read(f"/proc/{pid}/stat")
+    text = read_text(f"/proc/{pid}/stat")
     fields = text[text.rfind(")") + 2 :].split()
     return int(fields[19]) if len(fields) > 19 and fields[0] not in "ZX" else None
 
