@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 
 from mlsdk.config import configure
 from mlsdk.errors import (
+    AccessError,
     AmbiguousError,
     ConfigError,
     ConflictError,
@@ -30,6 +31,7 @@ from mlsdk.errors import (
     QueryError,
     ReadOnlyError,
     StoreError,
+    UnavailableError,
     UsageError,
 )
 from mlsdk.tracking.active import ActiveRun
@@ -61,6 +63,7 @@ _LAZY = {
 }
 
 __all__ = [
+    "AccessError",
     "ActiveRun",
     "AmbiguousError",
     "Artifact",
@@ -88,6 +91,7 @@ __all__ = [
     "Runs",
     "Series",
     "StoreError",
+    "UnavailableError",
     "UnknownFieldWarning",
     "UsageError",
     "__version__",

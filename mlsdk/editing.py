@@ -10,7 +10,6 @@ from mlsdk.errors import UsageError
 from mlsdk.log.facts import Tags, checked_tags
 from mlsdk.records import Run
 from mlsdk.store.base import Store
-from mlsdk.store.target import open_target
 from mlsdk.store.writer import LogWriter
 
 
@@ -57,7 +56,7 @@ class Edit:
 
     def _write(self, kind: str, values: Mapping[str, object]) -> None:
         """Write facts of one kind as a log of its own, secrets left out and long values put away as in a live run."""
-        target = open_target(self._store.uri)
+        target = self._store.target()
         encoded, notes = encode_facts(kind, values, target.put_blob)
         facts: dict[str, Mapping[str, object]] = {kind: encoded}
         if notes:

@@ -11,8 +11,10 @@ The tree::
     ├── NotFoundError (LookupError)   no such run, artifact, log or blob
     │   └── AmbiguousError            several runs fit; the message lists them
     ├── StoreError                    a store that cannot be opened, read or written
+    │   ├── AccessError               no token, a token that is not valid, or a role that does not allow it
     │   ├── ConflictError             an append that does not continue the log: a hole, or other bytes
-    │   └── ReadOnlyError             the store may not be written
+    │   ├── ReadOnlyError             the store may not be written
+    │   └── UnavailableError          the store cannot be reached at present, or asks to be left alone for a while
     └── FormatError                   bytes that are not what they should be
         ├── NewerFormatError          written by a newer mlsdk
         └── DigestError               content that does not match its digest
@@ -88,6 +90,22 @@ class ConflictError(StoreError):
     def __init__(self, message: str, log: str, end: int) -> None:
         self.log = log
         self.end = end
+        super().__init__(message)
+
+
+class AccessError(StoreError):
+    """The store knows no such token, or its role does not allow this."""
+
+
+class UnavailableError(StoreError):
+    """The store cannot be reached at present; the same call may succeed later.
+
+    Attributes:
+        retry_after_s: how long the store asks to be left alone, in seconds; None if it does not say.
+    """
+
+    def __init__(self, message: str, retry_after_s: float | None = None) -> None:
+        self.retry_after_s = retry_after_s
         super().__init__(message)
 
 

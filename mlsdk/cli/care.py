@@ -43,10 +43,10 @@ def doctor(args: argparse.Namespace) -> int:
         else:
             Screen().line(f"no store yet at {stores.where(store)}: nothing to look after")
         return 0
-    layout = stores.writable(store, "doctor --fix") if args.fix else stores.folder_of(store, "doctor")
-    found = examine(store, layout, deep=args.deep)
+    folder = stores.writable(store, "doctor --fix") if args.fix else stores.in_folder(store, "doctor")
+    found = examine(folder, deep=args.deep)
     failed = mend(found) if args.fix else []
-    left = examine(store, layout, deep=args.deep) if args.fix and found else found
+    left = examine(folder, deep=args.deep) if args.fix and found else found
     mended = [finding for finding in found if str(finding) not in set(map(str, left))] if args.fix else []
     if args.json:
         names = ("kind", "where", "message", "advice")
@@ -95,8 +95,8 @@ def gc(args: argparse.Namespace) -> int:
 
     age = seconds(args.older_than)
     store = stores.existing(args.store)
-    stores.folder_of(store, "gc") if args.dry_run else stores.writable(store, "gc")
-    done = collect(store, older_than_s=age, dry_run=args.dry_run)
+    folder = stores.in_folder(store, "gc") if args.dry_run else stores.writable(store, "gc")
+    done = collect(folder, older_than_s=age, dry_run=args.dry_run)
     counts = Counter(item.kind for item in done.erased)
     if args.json:
         items = [item._asdict() for item in done.erased]
@@ -137,7 +137,7 @@ def reindex(args: argparse.Namespace) -> int:
     """Build the catalog anew from the logs. Nothing but time is lost: the catalog is a cache."""
     from mlsdk.store.doctor import reindex as rebuild
 
-    store = stores.existing(args.store)
+    store = stores.in_folder(stores.existing(args.store), "reindex")
     begun = time.perf_counter()
     rebuild(store)
     runs, logs = store.catalog.count(), sum(1 for _ in store.logs.list("runs/"))

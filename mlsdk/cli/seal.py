@@ -10,7 +10,6 @@ from mlsdk.cli.screen import Screen
 from mlsdk.cli.values import bytes_text, counted
 from mlsdk.companion.charge import SEAL_BYTES
 from mlsdk.errors import UsageError
-from mlsdk.store.files import FileLogs
 from mlsdk.store.gc import may_be_written
 from mlsdk.store.layout import Layout
 
@@ -33,11 +32,8 @@ def seal(args: argparse.Namespace) -> int:
     """
     if (args.run is None) != args.all:
         raise UsageError("say which: `mlsdk seal RUN` or `mlsdk seal --all`")
-    store = stores.existing(args.store)
-    layout = stores.writable(store, "seal")
-    logs = store.logs
-    if not isinstance(logs, FileLogs):
-        raise UsageError(f"logs of {store.uri} cannot be sealed")
+    store = stores.writable(stores.existing(args.store), "seal")
+    layout, logs = store.layout, store.logs
     prefix = "runs/" if args.all else f"runs/{store.find_one(args.run).id}/"
     done, live, before, after = 0, 0, 0, 0
     for log in list(logs.list(prefix)):

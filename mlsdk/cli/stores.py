@@ -13,8 +13,7 @@ from mlsdk.errors import StoreError, UsageError
 from mlsdk.log.values import encode
 from mlsdk.records import Run
 from mlsdk.store import open_store
-from mlsdk.store.base import Store
-from mlsdk.store.layout import Layout
+from mlsdk.store.base import FolderStore, Store
 
 BEGIN = "runs appear here once a function decorated with @mlsdk.track, or a `with mlsdk.run(...)` block, has run"
 
@@ -35,38 +34,38 @@ def existing(uri: str | None) -> Store:
 
 def is_there(store: Store) -> bool:
     """Whether the store has been made."""
-    return store.layout is None or store.layout.check()
+    return not isinstance(store, FolderStore) or store.layout.check()
 
 
 def where(store: Store) -> str:
     """The store as people name it: its folder, where it has one."""
-    return store.uri if store.layout is None else store.layout.root
+    return store.layout.root if isinstance(store, FolderStore) else store.uri
 
 
-def folder_of(store: Store, command: str) -> Layout:
-    """The folder of a store.
+def in_folder(store: Store, command: str) -> FolderStore:
+    """The store itself, which must be one in a folder.
 
     Raises:
         UsageError: it has none.
     """
-    if store.layout is None:
+    if not isinstance(store, FolderStore):
         raise UsageError(f"`mlsdk {command}` works on stores in a folder, not on {store.uri}")
-    return store.layout
+    return store
 
 
-def writable(store: Store, command: str) -> Layout:
-    """The folder of a store that may be written.
+def writable(store: Store, command: str) -> FolderStore:
+    """The store itself, which must be one in a folder that may be written.
 
     Raises:
         UsageError: it has no folder.
         ReadOnlyError: it may only be read.
     """
-    layout = folder_of(store, command)
-    if not os.access(layout.root, os.W_OK):
+    found = in_folder(store, command)
+    if not os.access(found.layout.root, os.W_OK):
         from mlsdk.errors import ReadOnlyError
 
-        raise ReadOnlyError(f"the store {layout.root} may only be read; `mlsdk {command}` has to write to it")
-    return layout
+        raise ReadOnlyError(f"the store {found.layout.root} may only be read; `mlsdk {command}` has to write to it")
+    return found
 
 
 def emit(value: object) -> int:

@@ -25,6 +25,9 @@ OVERHEAD_BYTES = HEADER.size + CHECKSUM.size
 POINTS_HEAD = struct.Struct("<Iqq")
 """Schema number, step, time in nanoseconds: how the payload of a points frame begins."""
 
+LONGEST_CLOSE_BYTES = 256
+"""No close frame is longer."""
+
 KINDS = {"f": "d", "i": "q", "u": "Q"}
 """Kind of a metric in a schema and its `struct` code: 64-bit float, signed integer, unsigned integer."""
 
@@ -90,6 +93,21 @@ def frames(data: bytes | memoryview, start: int = 0, *, last: int = -1, live: bo
             continue
         yield frame
         at, last = frame.end, frame.sequence
+
+
+def is_closed(tail: bytes) -> bool:
+    """Whether bytes from the end of a log end in a whole close frame.
+
+    >>> is_closed(b"..." + encode(CLOSE, 7, b'{"t": 1}'))
+    True
+    """
+    view = memoryview(tail)
+    for start in range(len(tail) - OVERHEAD_BYTES, max(-1, len(tail) - LONGEST_CLOSE_BYTES), -1):
+        if tail[start + 4] == CLOSE:
+            frame = frame_at(view, start)
+            if frame is not None and frame.end == len(tail):
+                return True
+    return False
 
 
 def _search(view: memoryview, start: int, last: int) -> int | None:

@@ -125,6 +125,11 @@ def text(tree: Tree) -> str:
             return " or ".join(text(part) if isinstance(part, And) else _inside(part) for part in parts)
 
 
+def order_text(order: Order) -> str:
+    """The ordering as it would be written; `parse_order(order_text(order)) == order`."""
+    return ", ".join(f"{'-' if descending else ''}{path_text(path)}" for path, descending in order)
+
+
 def _inside(tree: Tree) -> str:
     return f"({text(tree)})" if isinstance(tree, And | Or) else text(tree)
 

@@ -17,6 +17,12 @@ SCHEMES = MappingProxyType(
     {
         "file": "mlsdk.store.base:open_file",
         "memory": "mlsdk.store.base:open_memory",
+        "http": "mlsdk.store.http:open_http",
+        "https": "mlsdk.store.http:open_http",
+        "postgresql": "mlsdk.store.postgres:open_postgres",
+        "s3": "mlsdk.store.objects:open_objects",
+        "gs": "mlsdk.store.objects:open_objects",
+        "az": "mlsdk.store.objects:open_objects",
     }
 )
 """Scheme of a URI and what opens such a store. Other packages join by the entry-point group `mlsdk.stores`."""
@@ -44,7 +50,9 @@ def open_store(uri: str | os.PathLike[str] | None = None) -> Store:
     store = _opened.get(wanted)
     if store is None:
         store = _opened[wanted] = _opener(wanted.partition(":")[0])(wanted)
-    if uri is not None and store.layout is not None and not store.layout.check():
+    from mlsdk.store.base import FolderStore
+
+    if uri is not None and isinstance(store, FolderStore) and not store.layout.check():
         raise StoreError(f"there is no store at {store.layout.root}; the first run with store={str(uri)!r} makes one")
     return store
 

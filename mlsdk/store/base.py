@@ -11,13 +11,14 @@ from mlsdk.log.filesystem import filesystem_of, is_network
 from mlsdk.query.tree import Compare, Order, Tree
 from mlsdk.records import Page, Run
 from mlsdk.store.blobs import FileBlobs
+from mlsdk.store.direct import DirectTarget
 from mlsdk.store.files import FileLogs
 from mlsdk.store.layout import Layout
 from mlsdk.store.markers import refresh
 from mlsdk.store.memory import shelf
-from mlsdk.store.seams import Blobs, Logs
+from mlsdk.store.seams import Blobs, Catalog, Logs
 from mlsdk.store.sqlite import SQLiteCatalog
-from mlsdk.store.target import file_root
+from mlsdk.store.target import Target, file_root, open_target
 
 _SHOWN = 5
 """Of runs that a name may mean, so many are told."""
@@ -31,23 +32,20 @@ class Store:
         logs: the truth.
         blobs: artifacts and long values.
         catalog: a view of the logs, for finding.
-        layout: the folder, where there is one.
+
+    Args:
+        uri: see above; without passwords.
+        logs: see above.
+        blobs: see above.
+        catalog: see above.
+        catch_up: brings the catalog up to date with the logs.
     """
 
-    def __init__(
-        self,
-        uri: str,
-        logs: Logs,
-        blobs: Blobs,
-        catalog: SQLiteCatalog,
-        catch_up: Callable[[], None],
-        layout: Layout | None = None,
-    ) -> None:
+    def __init__(self, uri: str, logs: Logs, blobs: Blobs, catalog: Catalog, catch_up: Callable[[], None]) -> None:
         self.uri = uri
         self.logs = logs
         self.blobs = blobs
         self.catalog = catalog
-        self.layout = layout
         self._catch_up = catch_up
         self._warned_of = 0
 
@@ -57,6 +55,10 @@ class Store:
     def refresh(self) -> None:
         """Bring the catalog up to date with the logs."""
         self._catch_up()
+
+    def target(self) -> Target:
+        """Where a caller who waits writes a short log, such as an edit."""
+        return DirectTarget(self.uri, self.logs, self.blobs)
 
     def find(
         self, query: Tree | None = None, order: Order = (), after: str | None = None, limit: int | None = None
@@ -123,7 +125,35 @@ class Store:
         return f"no run has the id or name {which!r} in {self.uri}{hint}"
 
 
-def open_file(uri: str, catalog: str | None = None) -> Store:
+class FolderStore(Store):
+    """A store in a folder.
+
+    Attributes:
+        layout: the folder.
+    """
+
+    logs: FileLogs
+    blobs: FileBlobs
+    catalog: SQLiteCatalog
+
+    def __init__(
+        self,
+        uri: str,
+        layout: Layout,
+        logs: FileLogs,
+        blobs: FileBlobs,
+        catalog: SQLiteCatalog,
+        catch_up: Callable[[], None],
+    ) -> None:
+        super().__init__(uri, logs, blobs, catalog, catch_up)
+        self.layout = layout
+
+    def target(self) -> Target:
+        """See `Store.target`."""
+        return open_target(self.uri)
+
+
+def open_file(uri: str, catalog: str | None = None) -> FolderStore:
     """The store in a folder. Nothing is made: a folder that is not there has no runs.
 
     Args:
@@ -156,7 +186,7 @@ def open_file(uri: str, catalog: str | None = None) -> Store:
             take_in()
 
     view.database.refill = take_in
-    return Store(uri, logs, blobs, view, catch_up, layout)
+    return FolderStore(uri, layout, logs, blobs, view, catch_up)
 
 
 def catalog_path(layout: Layout) -> str:

@@ -16,7 +16,7 @@ from mlsdk.errors import DigestError, FormatError, NewerFormatError, NotFoundErr
 from mlsdk.log.decode import Facts, decode
 from mlsdk.log.identity import is_alive
 from mlsdk.store import mending
-from mlsdk.store.base import Store
+from mlsdk.store.base import FolderStore
 from mlsdk.store.blobs import blob_path
 from mlsdk.store.fold import LogState
 from mlsdk.store.gc import DAY_S, DAYS_OF_MARKERS
@@ -59,14 +59,14 @@ class Log(NamedTuple):
     """Digest to what of the run it is."""
 
 
-def examine(store: Store, layout: Layout, *, deep: bool = False) -> list[Finding]:
+def examine(store: FolderStore, *, deep: bool = False) -> list[Finding]:
     """Look at everything in a store.
 
     Args:
         store: which.
-        layout: its folder.
         deep: also read every blob and sealed log whole, and compare the catalog with one built anew.
     """
+    layout = store.layout
     found = list(_catalog_file(store, deep=deep))
     usable = not found  # a damaged catalog would be built anew by using it
     if usable:
@@ -99,7 +99,7 @@ def mend(findings: Sequence[Finding]) -> list[tuple[Finding, str]]:
 # logs
 
 
-def _look(store: Store, layout: Layout, name: str, logs: dict[str, Log]) -> Iterator[Finding]:
+def _look(store: FolderStore, layout: Layout, name: str, logs: dict[str, Log]) -> Iterator[Finding]:
     """Read a log into `logs`; findings where that cannot be done."""
     path, sealed = layout.log_path(name), layout.seal_path(name)
     raw = os.path.exists(path)
@@ -181,7 +181,7 @@ def _of_log(layout: Layout, log: Log) -> Iterator[Finding]:
 # markers
 
 
-def _markers(store: Store, layout: Layout, logs: dict[str, Log]) -> Iterator[Finding]:
+def _markers(store: FolderStore, layout: Layout, logs: dict[str, Log]) -> Iterator[Finding]:
     """Markers in `open/` of logs that will not grow any more."""
     owners = {f"runs/{log.state.run}/{log.state.owed}": log for log in logs.values() if log.state.owed}
     for marker in sorted(_names(layout.open)):
@@ -210,7 +210,7 @@ def _markers(store: Store, layout: Layout, logs: dict[str, Log]) -> Iterator[Fin
             )
 
 
-def _lost(store: Store, layout: Layout, logs: dict[str, Log]) -> Iterator[Finding]:
+def _lost(store: FolderStore, layout: Layout, logs: dict[str, Log]) -> Iterator[Finding]:
     """Logs without a marker, which no catalog would find."""
     days = sorted(_names(layout.closed))
     marked = set(_names(layout.open)).union(*(_names(os.path.join(layout.closed, day)) for day in days))
@@ -233,7 +233,7 @@ def _marker(layout: Layout, log: str, *, open_: bool = False) -> Callable[[], ob
     return lambda: mending.mark(layout, log, open_=open_)
 
 
-def _note(store: Store, layout: Layout, parts: tuple[str, str], owner: Log) -> Callable[[], object]:
+def _note(store: FolderStore, layout: Layout, parts: tuple[str, str], owner: Log) -> Callable[[], object]:
     return lambda: mending.companion_never_came(store.uri, layout, *parts, owner.state.order)
 
 
@@ -244,7 +244,7 @@ def _removal(path: str) -> Callable[[], object]:
 # blobs and leftovers
 
 
-def _blobs(store: Store, layout: Layout, logs: dict[str, Log], *, deep: bool) -> Iterator[Finding]:
+def _blobs(store: FolderStore, layout: Layout, logs: dict[str, Log], *, deep: bool) -> Iterator[Finding]:
     for log in logs.values():
         for digest, what in log.blobs.items():
             try:
@@ -290,7 +290,7 @@ def _leftovers(layout: Layout) -> Iterator[Finding]:
 # the catalog
 
 
-def _catalog_file(store: Store, *, deep: bool) -> Iterator[Finding]:
+def _catalog_file(store: FolderStore, *, deep: bool) -> Iterator[Finding]:
     """Look at the database before it is used: using a damaged one mends it in silence."""
     path = store.catalog.path
     if path == ":memory:" or not os.path.exists(path):
@@ -316,7 +316,7 @@ def _catalog_file(store: Store, *, deep: bool) -> Iterator[Finding]:
         )
 
 
-def _catalog(store: Store, logs: dict[str, Log], *, deep: bool) -> Iterator[Finding]:
+def _catalog(store: FolderStore, logs: dict[str, Log], *, deep: bool) -> Iterator[Finding]:
     """Whether it says what the logs say."""
     from mlsdk.query.parse import parse
 
@@ -343,7 +343,7 @@ def _catalog(store: Store, logs: dict[str, Log], *, deep: bool) -> Iterator[Find
         )
 
 
-def _different(store: Store, runs: set[str]) -> int:
+def _different(store: FolderStore, runs: set[str]) -> int:
     """Runs that a catalog built anew in memory shows otherwise."""
     import attrs
 
@@ -365,7 +365,7 @@ def _different(store: Store, runs: set[str]) -> int:
     return count
 
 
-def reindex(store: Store) -> None:
+def reindex(store: FolderStore) -> None:
     """Throw the catalog away and build it anew from the logs."""
     store.catalog.discard()
     store.refresh()

@@ -5,9 +5,11 @@ from __future__ import annotations
 import contextlib
 import os
 from collections.abc import Iterator, Sequence
+from threading import Lock
 from typing import TYPE_CHECKING
 
 from mlsdk.errors import ConflictError, NotFoundError, StoreError
+from mlsdk.log.frames import LONGEST_CLOSE_BYTES, is_closed
 from mlsdk.store.layout import Layout, check_log_name
 
 if TYPE_CHECKING:
@@ -17,7 +19,8 @@ if TYPE_CHECKING:
 class FileLogs:
     """Logs in a folder; see `mlsdk.store.seams.Logs`.
 
-    Of a writer's log only the writer, or whoever ships it here, appends. A shared log is a folder with a file for
+    Of a writer's log only the writer, or whoever ships it here, appends; what is shipped is announced by markers, as
+    the writer does it. A shared log is a folder with a file for
     each entry, named by its offset: written whole under a temporary name and then linked, which succeeds for one of
     two.
     """
@@ -26,25 +29,43 @@ class FileLogs:
 
     def __init__(self, layout: Layout) -> None:
         self.layout = layout
+        self._locks = tuple(Lock() for _ in range(64))
 
     def append(self, log: str, offset: int, data: bytes) -> int:
         """See `Logs.append`."""
         check_log_name(log)
         if log.startswith("shared/"):
             return self._append_shared(log, offset, data)
-        end = self.size(log)
+        with self._locks[hash(log) % len(self._locks)], _translated(log):
+            end = self.size(log)
+            if offset + len(data) > end:
+                self.unseal(log)
+                if offset <= end:
+                    os.makedirs(os.path.dirname(self.layout.log_path(log)), exist_ok=True)
+                    return self._append(log, offset, data)
+            self._check(log, offset, data, end)
+            return end
+
+    def _append(self, log: str, offset: int, data: bytes) -> int:
+        """Append while no other sender, of this process or another, does."""
+        _, run, writer = log.split("/")
+        self.layout.mark_open(run, writer)
+        with open(self.layout.log_path(log), "a+b") as file, _locked(file.fileno()):
+            end = os.fstat(file.fileno()).st_size
+            self._check(log, offset, data, end)
+            file.write(data[end - offset :] if end < offset + len(data) else b"")
+            file.flush()
+            end = file.tell()
+            file.seek(max(0, end - LONGEST_CLOSE_BYTES))
+            if is_closed(file.read()):
+                self.layout.mark_closed(run, writer)
+        return end
+
+    def _check(self, log: str, offset: int, data: bytes, end: int) -> None:
         if offset > end:
             raise ConflictError(f"{log} ends at {end:,}; appending at {offset:,} would leave a hole", log, end)
-        if self.read(log, offset, len(data)) != data[: end - offset] if offset < end else False:
+        if offset < end and self.read(log, offset, len(data)) != data[: end - offset]:
             raise ConflictError(f"{log} has other bytes at {offset:,}; it ends at {end:,}", log, end)
-        new = data[end - offset :]
-        if new:
-            self.unseal(log)
-            path = self.layout.log_path(log)
-            os.makedirs(os.path.dirname(path), exist_ok=True)
-            with _translated(log), open(path, "ab") as file:
-                file.write(new)
-        return max(end, offset + len(data))
 
     def _append_shared(self, log: str, offset: int, data: bytes) -> int:
         end = self.size(log)
@@ -209,6 +230,18 @@ def _read(path: str, offset: int = 0, limit: int | None = None) -> bytes:
         if offset:
             file.seek(offset)
         return file.read() if limit is None else file.read(limit)
+
+
+@contextlib.contextmanager
+def _locked(descriptor: int) -> Iterator[None]:
+    """Alone among the processes that append to a file; where there are no such locks, senders must not meet."""
+    try:
+        import fcntl
+    except ImportError:
+        yield
+        return
+    fcntl.flock(descriptor, fcntl.LOCK_EX)  # not lockf: it ends when any descriptor of the file is closed
+    yield  # closing the file gives it free
 
 
 @contextlib.contextmanager

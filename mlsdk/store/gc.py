@@ -14,11 +14,11 @@ from collections.abc import Iterable, Iterator
 from datetime import datetime, timezone
 from typing import NamedTuple
 
-from mlsdk.errors import FormatError, NotFoundError, UsageError
+from mlsdk.errors import FormatError, NotFoundError
 from mlsdk.log.decode import Facts, Opened, decode
 from mlsdk.log.identity import is_alive
 from mlsdk.records import Run
-from mlsdk.store.base import Store
+from mlsdk.store.base import FolderStore, Store
 from mlsdk.store.blobs import blob_path
 from mlsdk.store.fold import LogState, RunState
 from mlsdk.store.layout import Layout, split_marker, utc_day
@@ -58,17 +58,12 @@ class Collected(NamedTuple):
         return sum(item.size_bytes for item in self.erased)
 
 
-def collect(store: Store, *, older_than_s: float = DAY_S, dry_run: bool = False) -> Collected:
+def collect(store: FolderStore, *, older_than_s: float = DAY_S, dry_run: bool = False) -> Collected:
     """Erase deleted runs and unreferenced blobs that are older than `older_than_s`, and old days of markers.
 
     While a run lives, blobs younger than a day stay in any case: it may be about to name them.
-
-    Raises:
-        UsageError: the store has no folder.
     """
     layout = store.layout
-    if layout is None:
-        raise UsageError(f"only a store in a folder can be cleaned, not {store.uri}")
     store.refresh()
     kept: list[str] = []
     erased = list(_runs(store, layout, older_than_s, kept, dry_run=dry_run))
@@ -86,7 +81,9 @@ def collect(store: Store, *, older_than_s: float = DAY_S, dry_run: bool = False)
 # runs
 
 
-def _runs(store: Store, layout: Layout, older_than_s: float, kept: list[str], *, dry_run: bool) -> Iterator[Erased]:
+def _runs(
+    store: FolderStore, layout: Layout, older_than_s: float, kept: list[str], *, dry_run: bool
+) -> Iterator[Erased]:
     from mlsdk.query.parse import parse
 
     for run in store.catalog.find(parse("deleted = true")).runs:
@@ -107,7 +104,7 @@ def _runs(store: Store, layout: Layout, older_than_s: float, kept: list[str], *,
         yield Erased("run", run.id, size)
 
 
-def erase(store: Store, run: Run, tombstone: str | None = None) -> None:
+def erase(store: FolderStore, run: Run, tombstone: str | None = None) -> None:
     """Replace all logs of a run by a tombstone, there before the first of them goes: interrupted, go on again."""
     logs = list(store.logs.list(f"runs/{run.id}/"))
     if tombstone is None:
@@ -180,9 +177,7 @@ def _size(layout: Layout, log: str) -> int:
     return found
 
 
-def _drop_marker(layout: Layout | None, log: str) -> None:
-    if layout is None:
-        return
+def _drop_marker(layout: Layout, log: str) -> None:
     _, run, writer = log.split("/")
     for folder in (layout.open, *(os.path.join(layout.closed, day) for day in _names(layout.closed))):
         with contextlib.suppress(OSError):
@@ -232,7 +227,7 @@ def _youngest(layout: Layout, older_than_s: float) -> float:
 
 
 def _blobs(
-    store: Store, layout: Layout, referenced: set[str], older_than_s: float, *, dry_run: bool
+    store: FolderStore, layout: Layout, referenced: set[str], older_than_s: float, *, dry_run: bool
 ) -> Iterator[Erased]:
     for digest in list(store.blobs.list()):
         if digest in referenced:
@@ -263,7 +258,7 @@ def _removed(path: str, older_than_s: float) -> bool:
 # markers
 
 
-def _markers(store: Store, layout: Layout, kept: list[str], *, dry_run: bool) -> Iterator[Erased]:
+def _markers(store: FolderStore, layout: Layout, kept: list[str], *, dry_run: bool) -> Iterator[Erased]:
     """Drop days of markers that this catalog has looked through; another sees by the oldest to look at all logs."""
     before = utc_day(time.time() - DAYS_OF_MARKERS * DAY_S)
     for day in sorted(_names(layout.closed)):

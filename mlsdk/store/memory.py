@@ -9,7 +9,6 @@ from threading import RLock
 from typing import BinaryIO
 
 from mlsdk.errors import ConflictError, DigestError, NotFoundError, StoreError
-from mlsdk.log.segment import Segment
 from mlsdk.store.blobs import check_digest, chunks
 from mlsdk.store.layout import check_log_name
 
@@ -113,60 +112,6 @@ class MemoryBlobs:
         if check_digest(digest) not in self._blobs:
             raise NotFoundError(f"no blob {digest}")
         return self._blobs[digest]
-
-
-class MemorySegment(Segment):
-    """A writer's segment that appends to a log in memory."""
-
-    __slots__ = ("_log", "_logs")
-
-    def __init__(self, logs: MemoryLogs, log: str) -> None:
-        self._logs, self._log = logs, log
-        self.lock = RLock()
-        self.at = (0, 0)
-        self.dropped = 0
-        self.path = log
-        self._retry_at = 0.0
-
-    def put(self, body: bytes, *, vital: bool = False) -> bool:  # noqa: ARG002 - memory is never full
-        """See `Segment.put`; memory is never full."""
-        from zlib import crc32
-
-        from mlsdk.log.frames import CHECKSUM
-
-        end, sequence = self.at
-        self.at = (self._logs.append(self._log, end, body + CHECKSUM.pack(crc32(body))), sequence + 1)
-        return True
-
-    def close(self) -> None:
-        """Nothing to let go of."""
-
-    def abandon(self) -> None:
-        """Nothing to let go of."""
-
-
-class MemoryTarget:
-    """The writing side; see `mlsdk.store.target.Target`."""
-
-    root = None
-
-    def __init__(self, uri: str) -> None:
-        self.uri = uri
-        self._logs, self._blobs = shelf(uri)
-
-    def segment(self, run: str, writer: str) -> Segment:
-        """See `Target.segment`."""
-        return MemorySegment(self._logs, f"runs/{run}/{writer}")
-
-    def announce(self, run: str, writer: str) -> None:
-        """Nobody needs telling: readers list all logs."""
-
-    def retire(self, run: str, writer: str) -> None:
-        """Nobody needs telling."""
-
-    def put_blob(self, source: bytes | str) -> tuple[str, int]:
-        """See `Target.put_blob`."""
-        return self._blobs.put(source)
 
 
 _shelves: dict[str, tuple[MemoryLogs, MemoryBlobs]] = {}

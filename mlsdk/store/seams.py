@@ -5,11 +5,21 @@ All methods may be called from any thread. Errors are those of `mlsdk.errors`; n
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import BinaryIO, Protocol
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, BinaryIO, NamedTuple, Protocol
 
+from mlsdk.errors import ConflictError
 from mlsdk.query.tree import Order, Tree
 from mlsdk.records import Page, Run, Series
+from mlsdk.store.listing import Listed, Listing
+
+
+class Piece(NamedTuple):
+    """What is to be appended to a log."""
+
+    log: str
+    offset: int
+    data: bytes
 
 
 class Logs(Protocol):
@@ -24,7 +34,8 @@ class Logs(Protocol):
         """What this implementation can do beyond the least.
 
         `shared`: shared logs. `processes`: other processes on this host see the same logs. `seal`: it can keep logs as
-        column blocks (`seal`, `unseal`, `is_sealed`, `open_sealed`).
+        column blocks (`seal`, `is_sealed`, `open_sealed`; where it can go back, `unseal`). `batch`: pieces of many logs
+        go in one call (`append_all`).
         """
 
     def append(self, log: str, offset: int, data: bytes) -> int:
@@ -95,7 +106,10 @@ class Blobs(Protocol):
 
 
 class Catalog(Protocol):
-    """A view of the logs for finding runs. It holds nothing else: thrown away, it is rebuilt from them."""
+    """A view of the logs for finding runs. It holds nothing else: thrown away, it is rebuilt from them.
+
+    The records that it returns look up what they do not carry in it (`mlsdk.store.record.Source`).
+    """
 
     def ingest(self, log: str, offset: int, data: bytes) -> int:
         """Take in raw bytes of a log; returns the offset from which it wants to go on.
@@ -133,3 +147,46 @@ class Catalog(Protocol):
 
     def keys(self, kind: str = "", prefix: str = "") -> list[str]:
         """Names of fields in use, as in filters, that begin with `kind.` and then `prefix`; sorted."""
+
+    def documents(
+        self, query: Tree | None = None, order: Order = (), after: str | None = None, limit: int | None = None
+    ) -> Listing:
+        """What `find` finds, as it is kept: for a server, which passes it on (`mlsdk.store.listing`)."""
+
+    def document(self, run: str) -> Listed:
+        """What `get` gets, as it is kept."""
+
+    def count(self, query: Tree | None = None) -> int:
+        """How many runs fit."""
+
+    def has_key(self, key: str) -> bool:
+        """Whether any run has a field."""
+
+    def matching_ids(self, beginning: str = "", end: str = "", limit: int = 20) -> list[str]:
+        """Ids of runs, deleted or not, that begin and end so; newest first."""
+
+    def unreadable(self) -> list[str]:
+        """Why runs cannot be read by this version, one sentence for each; in order of their ids."""
+
+    def details(self, run: str) -> Mapping[str, Any]:
+        """The parts of a run's document that are read when they are asked for.
+
+        Raises:
+            NotFoundError: unknown.
+        """
+
+    def open_blob(self, digest: str) -> BinaryIO:
+        """The bytes of an artifact; see `Blobs.open`."""
+
+    def children(self, run: str) -> tuple[str, ...]:
+        """Ids of the runs started inside a run, oldest first."""
+
+
+class BatchLogs(Logs, Protocol):
+    """Logs with the capability `batch`."""
+
+    def append_all(self, pieces: Sequence[Piece]) -> list[int | ConflictError]:
+        """Append each piece as `append` would; for each the end of its log, or the conflict that `append` would raise.
+
+        Pieces of one log stand in rising order. One that does not fit hinders no other.
+        """

@@ -2,26 +2,24 @@
 
 from __future__ import annotations
 
-import contextlib
-import gc
 import json
 import sqlite3
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any, BinaryIO
 
 from mlsdk.errors import NewerFormatError, NotFoundError
 from mlsdk.query import sql
 from mlsdk.query.names import suggest
 from mlsdk.query.tree import Order, Tree
-from mlsdk.records import Page, Run, Series
+from mlsdk.records import Series
 from mlsdk.store.document import document
 from mlsdk.store.history import history
 from mlsdk.store.intake import Intake, in_parts, parsed
-from mlsdk.store.record import record
+from mlsdk.store.listing import Listed, Listing, Listings
 from mlsdk.store.seams import Blobs, Logs
 
 
-class SQLiteCatalog(Intake):
+class SQLiteCatalog(Intake, Listings):
     """Runs in SQLite; see `mlsdk.store.seams.Catalog`.
 
     Args:
@@ -64,37 +62,38 @@ class SQLiteCatalog(Intake):
 
         return self.database.do(work)
 
-    def get(self, run: str) -> Run:
-        """See `Catalog.get`."""
+    def document(self, run: str) -> Listed:
+        """See `Listings.document`."""
         statement = "SELECT newer, document, status, ended_ns FROM runs WHERE id = ?"
         row = self.database.do(lambda db: db.execute(statement, (run,)).fetchone())
         if row is None:
             raise NotFoundError(f"no run {run}")
         if row[0] is not None:
             raise NewerFormatError(row[0])
-        return record(parsed(row[1]), row[2], row[3], self)
+        return Listed(*row[1:])
 
-    def find(
+    def documents(
         self, query: Tree | None = None, order: Order = (), after: str | None = None, limit: int | None = None
-    ) -> Page:
-        """See `Catalog.find`."""
+    ) -> Listing:
+        """See `Listings.documents`."""
 
-        def work(db: sqlite3.Connection) -> Page:
+        def work(db: sqlite3.Connection) -> Listing:
             found = sql.find(db, query, order, limit, after)
             statement = (
                 "SELECT run, document, status, ended_ns FROM runs"
                 " WHERE run IN (SELECT value FROM json_each(?)) AND document IS NOT NULL"
             )
-            runs: dict[int, Run] = {}
-            with _without_collector():
-                for part in in_parts(found.runs):
-                    rows = db.execute(statement, (json.dumps(part),)).fetchall()
-                    documents = parsed(f"[{','.join(row[1] for row in rows)}]")  # at once: a third faster
-                    for (run, _, status, ended), document in zip(rows, documents, strict=True):
-                        runs[run] = record(document, status, ended, self)
-            return Page(tuple(runs[run] for run in found.runs if run in runs), found.after)
+            runs: dict[int, Listed] = {}
+            for part in in_parts(found.runs):
+                rows = db.execute(statement, (json.dumps(part),)).fetchall()
+                runs.update((row[0], Listed(*row[1:])) for row in rows)
+            return Listing([runs[run] for run in found.runs if run in runs], found.after)
 
         return self.database.do(work)
+
+    def parse(self, text: str) -> Any:
+        """See `Listings.parse`."""
+        return parsed(text)
 
     def count(self, query: Tree | None = None) -> int:
         """How many runs fit."""
@@ -160,15 +159,3 @@ class SQLiteCatalog(Intake):
         """Ids of the runs started inside a run, oldest first."""
         statement = "SELECT id FROM runs WHERE parent = ? AND deleted = 0 ORDER BY id"
         return self.database.do(lambda db: tuple(row[0] for row in db.execute(statement, (run,))))
-
-
-@contextlib.contextmanager
-def _without_collector() -> Iterator[None]:
-    """Make many records, none of which is garbage: looking for cycles among them takes as long as making them."""
-    was_on = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if was_on:
-            gc.enable()

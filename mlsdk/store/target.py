@@ -93,9 +93,10 @@ def open_target(uri: str) -> Target:
     if scheme == "file":
         target: Target = FileTarget(uri, file_root(rest))
     elif scheme == "memory":
-        from mlsdk.store.memory import MemoryTarget
+        from mlsdk.store.direct import DirectTarget
+        from mlsdk.store.memory import shelf
 
-        target = MemoryTarget(uri)
+        target = DirectTarget(uri, *shelf(uri), at_once=True)
     else:
         raise StoreError(f"live runs cannot be written to {uri!r}: write to a local store (MLSDK_STORE=folder) first")
     _targets[uri] = target

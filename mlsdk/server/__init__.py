@@ -1,0 +1,1 @@
+"""The server: an ASGI application over any store, for teams. Started by `mlsdk serve`."""
