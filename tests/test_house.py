@@ -7,6 +7,7 @@ import importlib
 import importlib.metadata
 import inspect
 import json
+import marshal
 import re
 import shutil
 import subprocess
@@ -60,7 +61,8 @@ NEVER_WHILE_TRAINING = set(
     "attr attrs asyncio git inspect logging multiprocessing numpy psutil requests sqlite3 subprocess tempfile".split()
 )
 
-IMPORT_BUDGET_S = 0.030
+IMPORT_BUDGET_BYTES = 400_000
+"""Of compiled code: some 20 ms of processor time."""
 
 
 def _name(path: Path) -> str:
@@ -257,12 +259,13 @@ print(os.listdir(), threading.active_count(), handlers == [signal.getsignal(n) f
     assert _bare(code).split() == ["[]", "1", "True"]
 
 
-@pytest.mark.slow
 def test_import_budget() -> None:
-    """`import mlsdk` costs at most 30 ms of processor time above bare Python; the best of seven counts."""
-    code = "import time; start = time.process_time(); import mlsdk; mlsdk.track; print(time.process_time() - start)"
+    """`import mlsdk` runs at most so much code of ours; its time, which machines differ in, is a benchmark's."""
+    names = [name for name in _loaded("import mlsdk; mlsdk.track") if name.partition(".")[0] == "mlsdk"]
+    paths = [Path(str(importlib.import_module(name).__file__)) for name in names]
+    sizes = {path: len(marshal.dumps(compile(path.read_bytes(), path.name, "exec", optimize=2))) for path in paths}
 
-    assert min(float(_bare(code)) for _ in range(7)) <= IMPORT_BUDGET_S
+    assert sum(sizes.values()) <= IMPORT_BUDGET_BYTES, sorted(sizes.items(), key=lambda item: -item[1])[:5]
 
 
 def _eager_imports(tree: ast.Module) -> Iterator[str]:

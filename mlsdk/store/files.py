@@ -49,7 +49,11 @@ class FileLogs:
     def _append(self, log: str, offset: int, data: bytes) -> int:
         """Append while no other sender, of this process or another, does."""
         _, run, writer = log.split("/")
-        self.layout.mark_open(run, writer)
+        try:
+            self.layout.mark_open(run, writer)
+        except FileNotFoundError:  # nothing was ever kept here
+            self.layout.make()
+            self.layout.mark_open(run, writer)
         with open(self.layout.log_path(log), "a+b") as file, _locked(file.fileno()):
             end = os.fstat(file.fileno()).st_size
             self._check(log, offset, data, end)

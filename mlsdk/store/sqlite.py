@@ -11,7 +11,7 @@ from mlsdk.errors import NewerFormatError, NotFoundError
 from mlsdk.query import sql
 from mlsdk.query.names import suggest
 from mlsdk.query.tree import Order, Tree
-from mlsdk.records import Series
+from mlsdk.records import Page, Run, Series
 from mlsdk.store.document import document
 from mlsdk.store.history import history
 from mlsdk.store.intake import Intake, in_parts, parsed
@@ -90,6 +90,16 @@ class SQLiteCatalog(Intake, Listings):
             return Listing([runs[run] for run in found.runs if run in runs], found.after)
 
         return self.database.do(work)
+
+    def get(self, run: str) -> Run:
+        """See `Catalog.get`."""
+        return self.database.do(lambda _: Listings.get(self, run))
+
+    def find(
+        self, query: Tree | None = None, order: Order = (), after: str | None = None, limit: int | None = None
+    ) -> Page:
+        """See `Catalog.find`. Documents are parsed within `do`, which mends a database that holds none."""
+        return self.database.do(lambda _: Listings.find(self, query, order, after, limit))
 
     def parse(self, text: str) -> Any:
         """See `Listings.parse`."""
