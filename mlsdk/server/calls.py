@@ -1,0 +1,205 @@
+"""What a route is, what its handler is given, and what it may return."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any
+
+import attrs
+
+from mlsdk.errors import AccessError, NotFoundError, StoreError, UsageError
+from mlsdk.server.access import Principal, Role
+from mlsdk.store.base import Store
+
+if TYPE_CHECKING:
+    from mlsdk.server.service import Service
+
+JSON = "application/json"
+BYTES = "application/octet-stream"
+
+ANYONE, ANY_TOKEN = "anyone", "any token"
+"""What a route needs where it needs no role: nothing, or any token that is valid."""
+
+_NOTHING: Mapping[str, str] = MappingProxyType({})
+
+
+@attrs.frozen
+class Param:
+    """A parameter in the query of a URL."""
+
+    name: str
+    type: type = str
+    """`str`, `int` or `bool`."""
+    default: Any = None
+    meaning: str = ""
+    least: int = 0
+    """Of a number."""
+
+
+@attrs.frozen
+class Row:
+    """One route.
+
+    Attributes:
+        method: `GET` (which answers HEAD too), `POST`, `PUT` or `DELETE`.
+        path: with parameters in braces; `{w}` is the workspace, `{name:path}` may hold slashes.
+        handler: a plain function, called in a thread; what it returns is an `Answer`, or a value for JSON.
+        needs: the least role in the workspace, `ANYONE` or `ANY_TOKEN`.
+        summary: one line, for the OpenAPI document.
+        body: what the body is: None for none, `bytes` for raw bytes, else a class that JSON is read into.
+        answer: what the handler returns: a class, `bytes`, or None for nothing.
+        params: what may stand in the query; anything else is refused.
+        writes: whether it belongs to the threads that take in data, which slow queries never use up.
+        cookie: whether a browser's cookie serves as its token.
+        body_type: the media type of a raw body.
+        answer_type: the media type of a raw answer.
+    """
+
+    method: str
+    path: str
+    handler: Callable[[Call], Any]
+    needs: Role | str
+    summary: str
+    body: type | None = None
+    answer: Any = None
+    params: tuple[Param, ...] = ()
+    writes: bool = False
+    cookie: bool = False
+    body_type: str = BYTES
+    answer_type: str = JSON
+
+
+@attrs.frozen
+class Call:
+    """One request, checked: its token and role are good, its body is read.
+
+    Attributes:
+        service: what the server has.
+        row: the route.
+        method: as sent; HEAD where only the headers are wanted.
+        path: the parameters in the path.
+        query: the parameters in the query, with their types and defaults.
+        headers: by names in lower case.
+        body: raw bytes, the object that the row names, or None.
+        principal: who calls; None where the route needs no token.
+        request: the id of the request, which stands in the answer and in the log.
+        secure: whether the request came by TLS, here or at the proxy.
+    """
+
+    service: Service
+    row: Row
+    method: str
+    path: Mapping[str, str]
+    query: Mapping[str, Any]
+    headers: Mapping[str, str]
+    body: Any = None
+    principal: Principal | None = None
+    request: str = ""
+    secure: bool = False
+
+    @property
+    def who(self) -> Principal:
+        """Who calls, on a route that needs a token."""
+        assert self.principal is not None
+        return self.principal
+
+    @property
+    def workspace(self) -> str:
+        """The name of the workspace."""
+        return self.path["w"]
+
+    @property
+    def store(self) -> Store:
+        """The store of the workspace."""
+        return self.service.workspaces.store(self.workspace)
+
+    @property
+    def run(self) -> str:
+        """The id of the run in the path.
+
+        Raises:
+            Refused: it is none.
+        """
+        return run_id(self.path["run"])
+
+    def record(self, act: str, **about: Any) -> None:
+        """Write what was done into the workspace's audit chain."""
+        self.service.audit(self.workspace).record(self.who.actor, act, token=self.who.token, **about)
+
+
+@attrs.frozen
+class Answer:
+    """What goes back, where it is not simply JSON.
+
+    Attributes:
+        body: bytes, pieces of bytes, or a value for JSON.
+        status: of HTTP.
+        type: media type.
+        headers: further ones; their values must be plain ASCII without line breaks.
+        size: of pieces, where it is known.
+        compress: whether it may be compressed.
+    """
+
+    body: bytes | Iterator[bytes] | Any = b""
+    status: int = 200
+    type: str = JSON
+    headers: Mapping[str, str] = _NOTHING
+    size: int | None = None
+    compress: bool = True
+
+
+class Refused(Exception):  # noqa: N818 - it carries an error, it is none that gets out
+    """A request that is answered by an error.
+
+    Attributes:
+        status: of HTTP.
+        error: what was wrong.
+        headers: further ones of the answer.
+    """
+
+    def __init__(self, status: int, error: Exception, headers: Mapping[str, str] = _NOTHING) -> None:
+        self.status = status
+        self.error = error
+        self.headers = headers
+        super().__init__(str(error))
+
+
+def wrong(message: str) -> Refused:
+    """A mistake in the request."""
+    return Refused(400, UsageError(message))
+
+
+def forbidden(message: str) -> Refused:
+    """A role that does not allow it."""
+    return Refused(403, AccessError(message))
+
+
+def unknown_workspace(name: str) -> Refused:
+    """The answer for a workspace that is not there, and for one in which the caller has no role."""
+    return Refused(404, NotFoundError(f"no workspace {name[:80]!r}, or no role in it; `mlsdk whoami` shows yours"))
+
+
+def run_id(text: str) -> str:
+    """The id of a run.
+
+    Raises:
+        Refused: it is none: 32 lowercase hexadecimal digits.
+    """
+    if len(text) != 32 or not set(text) <= set("0123456789abcdef"):
+        raise Refused(404, NotFoundError(f"no run {text[:80]!r}: an id has 32 hexadecimal digits"))
+    return text
+
+
+def checked(check: Callable[[str], str], value: str) -> str:
+    """A name that a check of the store lets pass.
+
+    Raises:
+        Refused: it does not.
+    """
+    try:
+        if any(ord(character) < 32 or 0xD800 <= ord(character) < 0xE000 for character in value) or len(value) > 500:
+            raise StoreError(f"{value[:80]!r} is no name: it holds control characters, or is longer than 500")
+        return check(value)
+    except StoreError as error:
+        raise Refused(400, error) from None

@@ -1,0 +1,118 @@
+"""What a server has: its stores, who may do what, its threads and its figures. One object for one application."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from threading import Lock
+
+from mlsdk.log.ids import new_id
+from mlsdk.server.access import Access
+from mlsdk.server.audit import Audit
+from mlsdk.server.events import Events
+from mlsdk.server.limits import Gauge, Limits, Rates
+from mlsdk.server.metrics import Metrics
+from mlsdk.server.workspaces import DEFAULT, Workspaces
+
+HOME = ""
+"""The home store, where a workspace's name is meant otherwise."""
+
+
+class Service:
+    """What the handlers work with.
+
+    Args:
+        workspaces: the stores.
+        limits: what is taken at most.
+        secure: whether browsers reach it by TLS, here or at a proxy.
+    """
+
+    def __init__(self, workspaces: Workspaces, limits: Limits | None = None, *, secure: bool = False) -> None:
+        self.workspaces = workspaces
+        self.limits = limits or Limits()
+        self.secure = secure
+        self.instance = new_id()
+        """The id of this server process: names its audit logs."""
+        self.access = Access(workspaces.home)
+        self.metrics = Metrics(self._figures)
+        self.events = Events(workspaces.store, self.limits)
+        self.rates = Rates(self.limits.rate_per_s, self.limits.burst)
+        self.requests, self.held = Gauge(self.limits.requests), Gauge(self.limits.held_bytes)
+        self.reads = Threads(self.limits.readers, "reads")
+        self.writes = Threads(self.limits.writers, "writes")
+        self.stopping = False
+        """From the signal to stop on: readiness is denied, streams end."""
+        self._audits: dict[str, Audit] = {}
+        self._lock = Lock()
+
+    def audit(self, workspace: str) -> Audit:
+        """The audit chain of a workspace, or of `HOME`."""
+        found = self._audits.get(workspace)
+        if found is None:
+            with self._lock:
+                store = self.workspaces.store(workspace) if workspace else self.workspaces.home
+                found = self._audits.setdefault(workspace, Audit(store, self.instance))
+        return found
+
+    def has(self, workspace: str) -> bool:
+        """Whether there is such a workspace."""
+        return workspace == DEFAULT or workspace in self.access.workspaces()
+
+    def ready(self) -> bool:
+        """Whether requests can be served: the stores answer, and nobody wants to stop."""
+        if self.stopping:
+            return False
+        for store in self.workspaces.opened():
+            store.logs.size(f"runs/{'0' * 32}/{'0' * 32}")
+            store.catalog.has_key("name")
+        return True
+
+    def stop(self) -> None:
+        """Take no new work; what is under way ends by itself."""
+        self.stopping = True
+        self.events.stop()
+
+    def close(self) -> None:
+        """Let go of the threads."""
+        self.reads.pool.shutdown(wait=False, cancel_futures=True)
+        self.writes.pool.shutdown(wait=False, cancel_futures=True)
+
+    def _figures(self) -> dict[str, float]:
+        return {
+            "requests_in_flight": self.requests.used,
+            "held_body_bytes": self.held.used,
+            "streams": self.events.listeners(),
+            "threads_busy_reads": self.reads.busy.used,
+            "threads_busy_writes": self.writes.busy.used,
+        }
+
+
+class Threads:
+    """A bounded number of threads, and how many are busy.
+
+    Args:
+        count: how many.
+        name: of the threads.
+    """
+
+    def __init__(self, count: int, name: str) -> None:
+        self.pool = ThreadPoolExecutor(count, thread_name_prefix=f"mlsdk-{name}")
+        self.busy = Gauge(1 << 30)
+
+    def counted(self, work: Callable[[], object]) -> Callable[[], object]:
+        """The same work, seen as busy while it lasts."""
+
+        def watched() -> object:
+            self.busy.take()
+            try:
+                return work()
+            finally:
+                self.busy.give()
+
+        return watched
+
+
+def now_ms() -> int:
+    """Milliseconds since 1970."""
+    return time.time_ns() // 1_000_000
