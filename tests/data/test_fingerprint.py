@@ -38,7 +38,7 @@ def test_bytes() -> None:
         fingerprint(b"abc", sample=5)
 
 
-@pytest.mark.parametrize("data", [5, None, object(), 1.5, len, fingerprint], ids=repr)
+@pytest.mark.parametrize("data", [5, None, object(), 1.5, len, fingerprint], ids=lambda data: type(data).__name__)
 def test_what_is_no_data_is_refused(data) -> None:
     """Something that is no data raises, with its type and what to do."""
     with pytest.raises(UsageError, match=f"{type(data).__name__} is no data.*give a path"):
