@@ -1,0 +1,86 @@
+"""Entries of a shared log, each of which names the digest of the one before: a change in the middle shows.
+
+An entry is one line of strict JSON with the member `prev`: the SHA-256 of the line before, its line feed included, or
+`""` for the first. Who can write to the store can still make a whole chain anew; what other chains say of its end, and
+copies elsewhere, show that.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator, Mapping
+from typing import Any, NamedTuple
+
+from mlsdk.errors import DigestError
+
+NONE = ""
+"""What the first entry of a chain names."""
+
+
+class Link(NamedTuple):
+    """An entry of a chain, checked."""
+
+    entry: dict[str, Any]
+    digest: str
+    """Of its line: what the next one has to name."""
+    end: int
+    """The offset behind it."""
+
+
+class BrokenError(DigestError):
+    """A chain is broken.
+
+    Attributes:
+        log: its name.
+        number: of the entry, from 0.
+        offset: at which the entry begins.
+    """
+
+    def __init__(self, message: str, log: str, number: int, offset: int) -> None:
+        self.log = log
+        self.number = number
+        self.offset = offset
+        super().__init__(f"{log} is broken at entry {number} (byte {offset:,}): {message}")
+
+
+def line(entry: Mapping[str, Any], prev: str) -> bytes:
+    r"""The bytes of an entry behind the one with the digest `prev`.
+
+    >>> line({"act": "begin"}, "")
+    b'{"act":"begin","prev":""}\n'
+    """
+    text = json.dumps({**entry, "prev": prev}, ensure_ascii=True, allow_nan=False, separators=(",", ":"))
+    return text.encode("ascii") + b"\n"
+
+
+def digest(entry: bytes) -> str:
+    """What the next entry names."""
+    return hashlib.sha256(entry).hexdigest()
+
+
+def walk(data: bytes, log: str, prev: str = NONE, offset: int = 0, number: int = 0) -> Iterator[Link]:
+    """The entries in raw bytes of a chain, each checked against the one before.
+
+    Args:
+        data: bytes from `offset` on.
+        log: name of the log, for the message.
+        prev: digest of the entry before.
+        offset: where `data` begins.
+        number: of the first entry in `data`.
+
+    Raises:
+        BrokenError: an entry does not continue the one before, or is none.
+    """
+    for raw in data.splitlines(keepends=True):
+        if not raw.endswith(b"\n"):
+            raise BrokenError("it has no end", log, number, offset)
+        try:
+            entry = json.loads(raw)
+        except (ValueError, RecursionError):
+            raise BrokenError("it is no JSON", log, number, offset) from None
+        if not isinstance(entry, dict) or entry.get("prev") != prev:
+            raise BrokenError("it does not name the digest of the entry before", log, number, offset)
+        prev, offset = digest(raw), offset + len(raw)
+        yield Link(entry, prev, offset)
+        number += 1
