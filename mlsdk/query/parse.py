@@ -58,15 +58,19 @@ class Token(NamedTuple):
     value: Scalar | Path = ""
 
 
-def parse(text: str) -> Tree:
+def parse(text: str, longest: int = MAX_LENGTH) -> Tree:
     """The tree of a filter.
+
+    Args:
+        text: the filter.
+        longest: characters that it may have.
 
     Raises:
         QueryError: it cannot be understood; the message shows where and says what to write.
 
     Example: `parse("metrics.acc > 0.9 and params.lr < 0.1")`.
     """
-    parser = _Parser(text, "filter")
+    parser = _Parser(text, "filter", longest)
     tree = parser.any()
     if parser.token.kind != "end":
         raise parser.wrong(f"expected `and`, `or` or the end, not {parser.shown()}")
@@ -93,11 +97,11 @@ def parse_order(text: str) -> Order:
 
 
 class _Parser:
-    def __init__(self, text: str, what: str) -> None:
+    def __init__(self, text: str, what: str, longest: int = MAX_LENGTH) -> None:
         if not isinstance(text, str):
             raise QueryError(f"a {what} is text, as in 'metrics.acc', not {type(text).__name__}")
-        if len(text) > MAX_LENGTH:
-            raise QueryError(f"a {what} of {len(text):,} characters; {MAX_LENGTH:,} are the most")
+        if len(text) > longest:
+            raise QueryError(f"a {what} of {len(text):,} characters; {longest:,} are the most")
         if not text.strip():
             raise QueryError(f"an empty {what}: leave it out to have every run, the newest first")
         self.text = text
