@@ -62,7 +62,8 @@ class HttpBlobs:
                     if said.get("there"):
                         return
                     if int(said["offset"]) <= offset:
-                        raise StoreError(f"{self._session.address.origin} takes no more of blob {digest} at {offset:,}")
+                        # Another one sends the same, or has just been done with it.
+                        raise UnavailableError(f"{self._session.address.origin} takes no more of blob {digest}")
                     offset = int(said["offset"])
             except UnavailableError as error:  # cut off: ask how far it is
                 patience.pause(error, offset)

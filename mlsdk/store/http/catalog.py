@@ -120,7 +120,7 @@ def read_series(data: bytes) -> Series:
         at = 0
         for place, code in enumerate(codes):
             if place == 1 and about.get("values") is not None:
-                columns.append(list(about["values"]))
+                columns.append([float(value) if isinstance(value, str) else value for value in about["values"]])
                 continue
             columns.append(_column(rest[at : at + 8 * count], code, count))
             at += 8 * count

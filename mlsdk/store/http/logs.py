@@ -132,7 +132,7 @@ class HttpLogs:
         self._session.call("DELETE", _path(log))
 
     def seal(self, log: str) -> bool:
-        """Let the server keep a log that will not grow as column blocks; False if it does already, or has no such log."""
+        """Let the server keep a log that has ended as column blocks; False if it does already, or has no such log."""
         path = f"/seal/{in_path(check_log_name(log), safe='/')}"
         return bool(self._session.call("POST", path).json().get("sealed"))
 

@@ -130,7 +130,7 @@ class Session:
         headers: Mapping[str, str] | None = None,
         timeout_s: float | None = None,
     ) -> Iterator[tuple[Answer, Iterator[bytes]]]:
-        """Send one request, once; gives the answer without its body, and the body in pieces. Statuses are not looked at.
+        """Send one request, once; gives the answer without its body, and the body in pieces, whatever its status.
 
         The token goes along only to the server's own address, and no redirect is followed.
         """
