@@ -89,6 +89,10 @@ class Access:
             raise AccessError(f"the token {token.id} expired at {token.expires_at}; sign in with `mlsdk login`")
         return self._known.principal(token)
 
+    def fresh(self) -> bool:
+        """Whether `authenticate` will answer from memory; if not, it may wait for a second."""
+        return time.monotonic() - self._looked_at < 0.9 * FRESH_S
+
     def _wait_for_a_look(self, now: float) -> None:
         """Have the thread look; go on with what is known if it takes long or fails, but not for ever."""
         with self._changed:
