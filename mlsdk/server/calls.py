@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import attrs
 
 from mlsdk.errors import AccessError, NotFoundError, StoreError, UsageError
-from mlsdk.server.access import Principal, Role
+from mlsdk.server.accounts import Principal, Role
 from mlsdk.store.base import Store
 
 if TYPE_CHECKING:

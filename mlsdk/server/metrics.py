@@ -91,8 +91,10 @@ class Metrics:
             yield f"mlsdk_request_seconds_count{{{of}}} {below}"
         for name, meaning in _ADDED.items():
             yield from _about(name, "counter", meaning)
-            yield f"mlsdk_{name}_total {self._added[name]:g}" if self._added[name] < 1e6 else (
-                f"mlsdk_{name}_total {int(self._added[name])}"
+            yield (
+                f"mlsdk_{name}_total {self._added[name]:g}"
+                if self._added[name] < 1e6
+                else (f"mlsdk_{name}_total {int(self._added[name])}")
             )
         figures = self._figures()
         for name, meaning in _SHOWN.items():

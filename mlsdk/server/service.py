@@ -10,6 +10,7 @@ from threading import Lock
 from mlsdk.log.ids import new_id
 from mlsdk.server.access import Access
 from mlsdk.server.audit import Audit
+from mlsdk.server.calls import Row
 from mlsdk.server.events import Events
 from mlsdk.server.limits import Gauge, Limits, Rates
 from mlsdk.server.metrics import Metrics
@@ -41,6 +42,10 @@ class Service:
         self.requests, self.held = Gauge(self.limits.requests), Gauge(self.limits.held_bytes)
         self.reads = Threads(self.limits.readers, "reads")
         self.writes = Threads(self.limits.writers, "writes")
+        self.gate = ThreadPoolExecutor(4, thread_name_prefix="mlsdk-gate")
+        """Threads that look at tokens: mostly from memory, but not always."""
+        self.rows: tuple[Row, ...] = ()
+        """The routes; `make_app` sets them."""
         self.stopping = False
         """From the signal to stop on: readiness is denied, streams end."""
         self._audits: dict[str, Audit] = {}
@@ -77,6 +82,8 @@ class Service:
         """Let go of the threads."""
         self.reads.pool.shutdown(wait=False, cancel_futures=True)
         self.writes.pool.shutdown(wait=False, cancel_futures=True)
+        self.gate.shutdown(wait=False, cancel_futures=True)
+        self.access.close()
 
     def _figures(self) -> dict[str, float]:
         return {

@@ -17,8 +17,27 @@ DEFAULT = "default"
 
 _NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,62}")
 _RESERVED = frozenset(
-    "admin api assets auth docs favicon-ico health login logout metrics openapi ready robots-txt server static v1 v2"
-    " workspaces www".split()
+    [
+        "admin",
+        "api",
+        "assets",
+        "auth",
+        "docs",
+        "favicon-ico",
+        "health",
+        "login",
+        "logout",
+        "metrics",
+        "openapi",
+        "ready",
+        "robots-txt",
+        "server",
+        "static",
+        "v1",
+        "v2",
+        "workspaces",
+        "www",
+    ]
 )
 """Names that mean, or may come to mean, something else in a URL or in a store."""
 
@@ -111,7 +130,7 @@ def _other_schema(uri: str, name: str) -> str:
     query = dict(parse_qsl(parts.query, keep_blank_values=True))
     schema = f"{query.get('schema', 'mlsdk')}_{name.replace('-', '_')}"
     if len(schema) > _LONGEST_SCHEMA:
-        schema = f"{schema[:_LONGEST_SCHEMA - 17]}_{hashlib.sha256(name.encode()).hexdigest()[:16]}"
+        schema = f"{schema[: _LONGEST_SCHEMA - 17]}_{hashlib.sha256(name.encode()).hexdigest()[:16]}"
     query["schema"] = schema
     if "blobs" in query:
         query["blobs"] = _beside(query["blobs"], None if name == "server" else name)

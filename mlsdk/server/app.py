@@ -1,0 +1,203 @@
+"""The ASGI application: the routes of the table, each behind the same gate of token, role, rate and limits."""
+
+from __future__ import annotations
+
+import asyncio
+import traceback
+from collections.abc import AsyncIterator, Callable, Mapping, MutableMapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from mlsdk.errors import AccessError, UnavailableError, UsageError
+from mlsdk.server import bodies, table
+from mlsdk.server.accounts import Principal, Role
+from mlsdk.server.answers import Send, of_error, send_answer, send_stream
+from mlsdk.server.bodies import Gone, Receive
+from mlsdk.server.calls import ANYONE, Answer, Call, Refused, Row, forbidden, unknown_workspace
+from mlsdk.server.cookies import token_in
+from mlsdk.server.guard import Guard
+from mlsdk.server.journal import Journal
+from mlsdk.server.service import Service
+from mlsdk.server.versions import check_api
+
+if TYPE_CHECKING:
+    from starlette.types import ASGIApp
+
+Scope = MutableMapping[str, Any]
+
+
+def make_app(service: Service, journal: Journal | None = None, rows: Sequence[Row] | None = None) -> ASGIApp:
+    """The application.
+
+    Args:
+        service: what it works with.
+        journal: where requests and errors are written; by default nowhere.
+        rows: the routes; by default all of `mlsdk.server.routes`.
+
+    Raises:
+        UsageError: a package that it needs is not installed.
+    """
+    needed("starlette", "msgspec")
+    from starlette.applications import Starlette
+    from starlette.exceptions import HTTPException
+    from starlette.routing import Route
+
+    if rows is None:
+        from mlsdk.server.routes import ROWS as rows  # noqa: N811 - not before Starlette is known to be there
+    journal = journal or Journal(None)
+    service.rows = tuple(rows)
+    endpoints = [Route(row.path, _Endpoint(row, service, journal), methods=[row.method]) for row in rows]
+    app = Starlette(routes=endpoints, exception_handlers={HTTPException: _unrouted})
+    app.router.redirect_slashes = False
+    return Guard(app, service, journal)
+
+
+def needed(*packages: str) -> None:
+    """See that packages of the extra `server` are there.
+
+    Raises:
+        UsageError: one is not.
+    """
+    import importlib
+
+    for package in packages:
+        try:
+            importlib.import_module(package)
+        except ImportError as error:
+            raise UsageError(f"the server needs {package}: pip install 'mlsdk[server]'") from error
+
+
+async def _unrouted(request: Any, error: Any) -> Any:
+    """No such path, or not with this method."""
+    from starlette.responses import Response
+
+    from mlsdk.server.answers import json_bytes
+
+    status = error.status_code
+    allowed = {"Allow": error.headers["Allow"]} if error.headers and "Allow" in error.headers else {}
+    said = f"there is nothing at this path for {request.method}; /openapi.json lists what there is"
+    kind = "NotFoundError" if status == 404 else "UsageError"
+    about = {"error": {"type": kind, "message": said, "request": request.scope.get("mlsdk.request", "")}}
+    return Response(json_bytes(about), status, {**allowed, "content-type": "application/json"})
+
+
+class _Endpoint:
+    """One route as an ASGI application."""
+
+    def __init__(self, row: Row, service: Service, journal: Journal) -> None:
+        self.row, self.service, self.journal = row, service, journal
+        self._threads = service.writes if row.writes else service.reads
+        self._decode = table.decoder(row)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        scope["mlsdk.route"] = self.row.path
+        headers = scope["mlsdk.headers"]
+        with bodies.holding(self.service.held) as held:
+            try:
+                call = await self._call(scope, receive, headers, held)
+                answer = await self._work(call)
+            except Gone:
+                scope["mlsdk.gone"] = True
+                return
+            except Exception as error:  # whatever it is, the client gets an answer and the log the reason
+                answer = self._failed(error, scope)
+            if isinstance(answer.body, AsyncIterator):
+                await send_stream(answer, answer.body, receive, send)
+            else:
+                await send_answer(answer, headers.get("accept-encoding", ""), scope["method"], send, self._run)
+
+    async def _call(self, scope: Scope, receive: Receive, headers: Mapping[str, str], held: Any) -> Call:
+        """The request, checked: what costs least first, so that a stranger's body is never read."""
+        row, service = self.row, self.service
+        principal = await self._authenticated(scope, headers)
+        if principal is not None:
+            wait = service.rates.wait_s(principal.token)
+            if wait:
+                service.metrics.add("refused")
+                raise Refused(
+                    429, UnavailableError("too many requests with this token; send fewer, or larger ones", wait)
+                )
+        if row.path.startswith("/v1"):
+            check_api(headers)
+        if "w" in scope["path_params"]:
+            self._check_role(principal, scope["path_params"]["w"])
+        query = table.query(row, scope["query_string"])
+        body = await self._body(receive, headers, held)
+        return Call(
+            service=service,
+            row=row,
+            method=scope["method"],
+            path=scope["path_params"],
+            query=query,
+            headers=headers,
+            body=body,
+            principal=principal,
+            request=scope["mlsdk.request"],
+            secure=service.secure or scope.get("scheme") == "https",
+        )
+
+    async def _authenticated(self, scope: Scope, headers: Mapping[str, str]) -> Principal | None:
+        if self.row.needs == ANYONE:
+            return None
+        secret = token_in(headers, cookie=self.row.cookie)
+        loop = asyncio.get_running_loop()
+        try:
+            principal = await loop.run_in_executor(self.service.gate, self.service.access.authenticate, secret)
+        except AccessError as error:
+            raise Refused(401, error) from None
+        scope["mlsdk.actor"], scope["mlsdk.token"] = principal.actor, principal.token
+        return principal
+
+    def _check_role(self, principal: Principal | None, workspace: str) -> None:
+        needs = self.row.needs
+        role = None if principal is None else principal.role(workspace)
+        if role is None or not self.service.has(workspace):
+            raise unknown_workspace(workspace)
+        if isinstance(needs, Role) and role < needs:
+            raise forbidden(
+                f"this needs the role {needs.name.lower()} in {workspace!r}; yours is {role.name.lower()}."
+                " An admin of the workspace can change that"
+            )
+
+    async def _body(self, receive: Receive, headers: Mapping[str, str], held: Any) -> Any:
+        row, limits = self.row, self.service.limits
+        if row.body is None:
+            return None
+        is_raw = row.body is bytes
+        kind = headers.get("content-type", "").partition(";")[0].strip().lower()
+        wanted = row.body_type if is_raw else "application/json"
+        if kind != wanted:
+            raise Refused(415, UsageError(f"Content-Type must be {wanted} here, not {kind[:80]!r}"))
+        most = limits.body_bytes if is_raw else limits.json_bytes
+        pieces = await bodies.read(receive, headers, limits, most, held)
+        encoding = headers.get("content-encoding", "").strip().lower()
+        largest = limits.inflated_bytes if is_raw else limits.json_bytes
+        if not is_raw:
+            return self._decode(bodies.inflated(pieces, encoding, largest))
+        if not encoding:
+            return b"".join(pieces)
+        whole = await self._run(lambda: bodies.inflated(pieces, encoding, largest))
+        pieces.clear()
+        if not held.take(len(whole)):
+            raise Refused(503, UnavailableError("the server holds as many requests as it can; come again", 2.0))
+        return whole
+
+    async def _work(self, call: Call) -> Answer:
+        result = await self._run(lambda: self.row.handler(call))
+        return result if isinstance(result, Answer) else Answer(result)
+
+    async def _run(self, work: Callable[[], Any]) -> Any:
+        """Do blocking work in one of the row's threads; it may take `request_s`."""
+        loop = asyncio.get_running_loop()
+        done = loop.run_in_executor(self._threads.pool, self._threads.counted(work))
+        try:
+            return await asyncio.wait_for(asyncio.shield(done), self.service.limits.request_s)
+        except asyncio.TimeoutError:
+            done.add_done_callback(lambda late: late.cancelled() or late.exception())  # told already
+            busy = f"this took longer than {self.service.limits.request_s:g} s; ask for less, or come again"
+            raise Refused(503, UnavailableError(busy, 5.0)) from None
+
+    def _failed(self, error: Exception, scope: Scope) -> Answer:
+        answer = of_error(error, scope["mlsdk.request"])
+        if answer.status >= 500 and not isinstance(error, Refused):
+            self.journal.error(scope["mlsdk.request"], "".join(traceback.format_exception(error)))
+        return answer

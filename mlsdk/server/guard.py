@@ -1,0 +1,153 @@
+"""Around all routes: an id for each request, the headers of each answer, sizes of URLs and headers, the log."""
+
+from __future__ import annotations
+
+import os
+import time
+import traceback
+from collections.abc import MutableMapping
+from typing import TYPE_CHECKING, Any
+
+from mlsdk.errors import UnavailableError, UsageError
+from mlsdk.log.frames import FORMAT_VERSION
+from mlsdk.server import table
+from mlsdk.server.answers import Send, of_error, raw, send_answer
+from mlsdk.server.bodies import Receive
+from mlsdk.server.calls import Refused
+from mlsdk.server.journal import Journal
+from mlsdk.server.service import Service
+from mlsdk.version import VERSION
+
+if TYPE_CHECKING:
+    from starlette.types import ASGIApp
+
+_ALWAYS = raw(
+    {
+        "Mlsdk-Api": "1",
+        "Mlsdk-Format": str(FORMAT_VERSION),
+        "Mlsdk-Version": VERSION,
+        "X-Content-Type-Options": "nosniff",
+        "X-Frame-Options": "DENY",
+        "Referrer-Policy": "same-origin",
+        "Content-Security-Policy": "default-src 'self'; frame-ancestors 'none'; base-uri 'none'; form-action 'self'",
+        "Cache-Control": "no-store",
+    }
+)
+
+_FREE = ("/health", "/ready")
+"""Answered also when as many requests are under way as may be."""
+
+
+class Guard:
+    """An ASGI application around another one.
+
+    Args:
+        app: the routes.
+        service: what the server has.
+        journal: where requests are written down.
+    """
+
+    def __init__(self, app: ASGIApp, service: Service, journal: Journal) -> None:
+        self.app, self.service, self.journal = app, service, journal
+
+    async def __call__(self, scope: MutableMapping[str, Any], receive: Receive, send: Send) -> None:
+        """See ASGI."""
+        if scope["type"] == "lifespan":
+            await self._lifespan(receive, send)
+        elif scope["type"] == "http":
+            await self._request(scope, receive, send)
+        else:  # no websockets here
+            await send({"type": "websocket.close", "code": 1000})
+
+    async def _lifespan(self, receive: Receive, send: Send) -> None:
+        while True:
+            message = await receive()
+            if message["type"] == "lifespan.startup":
+                await send({"type": "lifespan.startup.complete"})
+            elif message["type"] == "lifespan.shutdown":
+                self.service.stop()
+                self.service.close()
+                await send({"type": "lifespan.shutdown.complete"})
+                return
+
+    async def _request(self, scope: MutableMapping[str, Any], receive: Receive, send: Send) -> None:
+        begun, request = time.perf_counter(), os.urandom(8).hex()
+        scope["mlsdk.request"] = request
+        sent = {"status": 0, "bytes": 0}
+
+        async def counted(message: MutableMapping[str, Any]) -> None:
+            if message["type"] == "http.response.start":
+                sent["status"] = message["status"]
+                own = {name for name, _ in message["headers"]}
+                extra = [pair for pair in _ALWAYS if pair[0] not in own]
+                message["headers"] = [*message["headers"], *extra, (b"x-request-id", request.encode())]
+            elif message["type"] == "http.response.body":
+                sent["bytes"] += len(message.get("body", b""))
+            await send(message)
+
+        taken = False
+        try:
+            headers = self._headers(scope)
+            scope["mlsdk.headers"] = headers
+            taken = scope["path"] in _FREE or self.service.requests.take()
+            if not taken:
+                self.service.metrics.add("refused")
+                raise Refused(503, UnavailableError("as many requests are under way as this server takes", 1.0))
+            await self.app(scope, receive, counted)
+        except Refused as refused:
+            await send_answer(of_error(refused, request), "", scope["method"], counted, _none)
+        except Exception as error:  # a mistake of ours, or a client that went away: the server goes on
+            self.journal.error(request, "".join(traceback.format_exception(error)))
+            if not sent["status"]:
+                await send_answer(of_error(error, request), "", scope["method"], counted, _none)
+            else:  # the answer has begun: only breaking it off tells the client
+                raise
+        finally:
+            if taken and scope["path"] not in _FREE:
+                self.service.requests.give()
+            self._note(scope, sent, time.perf_counter() - begun)
+
+    def _headers(self, scope: MutableMapping[str, Any]) -> dict[str, str]:
+        """The headers, by names in lower case.
+
+        Raises:
+            Refused: they, or the URL, are too long; or the URL holds a token.
+        """
+        limits = self.service.limits
+        if len(scope.get("raw_path") or b"") + len(scope["query_string"]) > limits.url_bytes:
+            raise Refused(414, UsageError(f"the URL is longer than {limits.url_bytes:,} bytes"))
+        if sum(len(name) + len(value) for name, value in scope["headers"]) > limits.header_bytes:
+            raise Refused(431, UsageError(f"the headers are longer than {limits.header_bytes:,} bytes"))
+        name = table.secret_in(scope["query_string"])
+        if name:
+            raise table.token_in_url(name)
+        found: dict[str, str] = {}
+        for key, value in scope["headers"]:
+            text = key.decode("latin-1").lower()
+            if text in ("authorization", "content-length", "content-type", "content-encoding") and text in found:
+                raise Refused(400, UsageError(f"the header {text} is given twice"))
+            joint = "; " if text == "cookie" else ", "
+            found[text] = f"{found[text]}{joint}{value.decode('latin-1')}" if text in found else value.decode("latin-1")
+        return found
+
+    def _note(self, scope: MutableMapping[str, Any], sent: dict[str, int], took_s: float) -> None:
+        status = sent["status"] or 499
+        route = scope.get("mlsdk.route", "other")
+        method = scope["method"] if scope["method"] in ("GET", "HEAD", "POST", "PUT", "DELETE") else "other"
+        self.service.metrics.request(method, route, status, took_s)
+        self.journal.request(
+            request=scope["mlsdk.request"],
+            actor=scope.get("mlsdk.actor"),
+            token=scope.get("mlsdk.token"),
+            method=scope["method"][:20],
+            route=route,
+            path=scope["path"][:300],
+            status=status,
+            bytes=sent["bytes"],
+            ms=round(took_s * 1000, 2),
+        )
+
+
+async def _none(work: Any) -> Any:
+    """Errors are short: nothing of them is done in a thread."""
+    return work()

@@ -1,0 +1,144 @@
+"""Serving: uvicorn with the limits that it lacks, and a stop that finishes what is under way."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from mlsdk.errors import UsageError
+from mlsdk.server.app import make_app, needed
+from mlsdk.server.journal import Journal
+from mlsdk.server.service import Service
+
+if TYPE_CHECKING:
+    import uvicorn
+
+
+def bind(host: str, port: int) -> socket.socket:
+    """A socket to listen on.
+
+    Raises:
+        UsageError: the port is taken, or the address is not this machine's.
+    """
+    try:
+        family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+        listening = socket.socket(family, kind, protocol)
+        try:
+            listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            listening.bind(address)
+            listening.listen(1024)
+        except OSError:
+            listening.close()
+            raise
+    except OSError as error:
+        taken = "another program listens there" if error.errno == 98 else error.strerror or str(error)
+        raise UsageError(
+            f"cannot listen on {host}:{port}: {taken}; choose another by --port (0: any free one)"
+        ) from None
+    listening.set_inheritable(True)
+    return listening
+
+
+def server(
+    service: Service, journal: Journal | None = None, *, tls: tuple[str, str] | None = None, proxy: bool = False
+) -> uvicorn.Server:
+    """A server that is ready to run.
+
+    Args:
+        service: what it works with.
+        journal: where requests are written.
+        tls: the files of certificate chain and key.
+        proxy: whether a proxy before it says from where and how requests came.
+
+    Example: `server(service).run(sockets=[bind("127.0.0.1", 8383)])`.
+    """
+    needed("uvicorn")
+    import uvicorn
+
+    app = make_app(service, journal)
+
+    class Server(uvicorn.Server):
+        """Says first that it is not ready any more, then stops listening, then finishes."""
+
+        def handle_exit(self, sig: int, frame: Any) -> None:
+            service.stop()
+            super().handle_exit(sig, frame)
+
+    config = uvicorn.Config(
+        app,
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        lifespan="on",
+        http=_patient(service),
+        ws="none",
+        backlog=1024,
+        timeout_keep_alive=75,
+        timeout_graceful_shutdown=int(service.limits.stop_s),
+        h11_max_incomplete_event_size=service.limits.header_bytes + service.limits.url_bytes,
+        proxy_headers=proxy,
+        forwarded_allow_ips="*" if proxy else None,
+        ssl_certfile=tls[0] if tls else None,
+        ssl_keyfile=tls[1] if tls else None,
+    )
+    return Server(config)
+
+
+def _patient(service: Service) -> Any:
+    """uvicorn's protocol, which gives up on headers that are too long or do not come."""
+    try:
+        from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol as Protocol
+    except ImportError:
+        from uvicorn.protocols.http.h11_impl import H11Protocol as Protocol  # type: ignore[assignment]
+
+    limits = service.limits
+    most = limits.header_bytes + limits.url_bytes + 65_536  # one read may hold the beginning of a body, too
+
+    class Patient(Protocol):
+        """Between two requests, and until the headers are there, the connection is on a clock."""
+
+        _waits: asyncio.TimerHandle | None = None
+        _head_bytes = 0
+
+        def connection_made(self, transport: Any) -> None:
+            super().connection_made(transport)
+            self._waits = self.loop.call_later(limits.headers_s, self._give_up)
+
+        def data_received(self, data: bytes) -> None:
+            if not self._is_busy():
+                self._head_bytes += len(data)
+                if self._waits is None:
+                    self._waits = self.loop.call_later(limits.headers_s, self._give_up)
+            super().data_received(data)
+            if self._is_busy():
+                self._settled()
+            elif self._head_bytes > most:
+                self._give_up()
+
+        def connection_lost(self, exc: Exception | None) -> None:
+            self._settled()
+            super().connection_lost(exc)
+
+        def _is_busy(self) -> bool:
+            return self.cycle is not None and not self.cycle.response_complete
+
+        def _settled(self) -> None:
+            self._head_bytes = 0
+            if self._waits is not None:
+                self._waits.cancel()
+                self._waits = None
+
+        def _give_up(self) -> None:
+            self._waits = None
+            if not self._is_busy() and not self.transport.is_closing():
+                service.metrics.add("refused")
+                self.transport.close()
+
+    return Patient
+
+
+def serve(running: uvicorn.Server, sockets: Sequence[socket.socket]) -> None:
+    """Serve until a signal says stop."""
+    running.run(sockets=list(sockets))
