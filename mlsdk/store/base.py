@@ -198,6 +198,14 @@ def catalog_path(layout: Layout) -> str:
         return ":memory:"
     if not is_network(filesystem_of(layout.root)):
         return os.path.join(layout.root, "catalog.db")
+    return cached_catalog(layout.root)
+
+
+def cached_catalog(place: str) -> str:
+    """Where the catalog of a place that cannot hold one itself is kept: in a local folder of the user.
+
+    `:memory:` if it can be written nowhere.
+    """
     import hashlib
     import tempfile
 
@@ -209,7 +217,7 @@ def catalog_path(layout: Layout) -> str:
             ours = not hasattr(os, "getuid") or os.stat(folder).st_uid == os.getuid()
             # A home may lie on a network too, and be used by many hosts at once.
             if ours and os.access(folder, os.W_OK) and not is_network(filesystem_of(folder)):
-                return os.path.join(folder, f"{hashlib.sha256(os.fsencode(layout.root)).hexdigest()[:16]}.db")
+                return os.path.join(folder, f"{hashlib.sha256(os.fsencode(place)).hexdigest()[:16]}.db")
     return ":memory:"
 
 

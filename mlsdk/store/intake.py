@@ -147,6 +147,15 @@ class Intake:
         """Whether a log is known to be read to its end."""
         return not self.unread([log])
 
+    def closed(self, logs: Iterable[str]) -> set[str]:
+        """Those of some logs whose close frame was read."""
+
+        def work(db: sqlite3.Connection) -> set[str]:
+            statement = "SELECT log FROM logs WHERE over = ? AND log IN (SELECT value FROM json_each(?))"
+            return {row[0] for row in db.execute(statement, (CLOSED, json.dumps(list(logs))))}
+
+        return self.database.do(work)
+
     def unread(self, logs: list[str]) -> list[str]:
         """Those of some logs that are not known to be read to their end."""
 
