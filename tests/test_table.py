@@ -78,12 +78,12 @@ def test_without_runs() -> None:
 def test_several_experiments_are_named() -> None:
     """The experiment is a column where it differs."""
     store, runs = filled()
-    alone = text_table(runs).splitlines()[0]
+    alone = text_table(runs, 200).splitlines()[0]
     put(store, "other", 9)
     store.logs.append(*_edit(store, "other"))
 
     assert "experiment" not in alone
-    assert "experiment" in text_table(Runs(store)).splitlines()[0]
+    assert "experiment" in text_table(Runs(store), 200).splitlines()[0]
 
 
 def _edit(store: Store, name: str) -> tuple[str, int, bytes]:
