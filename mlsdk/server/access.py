@@ -2,37 +2,23 @@
 
 from __future__ import annotations
 
-import hashlib
-import hmac
-import secrets
 import threading
 import time
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any
 
-from mlsdk.errors import AccessError, MlsdkError, NotFoundError, StoreError, UnavailableError, UsageError
+from mlsdk.errors import AccessError, NotFoundError, UnavailableError, UsageError
 from mlsdk.server.accounts import ALL, ALWAYS_THERE, Accounts, Principal, Role, Token
+from mlsdk.server.follower import Follower
 from mlsdk.server.ledger import Ledger
+from mlsdk.server.tokens import check_actor, check_note, digest_of, id_in, is_it, new_secret
 from mlsdk.store.base import Store
 
 __all__ = ["ACCESS", "ALL", "Access", "Principal", "Role", "Token"]
 
 ACCESS = "shared/access"
 """The log of all this."""
-
-FRESH_S = 1.0
-"""What is known may be so old without another look: a revoked token stops everywhere within this time."""
-
-KEPT_S = 60.0
-"""While the home store cannot be read, what is known is good for so long; then nobody is let in."""
-
-_LOOK_S = 0.5
-_IDLE_S = 30.0
-"""Nobody asked for so long: nobody looks until somebody does."""
-
-_LONGEST_SECRET = 200
-_NOBODY = hashlib.sha256(b"").hexdigest()
-"""What the secret of an unknown token is compared with; no secret has this digest and the form of one."""
 
 
 class Access:
@@ -51,20 +37,18 @@ class Access:
         self._ledger = Ledger(home, ACCESS)
         self._known = Accounts()
         self._lock = threading.RLock()
-        self._changed = threading.Condition()
-        """Guards the times below; told after each look."""
-        self._looked_at = self._tried_at = self._asked_at = -KEPT_S * 10
-        self._error: MlsdkError | None = None
-        self._wanted = threading.Event()
-        self._thread: threading.Thread | None = None
-        self._closed = False
+        self._follower = Follower(self._take_news)
+        self.fresh = self._follower.fresh
+        self.refresh = self._follower.look
 
     def close(self) -> None:
         """End the thread that looks."""
-        self._closed = True
-        self._wanted.set()
-        if self._thread is not None:
-            self._thread.join(5)
+        self._follower.close()
+
+    def _take_news(self) -> None:
+        with self._lock:
+            for entry in self._ledger.news():
+                self._known.take(entry)
 
     # Who calls
 
@@ -75,73 +59,15 @@ class Access:
             AccessError: no token has it, or the token was revoked or has expired.
             UnavailableError: the home store could not be read for a minute.
         """
-        now = time.monotonic()
-        self._asked_at = now
-        if now - self._looked_at > FRESH_S:
-            self._wait_for_a_look(now)
-        token = self._known.tokens.get(_id_in(secret))
-        # An unknown token takes the same path as a known one.
-        kept = _NOBODY if token is None else token.digest
-        same = hmac.compare_digest(kept, digest_of(secret))
+        self._follower.see_to()
+        token = self._known.tokens.get(id_in(secret))
+        same = is_it(secret, None if token is None else token.digest)
         if token is None or not same or token.revoked:
             raise AccessError("the token is not valid: nobody has it, or it was revoked; sign in with `mlsdk login`")
-        if token.expired(time.time()):
+        now_s = time.time()
+        if token.expired(now_s):
             raise AccessError(f"the token {token.id} expired at {token.expires_at}; sign in with `mlsdk login`")
-        return self._known.principal(token)
-
-    def fresh(self) -> bool:
-        """Whether `authenticate` will answer from memory; if not, it may wait for a second."""
-        return time.monotonic() - self._looked_at < 0.9 * FRESH_S
-
-    def _wait_for_a_look(self, now: float) -> None:
-        """Have the thread look; go on with what is known if it takes long or fails, but not for ever."""
-        with self._changed:
-            if self._thread is None or not self._thread.is_alive():
-                self._thread = threading.Thread(target=self._look_on, name="mlsdk-access", daemon=True)
-                self._thread.start()
-            self._wanted.set()
-            failing = self._error is not None and now - self._looked_at <= KEPT_S
-            if not failing and not self._changed.wait_for(lambda: self._tried_at >= now, FRESH_S):
-                self._error = self._error or UnavailableError("the store is slow")
-            if time.monotonic() - self._looked_at <= KEPT_S:
-                return
-            error = self._error
-        if error is not None and not isinstance(error, UnavailableError):
-            raise error
-        raise UnavailableError(f"who may do what cannot be read at present: {error}", 1.0)
-
-    def _look_on(self) -> None:
-        """What the thread does, for as long as somebody asks."""
-        while not self._closed:
-            self._wanted.clear()
-            try:
-                self.refresh()
-            except Exception:  # kept in `_error`, for those who ask; the thread has to go on
-                pass
-            asked_lately = time.monotonic() - self._asked_at < _IDLE_S
-            self._wanted.wait(_LOOK_S if asked_lately else None)
-
-    def refresh(self) -> None:
-        """Read what other servers have written."""
-        begun = time.monotonic()
-        error: MlsdkError | None = None
-        try:
-            with self._lock:
-                for entry in self._ledger.news():
-                    self._known.take(entry)
-        except MlsdkError as found:
-            error = found
-            raise
-        except Exception as found:  # a store that lets a foreign error through: nobody is let in for it
-            error = StoreError(f"{ACCESS} cannot be read: {type(found).__name__}")
-            raise error from found
-        finally:
-            with self._changed:
-                self._error = error
-                self._tried_at = begun
-                if error is None:
-                    self._looked_at = begun
-                self._changed.notify_all()
+        return self._known.principal(token, now_s)
 
     # Tokens
 
@@ -247,18 +173,55 @@ class Access:
 
         self._write(by, entry)
 
+    def signed_in(self, actor: str, roles: Mapping[str, Role | None], lasts_s: float) -> None:
+        """Give somebody who has just signed in the roles that this brings, and take away those that it no longer does.
+
+        Roles that an admin gave stay as they are. Tokens of somebody who signs in no more stop when these roles end.
+
+        Args:
+            actor: who.
+            roles: for each workspace that signing in can give a role in: the role, or None.
+            lasts_s: for so many seconds they hold without signing in again.
+        """
+        until_s = round(time.time() + lasts_s, 3)
+        for workspace, role in roles.items():
+            self._write("sign-in", partial(self._by_sign_in, workspace, actor, role, until_s, lasts_s))
+
+    def _by_sign_in(
+        self, workspace: str, actor: str, role: Role | None, until_s: float, lasts_s: float
+    ) -> dict[str, Any] | None:
+        held = self._known.members.get(actor, {}).get(workspace)
+        if held is None and role is None:
+            return None
+        if held is not None and not held.sign_in:  # an admin's word counts
+            return None
+        if held is not None and held.role == role and (held.until_s or 0.0) > until_s - lasts_s / 10:
+            return None
+        if role is not None and workspace != ALL and workspace not in self._known.workspaces:
+            return None
+        name = None if role is None else str(role)
+        return {
+            "act": "member",
+            "workspace": workspace,
+            "actor": actor,
+            "role": name,
+            "until": until_s,
+            "sign_in": True,
+        }
+
     def members(self, workspace: str) -> dict[str, Role]:
         """Who has which role in a workspace; for `*`, in all. Operators are members of `*` alone."""
         self.refresh()
+        now_s = time.time()
         with self._lock:
-            held = {actor: roles.get(workspace) for actor, roles in self._known.members.items()}
+            held = {actor: self._known.roles(actor, now_s).get(workspace) for actor in self._known.members}
         return {actor: role for actor, role in sorted(held.items()) if role is not None}
 
     def roles(self, actor: str) -> dict[str, Role]:
         """The roles of one actor, by workspace."""
         self.refresh()
         with self._lock:
-            return dict(self._known.members.get(actor, {}))
+            return self._known.roles(actor, time.time())
 
     def first_operator(self, actor: str, note: str = "made by the first start of the server") -> tuple[str, str] | None:
         """Make somebody the operator, with a token, if there is no operator yet; returns its id and secret, or None."""
@@ -323,42 +286,3 @@ class Access:
                     self._known.take(written)
                     return written
         raise UnavailableError(f"{ACCESS} is written to by others all the time; try again", 1.0)
-
-
-def new_secret() -> tuple[str, str]:
-    """A new id of a token, and its secret, of 256 random bits."""
-    token = secrets.token_hex(8)
-    return token, f"mlsdk_{token}_{secrets.token_urlsafe(32)}"
-
-
-def digest_of(secret: str) -> str:
-    """What is kept of a secret. It is random, and long: it needs no slow function."""
-    return hashlib.sha256(secret[:_LONGEST_SECRET].encode("utf-8", "replace")).hexdigest()
-
-
-def _id_in(secret: str) -> str:
-    """The id of a token that a secret names; empty if it has not the form of one."""
-    parts = secret.split("_", 2) if len(secret) <= _LONGEST_SECRET else []
-    return parts[1] if len(parts) == 3 and parts[0] == "mlsdk" else ""
-
-
-def check_actor(actor: str) -> str:
-    """The name itself.
-
-    Raises:
-        UsageError: it cannot be the name of somebody.
-    """
-    if not 0 < len(actor) <= 200 or actor.strip() != actor or not actor.isprintable() or actor == ALL:
-        raise UsageError(f"{actor[:80]!r} cannot name anybody: 1 to 200 printable characters, such as an address")
-    return actor
-
-
-def check_note(note: str) -> str:
-    """The note itself.
-
-    Raises:
-        UsageError: it is too long.
-    """
-    if len(note) > 500 or not note.isprintable():
-        raise UsageError("a note has at most 500 characters, in one line")
-    return note

@@ -6,7 +6,7 @@ import enum
 from collections.abc import Mapping
 from datetime import datetime, timezone
 from types import MappingProxyType
-from typing import Any
+from typing import Any, NamedTuple
 
 import attrs
 
@@ -101,15 +101,26 @@ class Token:
         return self.expires_at is not None and self.expires_at.timestamp() <= now_s
 
 
+class Held(NamedTuple):
+    """A role that somebody has."""
+
+    role: Role
+    until_s: float | None = None
+    """In seconds since 1970; None for as long as nobody takes it away."""
+    sign_in: bool = False
+    """Whether it came from signing in, which gives and takes it, and not from an admin."""
+
+
 class Accounts:
     """Tokens, members and workspaces, as the entries told so far leave them."""
 
     def __init__(self) -> None:
         self.tokens: dict[str, Token] = {}
-        self.members: dict[str, dict[str, Role]] = {}
+        self.members: dict[str, dict[str, Held]] = {}
         """By actor, then by workspace."""
         self.workspaces: frozenset[str] = frozenset({ALWAYS_THERE})
-        self._principals: dict[str, Principal] = {}
+        self._principals: dict[str, tuple[Principal, float]] = {}
+        """By token; and until when that holds."""
 
     def take(self, entry: Mapping[str, Any]) -> None:
         """Take in one entry.
@@ -123,7 +134,7 @@ class Accounts:
         elif act == "revoke":
             self._revoke(entry["token"], below=entry["below"])
         elif act == "member":
-            self._take_member(entry["workspace"], entry["actor"], entry["role"])
+            self._take_member(entry)
         elif act == "workspace":
             self._take_workspace(entry["workspace"], there=entry["there"])
         else:
@@ -133,18 +144,24 @@ class Accounts:
         # A request that asks meanwhile may keep what held a moment ago in the old dict, which goes.
         self._principals = {}
 
-    def principal(self, token: Token) -> Principal:
+    def principal(self, token: Token, now_s: float) -> Principal:
         """Who shows a token, and what it allows now."""
         kept = self._principals
-        found = kept.get(token.id)
-        if found is None:
-            found = Principal(token.actor, token.id, MappingProxyType(self._roles(token)))
-            kept[token.id] = found
+        found, until_s = kept.get(token.id, (None, 0.0))
+        if found is None or now_s >= until_s:
+            found = Principal(token.actor, token.id, MappingProxyType(self._roles(token, now_s)))
+            ends = [held.until_s for held in self.members.get(token.actor, {}).values() if held.until_s is not None]
+            kept[token.id] = (found, min((end for end in ends if end > now_s), default=float("inf")))
         return found
 
-    def _roles(self, token: Token) -> dict[str, Role]:
+    def roles(self, actor: str, now_s: float) -> dict[str, Role]:
+        """The roles of somebody, by workspace."""
+        held = self.members.get(actor, {})
+        return {name: one.role for name, one in held.items() if one.until_s is None or now_s < one.until_s}
+
+    def _roles(self, token: Token, now_s: float) -> dict[str, Role]:
         """The lesser of scope and membership, workspace by workspace."""
-        own = self.members.get(token.actor, {})
+        own = self.roles(token.actor, now_s)
         found = {}
         for name in {*token.scopes, *own}:
             scope = max((token.scopes[key] for key in (name, ALL) if key in token.scopes), default=None)
@@ -154,8 +171,9 @@ class Accounts:
         return found
 
     def operators(self) -> list[str]:
-        """Actors who may do everything everywhere."""
-        return sorted(actor for actor, roles in self.members.items() if roles.get(ALL) is Role.ADMIN)
+        """Actors who may do everything everywhere, for as long as nobody takes that away."""
+        always = Held(Role.ADMIN)
+        return sorted(actor for actor, roles in self.members.items() if roles.get(ALL) == always)
 
     def below(self, token: str) -> list[str]:
         """Ids of the tokens that were made with a token, or with one made with it, and so on."""
@@ -185,10 +203,15 @@ class Accounts:
             if one in self.tokens:
                 self.tokens[one] = attrs.evolve(self.tokens[one], revoked=True)
 
-    def _take_member(self, workspace: str, actor: str, role: str | None) -> None:
-        roles = {name: held for name, held in self.members.get(actor, {}).items() if name != workspace}
-        if role is not None:
-            roles[workspace] = role_named(role)
+    def _take_member(self, entry: Mapping[str, Any]) -> None:
+        role = None if entry["role"] is None else role_named(entry["role"])
+        held = None if role is None else Held(role, entry.get("until"), bool(entry.get("sign_in")))
+        self._hold(entry["actor"], entry["workspace"], held)
+
+    def _hold(self, actor: str, workspace: str, held: Held | None) -> None:
+        roles = {name: one for name, one in self.members.get(actor, {}).items() if name != workspace}
+        if held is not None:
+            roles[workspace] = held
         if roles:
             self.members[actor] = roles
         else:
@@ -200,7 +223,7 @@ class Accounts:
             return
         self.workspaces -= {workspace}
         for actor in [actor for actor, roles in self.members.items() if workspace in roles]:
-            self._take_member(workspace, actor, None)
+            self._hold(actor, workspace, None)
 
 
 def moment(seconds: float) -> datetime:

@@ -64,7 +64,7 @@ def _entries(call: Call, audit: Audit) -> Entries:
     try:
         found, after = audit.entries(call.query["after"], min(call.query["limit"], _PAGE))
     except BrokenError as error:  # no mistake of the caller's
-        raise Refused(500, error) from None
+        raise Refused(409, error) from None
     return Entries(found, after)
 
 
