@@ -13,6 +13,7 @@ import sys
 import time
 import traceback
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 from mlsdk.capture.redaction import redact_text
 from mlsdk.companion.charge import Charge
@@ -21,9 +22,13 @@ from mlsdk.companion.looks import Looks
 from mlsdk.companion.machine import Machine
 from mlsdk.companion.spawn import is_present, lock_path
 from mlsdk.errors import MlsdkError
+from mlsdk.store import outbox
 from mlsdk.store.files import FileLogs
 from mlsdk.store.layout import split_marker
 from mlsdk.store.target import FileTarget
+
+if TYPE_CHECKING:
+    from mlsdk.companion.ship import Shipper
 
 TICK_S = 0.05
 SLOWEST_TICK_S = 0.25
@@ -55,6 +60,11 @@ class Companion:
         self._passed_over: dict[str, float] = {}
         """Markers that are somebody else's, or that failed, and when to look at them again."""
         self._ended: dict[str, list[str]] = {}
+        self.shipper: Shipper | None = None
+        if outbox.remote_of(target.layout.root):
+            from mlsdk.companion.ship import Shipper
+
+            self.shipper = Shipper(target.layout.root)
 
     def tick(self) -> bool:
         """Look once; whether there was or still is anything to do."""
@@ -69,6 +79,7 @@ class Companion:
             if marker not in markers:
                 self._ended.setdefault(header.run, [])
                 del self._live[marker]
+                self._wake_shipper()
             elif is_gone(header):
                 self._try(marker, self._bury)
         for marker, charge in tuple(self._charges.items()):
@@ -108,10 +119,10 @@ class Companion:
         look_again_s = LOOK_AGAIN_S
         try:
             header = Header(self._target.layout, run, writer)
-            if self._serves(header) and header.role != "companion":
+            if self._serves(header) and not header.role.startswith("companion"):
                 self._live[marker] = header
                 return
-            unfinished = header.role == "companion" and is_gone(header)
+            unfinished = header.role.startswith("companion") and is_gone(header)
             if header.place == self._place:
                 look_again_s = SLOWEST_TICK_S  # perhaps the companion before, in the middle of dying
         except FileNotFoundError:
@@ -160,6 +171,21 @@ class Companion:
             return
         charge.end(self._logs, self._ended.pop(charge.header.run, []))
         del self._charges[marker]
+        self._wake_shipper()
+
+    def _wake_shipper(self) -> None:
+        if self.shipper is not None:
+            self.shipper.wake()
+
+    @property
+    def ships(self) -> bool:
+        """Whether something is to be sent to a remote store, and there is hope that it can be."""
+        return self.shipper is not None and self.shipper.stays
+
+    def leave(self) -> None:
+        """Let go of what the next companion will need."""
+        if self.shipper is not None:
+            self.shipper.stop()
 
     def sync(self) -> None:
         """Bring what the live logs have grown to the disk: a power cut then costs a second at most."""
@@ -172,7 +198,9 @@ class Companion:
                     os.close(descriptor)
 
     def catalog(self) -> None:
-        """Bring the catalog up to date, so that the first query need not."""
+        """Bring the catalog up to date, so that the first query need not; that of a remote store is elsewhere."""
+        if self.shipper is not None:
+            return
         from mlsdk.store.base import open_file
 
         with contextlib.suppress(OSError, MlsdkError):  # it is a cache; who reads brings it up to date as well
@@ -198,6 +226,7 @@ def main(root: str, place: str) -> None:
         while lock is not None:
             companion = Companion(FileTarget(f"file:{root}", root), place)
             _serve(companion)
+            companion.leave()
             os.close(lock)
             # A run that began after the last look saw the lock held, and started nobody: look once more without it.
             lock = _lock(root, place) if companion.has_new() else None
@@ -213,12 +242,13 @@ def _serve(companion: Companion) -> None:
         elif stale:
             companion.catalog()
             stale = False
-        elif now - idle_since > LINGER_S:
+        elif now - idle_since > LINGER_S and not companion.ships:
             return
         if now - synced > SYNC_EVERY_S:
             companion.sync()
             synced = now
-        pause = min(pause * 1.2, SLOWEST_TICK_S) if busy else TICK_S
+        waits = busy or now - idle_since > LINGER_S  # for the network
+        pause = min(pause * 1.2, SLOWEST_TICK_S) if waits else TICK_S
         time.sleep(pause)
 
 

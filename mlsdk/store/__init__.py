@@ -50,6 +50,10 @@ def open_store(uri: str | os.PathLike[str] | None = None) -> Store:
     store = _opened.get(wanted)
     if store is None:
         store = _opened[wanted] = _opener(wanted.partition(":")[0])(wanted)
+        if not wanted.startswith(("file:", "memory:")):
+            from mlsdk.store.outbox import settle
+
+            store.first(lambda: settle(wanted))
     from mlsdk.store.base import FolderStore
 
     if uri is not None and isinstance(store, FolderStore) and not store.layout.check():

@@ -56,6 +56,16 @@ class Store:
         """Bring the catalog up to date with the logs."""
         self._catch_up()
 
+    def first(self, wait: Callable[[], None]) -> None:
+        """Let every `refresh` from now on begin with something: waiting for what this process has to send there."""
+        catch_up = self._catch_up
+
+        def both() -> None:
+            wait()
+            catch_up()
+
+        self._catch_up = both
+
     def target(self) -> Target:
         """Where a caller who waits writes a short log, such as an edit."""
         return DirectTarget(self.uri, self.logs, self.blobs)

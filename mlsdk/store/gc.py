@@ -29,7 +29,9 @@ DAY_S = 86_400
 DAYS_OF_MARKERS = 30
 """Folders of markers that are older than this many days go; a catalog older than the oldest looks at every log."""
 
-_DIGEST = re.compile(rb"(?<![0-9a-f])[0-9a-f]{64}(?![0-9a-f])")
+DIGEST = re.compile(rb"(?<![0-9a-f])[0-9a-f]{64}(?![0-9a-f])")
+"""What may be the name of a blob."""
+
 _LIST_BYTES = 64 << 20
 """Larger blobs are no list of files and no value of a fact: they are not looked into for further references."""
 
@@ -88,7 +90,7 @@ def _runs(
 
     for run in store.catalog.find(parse("deleted = true")).runs:
         logs = list(store.logs.list(f"runs/{run.id}/"))
-        tombstone = _tombstone_of(store, logs) if run.erased else None
+        tombstone = tombstone_of(store, logs) if run.erased else None
         if logs == [tombstone]:
             continue
         if not run.erased and (deleted_s := time.time() - _deleted_at(store, logs)) < older_than_s:
@@ -134,7 +136,7 @@ def _ns(moment: datetime) -> int:
     return (since.days * DAY_S + since.seconds) * 1_000_000_000 + since.microseconds * 1000
 
 
-def _tombstone_of(store: Store, logs: Iterable[str]) -> str | None:
+def tombstone_of(store: Store, logs: Iterable[str]) -> str | None:
     """The log that says that a run was erased."""
     state = _facts_of(store, logs)
     entry = state.facts.get("run", {}).get("erased")
@@ -196,27 +198,27 @@ def references(store: Store, logs: Iterable[str], unread: list[str]) -> set[str]
     found: set[str] = set()
     for log in logs:
         try:
-            found.update(match.decode() for match in _DIGEST.findall(store.logs.read(log)))
+            found.update(match.decode() for match in DIGEST.findall(store.logs.read(log)))
         except NotFoundError:  # gone in this moment
             continue
         except (FormatError, OSError):
             unread.append(log)
     waiting = list(found)
     while waiting:
-        new = _named_inside(store, waiting.pop()) - found
+        new = named_inside(store, waiting.pop()) - found
         found |= new
         waiting += new
     return found
 
 
-def _named_inside(store: Store, digest: str) -> set[str]:
+def named_inside(store: Store, digest: str) -> set[str]:
     """Digests in a blob that is JSON; an artifact that happens to be JSON is read too, which does no harm."""
     try:
         if store.blobs.info(digest)[0] > _LIST_BYTES:
             return set()
         with store.blobs.open(digest, 0, _LIST_BYTES) as file:
             data = file.read(1)
-            return {match.decode() for match in _DIGEST.findall(file.read())} if data in b"{[" and data else set()
+            return {match.decode() for match in DIGEST.findall(file.read())} if data in b"{[" and data else set()
     except (OSError, NotFoundError):
         return set()
 

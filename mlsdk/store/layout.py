@@ -22,12 +22,13 @@ class Layout:
         shared/…/<offset>                a log that several append to: an entry a file
         blobs/ab/abcd…                   bytes by their SHA-256
         open/  closed/<UTC day>/         an empty marker `<run id>.<writer id>` for each log
+        remote  ship/                    in an outbox: whose it is, and a marker for each log that is not wholly there
         catalog.db  cache/               caches that can be deleted
         key                              random; under it go digests of what must stay secret
         format                           version of this layout
     """
 
-    __slots__ = ("blobs", "closed", "open", "root", "runs", "shared")
+    __slots__ = ("blobs", "closed", "open", "root", "runs", "shared", "ship")
 
     def __init__(self, root: str) -> None:
         self.root = root
@@ -36,6 +37,7 @@ class Layout:
         self.blobs = os.path.join(root, "blobs")
         self.open = os.path.join(root, "open")
         self.closed = os.path.join(root, "closed")
+        self.ship = os.path.join(root, "ship")
 
     def make(self) -> None:
         """Make the folders, or check that those found are of a version that can be used.
@@ -88,9 +90,10 @@ class Layout:
         return os.path.join(self.root, *log.split("/")) + ".seal"
 
     def mark_open(self, run: str, writer: str) -> None:
-        """Announce a log to readers."""
-        with contextlib.suppress(FileExistsError):
-            os.close(os.open(os.path.join(self.open, f"{run}.{writer}"), os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o644))
+        """Announce a log to readers; in an outbox first to whoever ships it, so that no crash loses one."""
+        with contextlib.suppress(FileNotFoundError):
+            _touch(os.path.join(self.ship, f"{run}.{writer}"))
+        _touch(os.path.join(self.open, f"{run}.{writer}"))
 
     def mark_closed(self, run: str, writer: str) -> None:
         """Move a log's marker to today's folder. A marker that is not there is made."""
@@ -130,6 +133,11 @@ def split_marker(name: str) -> tuple[str, str] | None:
     """(run id, writer id) of a marker's name, or None for a foreign file."""
     run, dot, writer = name.partition(".")
     return (run, writer) if dot and len(run) == 32 and len(writer) == 32 else None
+
+
+def _touch(path: str) -> None:
+    with contextlib.suppress(FileExistsError):
+        os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o644))
 
 
 def _write_once(path: str, text: str) -> None:

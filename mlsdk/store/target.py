@@ -1,7 +1,7 @@
 """Where live runs write: the local side of a store, light enough for the training process.
 
-A live run always writes locally first. `open_store` gives the full store for reading; a target is only what `run` and
-`log` need.
+A live run always writes locally first: runs of a remote store into its outbox (`outbox.py`). `open_store` gives the
+full store for reading; a target is only what `run` and `log` need.
 """
 
 from __future__ import annotations
@@ -11,7 +11,6 @@ import time
 from typing import Protocol
 
 from mlsdk.config import flag
-from mlsdk.errors import StoreError
 from mlsdk.log.filesystem import filesystem_of, may_map
 from mlsdk.log.segment import Segment
 from mlsdk.store.layout import Layout
@@ -70,6 +69,13 @@ class FileTarget:
         """See `Target.retire`."""
         self.layout.mark_closed(run, writer)
 
+    def is_current(self) -> bool:
+        """Whether the folder is still there, and the one that is meant."""
+        return os.path.isdir(self.layout.open)
+
+    def check_room(self) -> None:
+        """Refuse what is new where there is no room for it: not here, the disk says so."""
+
     def put_blob(self, source: bytes | str) -> tuple[str, int]:
         """See `Target.put_blob`."""
         from mlsdk.store.blobs import put_file
@@ -84,10 +90,14 @@ def open_target(uri: str) -> Target:
     """The target of a store's URI; the same one each time.
 
     Raises:
+        ConfigError: a remote store whose URI holds a password.
         StoreError: live runs cannot be written there.
     """
     found = _targets.get(uri)
-    if found is not None and (found.root is None or os.path.isdir(os.path.join(found.root, "open"))):
+    if isinstance(found, FileTarget) and found.is_current():
+        found.check_room()
+        return found
+    if found is not None and found.root is None:
         return found
     scheme, _, rest = uri.partition(":")
     if scheme == "file":
@@ -98,7 +108,10 @@ def open_target(uri: str) -> Target:
 
         target = DirectTarget(uri, *shelf(uri), at_once=True)
     else:
-        raise StoreError(f"live runs cannot be written to {uri!r}: write to a local store (MLSDK_STORE=folder) first")
+        from mlsdk.store.outbox import open_outbox
+
+        target = open_outbox(uri)
+        target.check_room()
     _targets[uri] = target
     return target
 

@@ -9,13 +9,14 @@ import signal
 import sys
 import threading
 import time
-from types import FrameType
+from types import FrameType, ModuleType
 
 from mlsdk import config
-from mlsdk.companion.spawn import is_missing, start_again, work_here
+from mlsdk.companion.spawn import ensure, is_missing, send_here, start_again, work_here
 from mlsdk.log import frames
 from mlsdk.log.ids import new_id
 from mlsdk.log.values import dumps
+from mlsdk.store.layout import Layout
 from mlsdk.store.writer import LogWriter, opening
 from mlsdk.tracking import context
 
@@ -23,6 +24,7 @@ _installed = False
 _signals_installed = False
 _exit_code: object = None
 _wait_s = 0.0
+_ship_wait_s = 0.0
 _owed: dict[str, tuple[str, str, str, str]] = {}
 """By marker, the companion's work that this process has asked for and that may still be going on: store, run, log,
 its own log.
@@ -33,9 +35,10 @@ _MANY = 1000
 
 def install() -> None:
     """Be there when the process forks, is told to stop, or ends."""
-    global _installed, _signals_installed, _exit_code, _wait_s
+    global _installed, _signals_installed, _exit_code, _wait_s, _ship_wait_s
     _exit_code = None  # of a `sys.exit` before: somebody caught it, the process goes on
     _wait_s = config.number("exit_wait_s")
+    _ship_wait_s = config.number("ship_wait_s")
     in_main = threading.current_thread() is threading.main_thread()
     if in_main and not _signals_installed:
         _signals_installed = True
@@ -66,6 +69,8 @@ def _drop_done() -> None:
 def _in_child() -> None:
     """A forked child keeps the current run but not its log; it makes its own when it logs."""
     _owed.clear()
+    if (outbox := _outbox()) is not None:
+        outbox.forget()
     for run in context.live.values():
         run.forget_parent()
 
@@ -90,6 +95,36 @@ def _at_exit() -> None:
         run._finish(*_ending())
     with contextlib.suppress(KeyboardInterrupt):  # who is in a hurry need not wait; the companion goes on by itself
         wait(_wait_s)
+        wait_for_shipping(_ship_wait_s)
+
+
+def _outbox() -> ModuleType | None:
+    """The module of outboxes, if a run of a remote store has loaded it."""
+    return sys.modules.get("mlsdk.store.outbox")
+
+
+def wait_for_shipping(seconds: float) -> None:
+    """Wait until this process's runs are in their remote stores; say what is left. Never raises."""
+    outbox = _outbox()
+    if outbox is None:
+        return
+    deadline = time.monotonic() + seconds
+    for uri in outbox.remotes():
+        try:
+            _wait_for(outbox, uri, max(0.0, deadline - time.monotonic()))
+        except Exception as error:  # it must not be the end of the process that fails
+            print(f"mlsdk: whether all runs are in {uri} is not known: {error}", file=sys.stderr)
+
+
+def _wait_for(outbox: ModuleType, uri: str, seconds: float) -> None:
+    left = outbox.waiting(uri)
+    if not left:
+        return
+    root = next(iter(left.values()))
+    if is_missing(root) and not (config.flag("companion") and ensure(root)):
+        send_here(root, seconds)
+    if not outbox.await_shipped(uri, seconds):
+        print(f"mlsdk: {outbox.backlog(root)}; `mlsdk sync` sends them now", file=sys.stderr)
 
 
 def _ending() -> tuple[str, dict[str, object] | None]:
@@ -143,18 +178,19 @@ def _on_signal(number: int, _: FrameType | None) -> None:
     """Say on each run that it was interrupted, each in a new log and so without any lock, and give the signal on."""
     for run in tuple(context.live.values()):
         writer = run._writer
-        if writer.role == "main" and writer.pid == os.getpid() and writer.target.root is not None:
-            _write_interrupted(writer.target.root, writer.run, writer.order, signal.Signals(number).name)
+        told = writer.role == "main" or writer.role.startswith("rank ")
+        if told and writer.pid == os.getpid() and writer.target.root is not None:
+            _write_interrupted(writer, writer.target.root, signal.Signals(number).name)
     signal.signal(number, signal.SIG_DFL)
     os.kill(os.getpid(), number)
 
 
-def _write_interrupted(root: str, run: str, seen: int, name: str) -> None:
-    now, log = time.time_ns(), new_id()
-    order = max(now, seen + 1)
+def _write_interrupted(writer: LogWriter, root: str, name: str) -> None:
+    run, now, log = writer.run, time.time_ns(), new_id()
+    order = max(now, writer.order + 1)
     error = {"type": name, "message": f"the process was told to stop by {name}", "traceback": ""}
     ended = {"t": now, "o": order + 1, "set": {"run": {"status": "interrupted", "ended_ns": now, "error": error}}}
-    payloads = (opening(run, log, "main", order, now), ended, {"t": now})
+    payloads = (opening(run, log, writer.role, order, now), ended, {"t": now})
     kinds = (frames.OPEN, frames.FACTS, frames.CLOSE)
     whole = b"".join(
         frames.encode(kind, number, dumps(payload))
@@ -164,6 +200,6 @@ def _write_interrupted(root: str, run: str, seen: int, name: str) -> None:
         descriptor = os.open(os.path.join(root, "runs", run, f"{log}.log"), os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o644)
         os.write(descriptor, whole)
         os.close(descriptor)
-        os.close(os.open(os.path.join(root, "open", f"{run}.{log}"), os.O_WRONLY | os.O_CREAT, 0o644))
+        Layout(root).mark_open(run, log)
     except OSError:  # the disk is gone; the run will read `killed`, which is true as well
         return

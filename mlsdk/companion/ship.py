@@ -1,0 +1,218 @@
+"""Shipping beside the training: when what an outbox holds is sent, and what is done where the store is not reached.
+
+Two threads: one for logs, one for blobs, so that numbers need not wait for a large file. The companion's own work never
+waits for the network.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import random
+import sys
+import threading
+import time
+import traceback
+
+from mlsdk.capture.redaction import redact_text
+from mlsdk.errors import AccessError, MlsdkError, NewerFormatError, UnavailableError
+from mlsdk.store import outbox
+from mlsdk.store.shipment import Shipment
+from mlsdk.store.trimming import trim
+
+LEAST_PAUSE_S = 0.5
+LONGEST_PAUSE_S = 60.0
+STAY_S = 600.0
+"""So long after its last success a companion without runs goes on trying."""
+
+_LOCK_AGAIN_S = 1.0
+_TRIM_EVERY_S = 60.0
+
+
+class Backoff:
+    """How long to leave a store alone that does not answer: twice as long each time, anywhere below (full jitter)."""
+
+    def __init__(self) -> None:
+        self._failures = 0
+        self.failing_since: float | None = None
+        self.why: str | None = None
+        self.hopeless = False
+        """Whether trying again will not help by itself."""
+
+    def worked(self) -> None:
+        """A call was answered."""
+        self._failures, self.failing_since, self.why, self.hopeless = 0, None, None, False
+
+    def failed(self, error: Exception) -> float:
+        """A call failed; returns for how many seconds to leave the store alone."""
+        self.failing_since = self.failing_since or time.time()
+        self.why = redact_text(str(error))[0] or type(error).__name__
+        self.hopeless = isinstance(error, (AccessError, NewerFormatError))
+        ceiling = min(LONGEST_PAUSE_S, LEAST_PAUSE_S * 2.0 ** min(self._failures, 16))
+        self._failures += 1
+        if self.hopeless:
+            return LONGEST_PAUSE_S
+        asked = error.retry_after_s if isinstance(error, UnavailableError) else None
+        return max(random.uniform(0.0, ceiling), LEAST_PAUSE_S / 5, asked or 0.0)
+
+
+class Shipper:
+    """Ships one outbox in threads of its own, as long as no other process does.
+
+    Args:
+        root: the outbox.
+    """
+
+    def __init__(self, root: str) -> None:
+        self._root = root
+        self._shipment = Shipment(root)
+        self._backoff, self._blob_backoff = Backoff(), Backoff()
+        self._wake, self._blobs_wake = threading.Event(), threading.Event()
+        self._stopped = threading.Event()
+        self._lock: int | None = None
+        self._succeeded_at = time.monotonic()
+        self._trimmed_at = 0.0
+        self._trimmed_after = -1
+        self._looked = False
+        self._threads = [
+            threading.Thread(target=self._ship, name="mlsdk-ship", daemon=True),
+            threading.Thread(target=self._ship_blobs, name="mlsdk-ship-blobs", daemon=True),
+        ]
+        for thread in self._threads:
+            thread.start()
+
+    def wake(self) -> None:
+        """Something has ended: do not wait for the next time."""
+        self._wake.set()
+
+    @property
+    def stays(self) -> bool:
+        """Whether there is something to ship, and hope that it can be."""
+        if self._looked and (self._lock is None or not self._shipment.is_behind):
+            return False
+        return not self._backoff.hopeless and time.monotonic() - self._succeeded_at < STAY_S
+
+    def stop(self) -> None:
+        """Let go; what is under way is done again by the next one."""
+        self._stopped.set()
+        self._wake.set()
+        self._blobs_wake.set()
+        for thread in self._threads:
+            thread.join(1.0)
+        if self._lock is not None:
+            os.close(self._lock)
+            self._lock = None
+
+    def _ship(self) -> None:
+        with outbox.shipping():
+            while not self._stopped.is_set():
+                pause = _LOCK_AGAIN_S
+                if self._may_ship():
+                    pause = self._pass()
+                self._looked = True
+                if self._wake.wait(pause) and self._backoff.failing_since is None:
+                    time.sleep(0.01)
+                self._wake.clear()
+
+    def _may_ship(self) -> bool:
+        """Whether this is the one that ships: companions of several jobs may serve one outbox."""
+        if self._lock is None:
+            self._lock = _locked(os.path.join(self._root, "ship", ".lock"))
+        return self._lock is not None
+
+    def _pass(self) -> float:
+        """Look and send once; how long to pause then."""
+        shipment, backoff = self._shipment, self._backoff
+        told = outbox.settings(self._root)
+        pause = told["ship_every_s"]
+        try:
+            shipment.look()
+            shipment.send()
+        except MlsdkError as error:
+            pause = backoff.failed(error)
+        except Exception as error:  # written to the companion's `.err` file; a store may be anybody's code
+            sys.stderr.write(redact_text(traceback.format_exc())[0])
+            pause = backoff.failed(error)
+        else:
+            backoff.worked()
+            self._succeeded_at = time.monotonic()
+            if shipment.has_blobs:
+                self._blobs_wake.set()
+            self._trim(told["outbox_bytes"])
+        self._say()
+        return pause
+
+    def _say(self) -> None:
+        worst = self._backoff if self._backoff.failing_since else self._blob_backoff
+        outbox.write_status(self._root, self._shipment.status(worst.why, worst.failing_since))
+
+    def _ship_blobs(self) -> None:
+        with outbox.shipping():
+            while not self._stopped.is_set():
+                self._blobs_wake.wait()
+                self._blobs_wake.clear()
+                if self._stopped.is_set() or not self._shipment.has_blobs:
+                    continue
+                try:
+                    self._shipment.send_blobs()
+                except MlsdkError as error:
+                    self._wait_for_blobs(error)
+                except Exception as error:  # written to the companion's `.err` file; a store may be anybody's code
+                    sys.stderr.write(redact_text(traceback.format_exc())[0])
+                    self._wait_for_blobs(error)
+                else:
+                    self._blob_backoff.worked()
+                    self._succeeded_at = time.monotonic()
+                    self._wake.set()  # markers may go now
+
+    def _wait_for_blobs(self, error: Exception) -> None:
+        until = time.monotonic() + self._blob_backoff.failed(error)
+        while time.monotonic() < until and not self._stopped.is_set():
+            time.sleep(0.1)
+        self._blobs_wake.set()
+
+    def _trim(self, budget: float) -> None:
+        now = time.monotonic()
+        if self._shipment.shipped != self._trimmed_after and now - self._trimmed_at > _TRIM_EVERY_S:
+            self._trimmed_at, self._trimmed_after = now, self._shipment.shipped
+            with contextlib.suppress(OSError, MlsdkError):  # copies that stay are no loss
+                trim(self._root, int(budget))
+
+
+def ship_here(root: str, seconds: float) -> None:
+    """Ship an outbox in this process, because there is no companion; at most so many seconds.
+
+    Where the store was not reached a moment ago, it is not tried again at once.
+    """
+    shipper = _here.get(root)
+    if shipper is None:
+        shipper = _here[root] = Shipper(root)
+    shipper.wake()
+    deadline = time.monotonic() + seconds
+    begun = time.monotonic()
+    while shipper.stays and time.monotonic() < deadline:
+        if outbox.failing_s(root) > outbox.GIVE_UP_S and time.monotonic() - begun > 0.1:
+            break
+        time.sleep(0.01)
+    if not shipper.stays:
+        shipper.stop()
+        del _here[root]
+
+
+_here: dict[str, Shipper] = {}
+
+
+def _locked(path: str) -> int | None:
+    """A lock on a file; None if another process holds it."""
+    import fcntl
+
+    try:
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    except OSError:
+        return None
+    try:
+        fcntl.lockf(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        os.close(descriptor)
+        return None
+    return descriptor
