@@ -49,10 +49,7 @@ def read(call: Call) -> Answer:
     if call.method == "HEAD":
         return Answer(b"", status, BYTES, headers, end - begin, compress=False)
     call.service.metrics.add("blob_bytes_out", end - begin)
-    if status == 200:
-        pieces = _whole(call, digest)
-    else:
-        pieces = _part(call, digest, begin, end)
+    pieces = _whole(call, digest) if status == 200 else _part(call, digest, begin, end)
     return Answer(pieces, status, BYTES, headers, end - begin, compress=False)
 
 
@@ -116,8 +113,8 @@ def _is_there(call: Call, digest: str) -> bool:
     """Whether a blob is there; then its age is renewed, by putting its bytes again."""
     blobs = call.store.blobs
     try:
-        _, age = blobs.info(digest)
-        if age > _RENEW_S:
+        size, age = blobs.info(digest)
+        if age > _RENEW_S or size <= _SMALL_BYTES:
             with blobs.open(digest) as file:
                 blobs.put(file)
     except (NotFoundError, DigestError):  # damaged: it is to be sent again
@@ -127,6 +124,9 @@ def _is_there(call: Call, digest: str) -> bool:
 
 _RENEW_S = 3_600.0
 """Younger blobs are far from being collected: they are not put again."""
+
+_SMALL_BYTES = 1 << 20
+"""Smaller ones cost next to nothing, and are put again at any age."""
 
 
 def part(call: Call) -> Any:

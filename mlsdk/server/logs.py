@@ -122,6 +122,8 @@ def read(call: Call) -> Answer:
     length = max(0, size - offset) if limit is None else min(limit, max(0, size - offset))
     headers = {"Mlsdk-Size": str(size)}
     if call.method == "HEAD":
+        if "seal" in logs.capabilities and logs.is_sealed(log):  # type: ignore[attr-defined]
+            headers["Mlsdk-Sealed"] = "1"
         return Answer(b"", 200, BYTES, headers, length, compress=False)
     if length <= _READ_BYTES:
         return Answer(logs.read(log, offset, length) if length else b"", 200, BYTES, headers)

@@ -111,6 +111,8 @@ class Session:
         sent = dict(headers or {})
         if value is not None:
             body, sent["Content-Type"] = json.dumps(value).encode(), "application/json"
+        elif body is not None:
+            sent.setdefault("Content-Type", "application/octet-stream")
 
         def once(left_s: float) -> Answer:
             with self.opened(method, self.url(path), params, body, sent, left_s) as (head, pieces):
