@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import enum
-from collections.abc import Callable, Mapping, Sequence
+import math
+from array import array
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
-from typing import BinaryIO, Protocol
+from typing import Any, BinaryIO, Literal, Protocol, overload
 
 import attrs
 
@@ -67,6 +70,76 @@ class Series:
 
     def __len__(self) -> int:
         return len(self.steps)
+
+
+def _mean(values: list[Number]) -> float:
+    return math.fsum(values) / len(values)
+
+
+def _std(values: list[Number]) -> float:
+    """Of the population. An infinity is no distance from a mean: NaN."""
+    mean = _mean(values)
+    return math.sqrt(math.fsum((value - mean) ** 2 for value in values) / len(values)) if math.isfinite(mean) else mean
+
+
+SPREADS: dict[str, Callable[[list[Number]], Number]] = {"mean": _mean, "min": min, "max": max, "sum": sum, "std": _std}
+"""What may be asked of a metric over all ranks."""
+
+
+def over_ranks(metric: str, ranks: Iterable[Series], spread: str) -> Series:
+    """One series of several ranks' ones, by rising step.
+
+    At each step the ranks that logged it count, each with its last value there; one NaN makes the result NaN, so that
+    no rank's trouble is averaged away. Its time is that of the last of them.
+    """
+    values: dict[int, list[Number]] = {}
+    times: dict[int, int] = {}
+    for series in ranks:
+        steps = [int(step) for step in series.steps]
+        numbers = series.values.tolist() if hasattr(series.values, "tolist") else list(series.values)
+        for step, value in dict(zip(steps, numbers, strict=True)).items():
+            values.setdefault(step, []).append(value)
+        for step, at in zip(steps, series.times, strict=True):
+            times[step] = max(times.get(step, 0), int(at))
+    order = sorted(values)
+    found = [_spread(values[step], SPREADS[spread]) for step in order]
+    whole = all(type(value) is int for value in found)
+    columns: list[Any] = [array("q", order), found if whole else array("d", found)]
+    columns.append(array("q", [times[step] for step in order]))
+    with contextlib.suppress(ImportError):
+        import numpy as np
+
+        columns = [np.asarray(column) for column in columns]
+    return Series(metric, columns[0], columns[1], lambda: columns[2])
+
+
+def _spread(values: list[Number], spread: Callable[[list[Number]], Number]) -> Number:
+    return math.nan if any(value != value for value in values) else spread(values)
+
+
+@attrs.frozen
+class Rank(Mapping[str, MetricSummary]):
+    """One rank of a run above 0, or its workers: a mapping of its metrics, and what became of it.
+
+    `role` is `rank 3`, or `worker` for all workers together, of which no `status` is known. A rank is `killed`, `lost`
+    or `failed` by itself: the run's own status is that of the main process.
+    """
+
+    role: str
+    status: RunStatus | None = None
+    host: str | None = None
+    ended_at: datetime | None = None
+    error: Mapping[str, object] | None = None
+    metrics: Mapping[str, MetricSummary] = attrs.field(factory=dict)
+
+    def __getitem__(self, metric: str) -> MetricSummary:
+        return self.metrics[metric]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.metrics)
+
+    def __len__(self) -> int:
+        return len(self.metrics)
 
 
 @attrs.frozen
@@ -181,8 +254,8 @@ class Run:
     deleted: bool = False
     erased: bool = False
     """Deleted, and its content gone for good: what is left is that it was there."""
-    ranks: Mapping[str, Mapping[str, MetricSummary]] = attrs.field(factory=dict)
-    """Metrics of the other writers by role: `rank 1`, `worker`."""
+    ranks: Mapping[str, Rank] = attrs.field(factory=dict)
+    """The other writers by role, `rank 1`, `worker`: their metrics and what became of them. Rank 0 is the run."""
     order: int = 0
     """The highest order key seen in its logs: what is written next comes after it."""
     _source: RunSource | None = attrs.field(default=None, repr=False, alias="source")
@@ -203,17 +276,32 @@ class Run:
         """Ids of the runs that were started inside this one, oldest first."""
         return self._store().children(self.id)
 
-    def history(self, metric: str, rank: int | str | None = None) -> Series:
+    @overload  # type: ignore[overload-overlap]  # "all" is the one text that means several series
+    def history(self, metric: str, rank: Literal["all"]) -> dict[int, Series]: ...
+
+    @overload
+    def history(self, metric: str, rank: int | str | None = None) -> Series: ...
+
+    def history(self, metric: str, rank: int | str | None = None) -> Series | dict[int, Series]:
         """Every recorded point of a metric.
 
         Args:
             metric: the name under which it was logged.
-            rank: whose points: None for the main process (or rank 0), a rank's number, or `"worker"`.
+            rank: whose points: None for the main process (or rank 0), a rank's number, or `"worker"`; `"all"` for a
+                dict of all ranks that logged it, by number; `"mean"`, `"min"`, `"max"`, `"sum"` or `"std"` (of the
+                whole population) for one series over the ranks, a point a step.
 
         Raises:
             NotFoundError: this run has no such metric; the message names the nearest one.
         """
-        return self._store().series(self.id, metric, rank)
+        if rank != "all" and rank not in SPREADS:
+            return self._store().series(self.id, metric, rank)
+        named = {role: int(role[5:]) for role in self.ranks if role.startswith("rank ")}
+        others = {number: role for role, number in named.items() if metric in self.ranks[role]}
+        first = metric in self.metrics and self.metrics[metric].count
+        found = {0: self._store().series(self.id, metric, None)} if first or not others else {}
+        found.update((number, self._store().series(self.id, metric, number)) for number in sorted(others))
+        return found if rank == "all" else over_ranks(metric, found.values(), str(rank))
 
     def open(self, artifact: str) -> BinaryIO:
         """Open an artifact for reading; its digest is checked before the first byte is handed out.

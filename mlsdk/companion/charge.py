@@ -70,7 +70,10 @@ class Charge:
         owed = self.header.owed or new_id()
         if os.path.exists(self._target.layout.log_path(f"runs/{self.header.run}/{owed}")):
             owed = new_id()  # a companion before this one was stopped in its work
-        writer = LogWriter(self._target, self.header.run, "companion", seen=self.header.order, writer=owed)
+        role = self.header.role if self.header.role.startswith("rank ") else ""
+        writer = LogWriter(
+            self._target, self.header.run, f"companion {role}".rstrip(), seen=self.header.order, writer=owed
+        )
         if owed != self.header.owed:
             writer.announce()
         self._writer = writer
@@ -223,7 +226,7 @@ def _retire_unfinished(target: FileTarget, run: str, writer: str) -> None:
     """Take the marker of a log away that a companion before, which was killed, has left open."""
     with contextlib.suppress(OSError):
         header = Header(target.layout, run, writer)
-        if header.role == "companion" and is_gone(header):
+        if header.role.startswith("companion") and is_gone(header):
             target.retire(run, writer)
 
 

@@ -28,6 +28,22 @@ def new_id() -> str:
     return f"{(stamp >> 12) << 80 | 0x7 << 76 | (stamp & 0xFFF) << 64 | 0b10 << 62 | random:032x}"
 
 
+def shared_id(ns: int, number: int, digest: bytes) -> str:
+    """The id that several processes make alike of what they share.
+
+    Args:
+        ns: a time that all of them know, in nanoseconds since 1970: the id sorts by it.
+        number: orders ids of the same time.
+        digest: 8 bytes or more that nothing else has.
+
+    >>> shared_id(1_700_000_000_000_000_000, 0, b"8 bytes." * 4)
+    '018bcfe568007000b82062797465732e'
+    """
+    stamp = (ns // 1_000_000) << 12 | min(number, 0xFFF)
+    random = int.from_bytes(digest[:8], "big") & (1 << 62) - 1
+    return f"{(stamp >> 12) << 80 | 0x7 << 76 | (stamp & 0xFFF) << 64 | 0b10 << 62 | random:032x}"
+
+
 def started_ns(run_id: str) -> int:
     """The time in an id, in nanoseconds since 1970, to the millisecond."""
     return int(run_id[:12], 16) * 1_000_000

@@ -37,9 +37,12 @@ def document(state: RunState, logs: Iterable[LogState]) -> Document:
     if isinstance(state.values("run").get("erased"), dict):
         state, logs = _tombstone(state), []
     logs = sorted(logs, key=lambda log: (log.order, log.log))
-    run = _understood(state.values("run"), _OF_RUN, str)
+    lead = _lead(logs)
+    said = {} if lead is None else lead.said
+    run = {**_understood(said, _OF_RUN, str), **_understood(state.values("run"), _OF_RUN, str)}
     run.setdefault("started_ns", min((log.order for log in logs if log.order), default=started_ns(state.run)))
     metrics, ranks = _metrics(state, logs)
+    lives = _lives(state, logs)
     main = {
         "id": state.run,
         "run": run,
@@ -50,10 +53,11 @@ def document(state: RunState, logs: Iterable[LogState]) -> Document:
         "metrics": metrics,
         "problems": _problems(state, logs, run["started_ns"]),
         "changes": _changes(state),
-        "host": next((str(log.writer.get("host", "?")) for log in logs if log.role == "main"), None),
+        "host": None if lead is None else str(lead.writer.get("host", "?")),
+        "unsound": {role: life for role, life in lives.items() if not life["closed"] or life["status"] == "failed"},
     }
     more = {kind: state.values(kind) for kind in ("code", "env", "hardware", "artifacts", "inputs")}
-    return Document(main, {**more, "ranks": ranks}, _life(state, logs, run))
+    return Document(main, {**more, "ranks": ranks, "lives": lives}, _life(state, logs, run))
 
 
 _OF_RUN = {"started_ns": int, "ended_ns": int, "error": dict, "deleted": bool, "erased": dict}
@@ -83,7 +87,7 @@ def _metrics(state: RunState, logs: list[LogState]) -> tuple[Json, Json]:
     """Summaries of the main process, and those of the other roles."""
     roles: dict[str, dict[str, MetricState]] = {}
     for log in logs:
-        into = roles.setdefault("main" if log.is_main else log.role, {})
+        into = roles.setdefault(log.belongs_to, {})
         for name, metric in log.metrics.items():
             if metric.count:
                 into.setdefault(name, MetricState()).merge(metric)
@@ -126,8 +130,47 @@ def _changes(state: RunState) -> list[list[Any]]:
     return sorted(changes, key=lambda change: (change[3], change[0]))
 
 
+def _lead(logs: list[LogState]) -> LogState | None:
+    """The first log that speaks for the run: the main process's; where none has come, that of the lowest rank."""
+    mains = [log for log in logs if log.role == "main"]
+    return next(iter(mains), None) or min((log for log in logs if _is_rank(log)), key=_by_rank, default=None)
+
+
+def _is_rank(log: LogState) -> bool:
+    return log.rank is not None and log.role.startswith("rank ")
+
+
+def _by_rank(log: LogState) -> tuple[int, int, str]:
+    return (log.rank or 0, log.order, log.log)
+
+
+def _lives(state: RunState, logs: list[LogState]) -> Json:
+    """By role, what `status.derive` wants to know of each rank above 0, with its host and its error."""
+    signs: dict[str, int] = {}
+    for log in logs:
+        signs[log.belongs_to] = max(signs.get(log.belongs_to, 0), log.seen_ns)
+    gone, lives = state.values("gone"), {}
+    for log in sorted(filter(_is_rank, logs), key=_by_rank):  # of several logs of a rank the last one counts
+        said = _understood(log.said, _OF_RUN, str)
+        told = gone.get(log.log)
+        lives[log.belongs_to] = {
+            # one that an earlier version closed has said no more
+            "status": "finished" if log.closed and "status" not in said else said.get("status", "running"),
+            "ended_ns": said.get("ended_ns", log.seen_ns if log.closed else None),
+            "error": said.get("error"),
+            "host": str(log.writer.get("host", "?")),
+            "signs_ns": signs[log.belongs_to],
+            "gone_ns": told if type(told) is int else None,
+            "writer": log.writer,
+            "closed": log.closed,
+            "seen_ns": log.seen_ns,
+        }
+    return lives
+
+
 def _life(state: RunState, logs: list[LogState], run: Json) -> Json:
-    writer = next((log for log in reversed(logs) if log.role == "main"), None)
+    lead = _lead(logs)
+    writer = None if lead is None else next(log for log in reversed(logs) if log.role == lead.role)
     gone = None if writer is None else state.values("gone").get(writer.log)
     return {
         **{key: run[key] for key in ("status", "ended_ns", "erased") if key in run},

@@ -18,6 +18,12 @@ from mlsdk.log.frames import Damage, Schema, values_struct
 MAIN_ONLY = ("status", "ended_ns", "error")
 """Keys of kind `run` that count only from the main process: no worker can end a run."""
 
+SAID_BY_RANK = (*MAIN_ONLY, "name", "experiment", "started_ns")
+"""Keys of kind `run` that a rank above 0 says of itself; they stand for the run where it has no main process."""
+
+NOT_OF_RANKS = frozenset(("params", "metrics", "code", "env", "hardware", "captures"))
+"""Kinds that count from the first rank: what the others say of these is in their logs."""
+
 
 class LogState:
     """What is known of one log: who writes it, how far it was read, its metrics summed up."""
@@ -36,6 +42,8 @@ class LogState:
         self.newer: str | None = None
         self.position = Position()
         self.metrics: dict[str, MetricState] = {}
+        self.said: dict[str, Any] = {}
+        """Of a rank above 0: what it says of itself as kind `run`."""
 
     @property
     def run(self) -> str:
@@ -51,6 +59,21 @@ class LogState:
     def is_main(self) -> bool:
         """Whether plain `metrics` and `history()` mean this log: the main process's, and what was sampled beside it."""
         return self.role in ("main", "rank 0", "companion")
+
+    @property
+    def rank(self) -> int | None:
+        """The rank above 0 that wrote it, or beside which a companion did; None of the others."""
+        before, _, number = self.role.rpartition(" ")
+        if before in ("rank", "companion rank") and number.isascii() and number.isdigit():
+            return int(number) or None
+        return None
+
+    @property
+    def belongs_to(self) -> str:
+        """The role under which its points are found: `main`, `rank n`, `worker`."""
+        if self.is_main:
+            return "main"
+        return self.role if self.rank is None else f"rank {self.rank}"
 
     def dump(self) -> dict[str, Any]:
         """As JSON can hold it."""
@@ -89,6 +112,8 @@ class LogState:
         elif isinstance(entry, (Facts, Closed)):
             self.seen_ns = max(self.seen_ns, entry.t)
             self.closed = self.closed or isinstance(entry, Closed)
+            if isinstance(entry, Facts) and self.role.startswith("rank ") and self.rank:
+                self.said.update({k: v for k, v in entry.kinds.get("run", {}).items() if k in SAID_BY_RANK})
         elif isinstance(entry, Output):
             self.output_lines += 1
             self.seen_ns = max(self.seen_ns, entry.t)
@@ -222,11 +247,15 @@ class RunState:
 
     def add(self, found: Facts, log: LogState) -> None:
         """Take in a facts frame of a log."""
+        rank = log.rank
         for kind, values in found.kinds.items():
+            if rank and kind in NOT_OF_RANKS:
+                continue
             known = self.facts.setdefault(kind, {})
-            for key, value in values.items():
-                if kind == "run" and key in MAIN_ONLY and log.role != "main":
+            for name, value in values.items():
+                if kind == "run" and name in (SAID_BY_RANK if rank else MAIN_ONLY) and log.role != "main":
                     continue
+                key = f"rank {rank}: {name}" if rank and kind == "problems" else name
                 fact = [found.order, log.id, found.t, value]
                 before = known.get(key)
                 if before is not None and kind == "params" and before != fact:
@@ -251,7 +280,7 @@ class RunState:
 
         A restart repeats steps of the training; what the companion samples has steps of its own.
         """
-        if log.role == "companion":
+        if log.role.startswith("companion"):
             return None
         later = [
             entry[3]

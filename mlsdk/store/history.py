@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import functools
 from array import array
+from collections.abc import Callable, Container, Sequence
 from typing import Any
 
+from mlsdk.errors import NotFoundError
 from mlsdk.log.columns import Part
 from mlsdk.log.decode import Batch, decode, numpy_for
+from mlsdk.query.names import suggest
 from mlsdk.records import Series
+from mlsdk.store.fold import LogState
 from mlsdk.store.seams import Logs
 
 
@@ -27,6 +31,38 @@ def history(logs: Logs, metric: str, sources: list[tuple[str, int | None, int]])
         parts.extend(found if limit is None else [_below(part, limit) for part in found])
     steps, values = _joined([part.steps for part in parts]), _joined([part.values for part in parts])
     return Series(metric, steps, values, functools.cache(lambda: _joined([part.times for part in parts])))
+
+
+def sources(
+    logs: Sequence[LogState], run: str, metric: str, rank: int | str | None, metrics: Callable[[], Container[str]]
+) -> list[tuple[str, int | None, int]]:
+    """Where the points of a metric are, for `history`.
+
+    Args:
+        logs: all that is known of the run.
+        run: its id.
+        metric: the metric's name.
+        rank: as `Catalog.series` takes it.
+        metrics: gives the names of those that have a summary.
+
+    Raises:
+        NotFoundError: there are none.
+    """
+    if not logs:
+        raise NotFoundError(f"no run {run}")
+    role = "main" if rank in (None, 0) else f"rank {rank}" if isinstance(rank, int) else str(rank)
+    wanted = [log for log in logs if log.belongs_to == role and metric in log.metrics]
+    if not wanted:
+        if role == "main" and metric in metrics():
+            raise NotFoundError(f"run {run[-8:]} has no history of {metric!r}: it was returned, not logged")
+        known = sorted({name for log in logs for name in log.metrics})
+        near = suggest(metric, known)
+        hint = f"; did you mean {near[0]!r}?" if near else f"; it has: {', '.join(known[:10]) or 'none'}"
+        roles = sorted({log.belongs_to for log in logs if metric in log.metrics})
+        hint = f"; it was logged by: {', '.join(roles)} (rank=)" if roles else hint
+        raise NotFoundError(f"run {run[-8:]} has no metric {metric!r} of {role}{hint}")
+    wanted.sort(key=lambda log: (log.order, log.log))
+    return [(log.log, log.limit, log.position.offset) for log in wanted]
 
 
 def _parts(logs: Logs, log: str, metric: str, end: int) -> list[Part]:

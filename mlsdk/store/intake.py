@@ -24,7 +24,7 @@ from mlsdk.store.record import record
 from mlsdk.store.seams import Logs
 from mlsdk.store.status import derive
 
-VERSION = 4
+VERSION = 5
 """A catalog of another version is thrown away and rebuilt: also when this mlsdk reads newer logs than its maker did."""
 
 _TABLES = """

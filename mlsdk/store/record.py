@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import time
 from collections.abc import Callable, Iterator, Mapping
 from datetime import datetime, timedelta, timezone
 from typing import Any, BinaryIO, Protocol, TypeVar
@@ -13,7 +14,8 @@ import attrs
 from mlsdk.errors import NotFoundError
 from mlsdk.log.facts import is_covered
 from mlsdk.log.values import LongValue, decode, loads
-from mlsdk.records import Artifact, Change, Dataset, MetricSummary, Problem, Run, RunSource, RunStatus
+from mlsdk.records import Artifact, Change, Dataset, MetricSummary, Problem, Rank, Run, RunSource, RunStatus
+from mlsdk.store.status import derive
 
 T = TypeVar("T")
 OpenBlob = Callable[[str], BinaryIO]
@@ -65,7 +67,10 @@ def record(document: Mapping[str, Any], status: str, ended_ns: int | None, sourc
         environment=Later(rest, "env", whole),
         hardware=Later(rest, "hardware", whole),
         parent=run.get("parent"),
-        problems=tuple(_problem(kind, found) for kind, found in document["problems"].items()),
+        problems=(
+            *(_problem(kind, found) for kind, found in document["problems"].items()),
+            *_dead(document.get("unsound", {}), status, ended_ns),
+        ),
         changes=tuple(Change(param, decode(old), decode(new), utc(t)) for param, old, new, t in document["changes"]),
         note=run.get("note"),
         error=run.get("error"),
@@ -73,7 +78,7 @@ def record(document: Mapping[str, Any], status: str, ended_ns: int | None, sourc
         user=run.get("user"),
         deleted=run.get("deleted", False),
         erased="erased" in run,
-        ranks=Later(rest, "ranks", _ranks),
+        ranks=Later(rest, "ranks", functools.partial(_ranks, rest, status, ended_ns)),
         order=document["order"],
         source=None if isinstance(source, Mapping) else source,
     )
@@ -136,8 +141,45 @@ def _artifacts(values: Mapping[str, Any]) -> dict[str, Any]:
     return _named(values, Artifact, ("digest", "size_bytes"), ("files",))
 
 
-def _ranks(values: Mapping[str, Any]) -> dict[str, Any]:
-    return {role: _summaries(metrics) for role, metrics in values.items()}
+def _ranks(rest: _Rest, status: str, ended_ns: int | None, values: Mapping[str, Any]) -> dict[str, Any]:
+    lives = rest["lives"]
+    found: dict[str, Any] = {}
+    for role in [*lives, *(role for role in values if role not in lives)]:
+        life = lives.get(role)
+        became, ended = (None, None) if life is None else _became(life, status, ended_ns)
+        found[role] = Rank(
+            role=role,
+            status=None if became is None else RunStatus(became),
+            host=None if life is None else life.get("host"),
+            ended_at=None if ended is None else utc(ended),
+            error=None if life is None else life.get("error"),
+            metrics=_summaries(values.get(role, {})),
+        )
+    return found
+
+
+def _became(life: Mapping[str, Any], status: str, ended_ns: int | None) -> tuple[str, int | None]:
+    """(status, when it ended) of a rank. One that went without a word after its run had finished was done."""
+    became, ended, _ = derive(life, time.time_ns())
+    if status == "finished" and became in ("killed", "lost") and ended_ns is not None:
+        after = (life["gone_ns"] or life["seen_ns"]) >= ended_ns
+        return ("finished", ended_ns) if after else (became, ended)
+    return became, ended
+
+
+def _dead(lives: Mapping[str, Any], status: str, ended_ns: int | None) -> Iterator[Problem]:
+    """Ranks that did not end well, while the main process did or goes on."""
+    for role, life in lives.items():
+        became, ended = _became(life, status, ended_ns)
+        if became not in ("killed", "lost", "failed"):
+            continue
+        error = life.get("error") or {}
+        why = {
+            "killed": "its process ended without a word",
+            "lost": "no sign of life from its host for two minutes",
+            "failed": f"{error.get('type', '?')}: {error.get('message', '')}",
+        }[became]
+        yield Problem(role, f"{became} on {life.get('host', '?')}: {why}", utc(ended or life["signs_ns"]))
 
 
 def _decoded(values: Mapping[str, Any]) -> dict[str, Any]:

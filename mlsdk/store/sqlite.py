@@ -9,11 +9,10 @@ from typing import Any, BinaryIO
 
 from mlsdk.errors import NewerFormatError, NotFoundError
 from mlsdk.query import sql
-from mlsdk.query.names import suggest
 from mlsdk.query.tree import Order, Tree
 from mlsdk.records import Page, Run, Series
 from mlsdk.store.document import document
-from mlsdk.store.history import history
+from mlsdk.store.history import history, sources
 from mlsdk.store.intake import Intake, in_parts, parsed
 from mlsdk.store.listing import Listed, Listing, Listings
 from mlsdk.store.seams import Blobs, Logs
@@ -123,22 +122,8 @@ class SQLiteCatalog(Intake, Listings):
 
     def series(self, run: str, metric: str, rank: int | str | None = None) -> Series:
         """See `Catalog.series`."""
-        role = "main" if rank in (None, 0) else f"rank {rank}" if isinstance(rank, int) else str(rank)
         logs = list(self.database.do(lambda db: self._known(db, run).logs).values())
-        if not logs:
-            raise NotFoundError(f"no run {run}")
-        wanted = [log for log in logs if (log.is_main if role == "main" else log.role == role)]
-        wanted = sorted((log for log in wanted if metric in log.metrics), key=lambda log: (log.order, log.log))
-        if not wanted:
-            if role == "main" and metric in self.get(run).metrics:
-                raise NotFoundError(f"run {run[-8:]} has no history of {metric!r}: it was returned, not logged")
-            known = sorted({name for log in logs for name in log.metrics})
-            near = suggest(metric, known)
-            hint = f"; did you mean {near[0]!r}?" if near else f"; it has: {', '.join(known[:10]) or 'none'}"
-            roles = sorted({log.role for log in logs if metric in log.metrics})
-            hint = f"; it was logged by: {', '.join(roles)} (rank=)" if roles else hint
-            raise NotFoundError(f"run {run[-8:]} has no metric {metric!r} of {role}{hint}")
-        return history(self._logs, metric, [(log.log, log.limit, log.position.offset) for log in wanted])
+        return history(self._logs, metric, sources(logs, run, metric, rank, lambda: self.get(run).metrics))
 
     def has_key(self, key: str) -> bool:
         """Whether any run has a field."""

@@ -20,7 +20,7 @@ from mlsdk.log.facts import Tags, checked_mapping, checked_tags, is_covered
 from mlsdk.tracking import context, facts
 from mlsdk.tracking.captures import closing, since
 from mlsdk.tracking.points import PointWriter, now_ns
-from mlsdk.tracking.problems import Problems
+from mlsdk.tracking.problems import Problems, shipping
 from mlsdk.tracking.writer import Writer, tell
 
 if TYPE_CHECKING:
@@ -230,7 +230,7 @@ class ActiveRun:
     @property
     def problems(self) -> tuple[Problem, ...]:
         """What could not be done so far; empty while everything that was logged is safe."""
-        return self._problems.records()
+        return (*self._problems.records(), *shipping(self._writer.target))
 
     @property
     def store_uri(self) -> str:

@@ -21,6 +21,9 @@ bare: ContextVar[ActiveRun | None] = ContextVar("mlsdk_bare_run", default=None)
 live: dict[str, ActiveRun] = {}
 """All live runs of this process by writer id."""
 
+handed: set[str] = set()
+"""Of these, by writer id, those that belong to tasks of a cluster: only a task that says so means them."""
+
 _WORD = "MLSDK_INHERITED_RUN"
 
 
@@ -63,7 +66,13 @@ def find() -> ActiveRun | None:
     run = bare.get()
     if run is not None and not run.finished:
         return run
-    alive = tuple(live.values())
+    if "distributed.worker" in sys.modules:
+        from mlsdk.tracking.clusters import of_task
+
+        run = of_task()
+        if run is not None:
+            return run
+    alive = [run for writer, run in tuple(live.items()) if writer not in handed]
     return alive[0] if len(alive) == 1 else None
 
 
@@ -76,11 +85,15 @@ def leave(token: Token[ActiveRun | None]) -> None:
 
 
 def hand_down() -> None:
-    """Leave word of the newest live run for processes that multiprocessing spawns."""
-    newest = next(reversed(tuple(live.values())), None)
+    """Leave word of the newest live run for processes that multiprocessing spawns, and for tasks sent to a cluster."""
+    newest = next((run for writer, run in reversed(tuple(live.items())) if writer not in handed), None)
     word = "" if newest is None else f"{newest.id}@{newest.store_uri}"
     if os.environ.get(_WORD, "") != word:
         os.environ[_WORD] = word
+    if "dask.base" in sys.modules:
+        from mlsdk.tracking.clusters import annotate
+
+        annotate(word)
 
 
 def _disabled() -> ActiveRun | None:

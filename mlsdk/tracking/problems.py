@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
 
@@ -11,6 +12,7 @@ from mlsdk.tracking.writer import tell
 
 if TYPE_CHECKING:
     from mlsdk.records import Problem
+    from mlsdk.store.target import Target
 
 _SAY_AGAIN_NS = 1_000_000_000
 
@@ -67,3 +69,18 @@ class Problems:
             Problem(kind, message, datetime.fromtimestamp(at / 1e9, timezone.utc), count)
             for kind, (message, at, count) in self._found.items()
         )
+
+
+def shipping(target: Target) -> tuple[Problem, ...]:
+    """What at present keeps a remote store from having this run; nothing of it is written down, as it may pass."""
+    outbox = sys.modules.get("mlsdk.store.outbox")
+    if outbox is None or target.root is None or not outbox.is_remote(target.uri):
+        return ()
+    said = outbox.trouble(target.root)
+    if said is None:
+        return ()
+    from datetime import datetime, timezone
+
+    from mlsdk.records import Problem
+
+    return (Problem("shipping", said.message, datetime.fromtimestamp(said.since, timezone.utc), 1),)

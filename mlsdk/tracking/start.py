@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
@@ -23,6 +24,7 @@ from mlsdk.tracking.writer import Writer
 
 if TYPE_CHECKING:
     from mlsdk.records import Run
+    from mlsdk.tracking.ranks import Seat
 
 Captures = (
     str
@@ -31,7 +33,16 @@ Captures = (
 )
 StorePath = str | os.PathLike[str]
 
-_RANK_VARIABLES = ("RANK", "OMPI_COMM_WORLD_RANK", "PMI_RANK", "SLURM_PROCID")
+_RANK_VARIABLES = (
+    "RANK",
+    "OMPI_COMM_WORLD_RANK",
+    "PMIX_RANK",
+    "PMI_RANK",
+    "MV2_COMM_WORLD_RANK",
+    "SLURM_PROCID",
+)
+_CLUSTERS = ("torch.distributed", "ray.train")
+"""Modules that may know of ranks where no variable speaks of them."""
 
 
 def run(
@@ -116,16 +127,19 @@ def start(
     wanted = chosen(asked_for)
     uri = config.store_uri(store)
     joined = _joined() if resume is None else None
-    if joined is not None:
-        rank = _rank()
-        if not _first(joined, rank, uri):
-            return _with_facts(join(joined, store=uri, rank=rank), asked)
-    target = open_target(uri)
+    rank = None if joined is None else _rank()
+    seat = _seat() if resume is None and joined is None else None
+    if seat is not None:
+        joined, rank = seat.run, seat.rank
+        asked["tags"] = {"group": seat.group, **asked["tags"]}
     previous = None if resume is None else _previous(resume, uri)
     identity = previous.id if previous else joined or new_id()
     experiment = experiment or (previous.experiment if previous else None) or config.text("experiment") or entry_name()
     name = name or (previous.name if previous else None) or f"{label or experiment}-{identity[-4:]}"
     experiment, name = redact_text(experiment)[0], redact_text(name)[0]
+    if joined is not None and not _first(joined, rank, uri):
+        return _with_facts(_joining(joined, uri, rank, experiment, name), asked)
+    target = open_target(uri)
     writer = Writer(target, identity, "main", seen=previous.order if previous else 0, owed=new_id())
     writer.call_companion(settle=False)  # it comes while the captures are taken
     active = ActiveRun(writer, name=name, experiment=experiment, next_steps=_next_steps(previous, from_step))
@@ -135,6 +149,8 @@ def start(
     captures.take(active, wanted, where, everything=asked_for is None)
     writer.announce()
     _enlist(active, writer, observe=bool(wanted) and config.flag("observe"))
+    if seat is not None and seat.why:
+        active._problems.note("ranks", f"each rank is a run of its own, of the tag group={seat.group}: {seat.why}")
     active.spent(begun)
     return active
 
@@ -187,15 +203,45 @@ def join(run_id: str, *, store: StorePath | None = None, rank: int | None = None
         ConfigError: not an id.
     """
     _check_id(run_id)
-    target: Target = open_target(config.store_uri(store))
-    writer = Writer(target, run_id, "worker" if rank is None else f"rank {rank}")
-    active = ActiveRun(
-        writer, name=f"{writer.role} of {run_id[-8:]}", experiment=config.text("experiment") or entry_name()
-    )
+    return _joining(run_id, config.store_uri(store), rank, config.text("experiment") or entry_name(), None)
+
+
+def _joining(run_id: str, uri: str, rank: int | None, experiment: str, name: str | None) -> ActiveRun:
+    """Join a run. A rank, which may be alone on its host, is served by a companion there."""
+    target: Target = open_target(uri)
+    role = "worker" if rank is None else f"rank {rank}"
+    writer = Writer(target, run_id, role, owed=None if rank is None else new_id())
+    active = ActiveRun(writer, name=f"{role} of {run_id[-8:]}", experiment=experiment)
+    if rank is not None:
+        writer.call_companion(settle=False)
+        # of the rank; of the run it counts where no main process ever comes
+        told = {"experiment": experiment, "name": name or run_id[-8:], "status": "running", "started_ns": now_ns()}
+        settings = config.for_companion()
+        asked = {"folder": config.working_folder(), **({"settings": settings} if settings else {})}
+        writer.facts({"run": told, "captures": asked})
     writer.announce()
     context.live[writer.id] = active
     exits.install()
+    if rank is not None:
+        exits.owe(writer)
+        context.hand_down()
+        writer.call_companion()
     return active
+
+
+def _seat() -> Seat | None:
+    """The place of this process among ranks that a launcher has started; None within a run, and where there are none.
+
+    What looks for them is loaded only where something speaks of them.
+    """
+    told = any(variable in os.environ for variable in _RANK_VARIABLES)
+    if not told and not any(module in sys.modules for module in _CLUSTERS):
+        return None
+    if context.find() is not None:
+        return None
+    from mlsdk.tracking import ranks
+
+    return ranks.find()
 
 
 def _joined() -> str | None:

@@ -27,8 +27,11 @@ class Writer(LogWriter):
         return child
 
     def end(self, status: str, error: Mapping[str, object] | None) -> None:
-        """Close; the log of role main says how the run ended. Where there is no companion, its work is done now."""
-        if self.role == "main":
+        """Close, after word of how the run, or this rank of it, ended.
+
+        Where there is no companion, its work is done now.
+        """
+        if self.role == "main" or self.role.startswith("rank "):
             ending: dict[str, object] = {"status": status, "ended_ns": time.time_ns()}
             try:
                 if not self._say({**ending, "error": error} if error else ending) and error:

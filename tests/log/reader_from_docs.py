@@ -106,12 +106,21 @@ def merge(logs):
     for name, data in logs.items():
         entries, _ = read(data)
         role = next((entry[1].get("role") for entry in entries if entry[0] == "open"), None)
+        *before, number = str(role).split(" ")
+        rank = int(number) if before in (["rank"], ["companion", "rank"]) and number.isdecimal() else 0
         for entry in entries:
             if entry[0] == "facts":
                 for kind, values in entry[3].items():
-                    for key, value in values.items():
+                    if rank and kind in {"params", "metrics", "code", "env", "hardware", "captures"}:
+                        continue
+                    for name_in_log, value in values.items():
+                        key = name_in_log
                         if kind == "run" and key in {"status", "ended_ns", "error"} and role != "main":
                             continue
+                        if kind == "run" and key in {"name", "experiment", "started_ns"} and rank:
+                            continue
+                        if kind == "problems" and rank:
+                            key = f"rank {rank}: {key}"
                         found = (entry[2], name)
                         if (kind, key) not in best or found >= best[kind, key][0]:
                             best[kind, key] = found, value
