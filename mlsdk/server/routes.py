@@ -6,7 +6,7 @@ from typing import Any
 
 import attrs
 
-from mlsdk.server import blobs, logs, runs, system
+from mlsdk.server import audits, blobs, logs, members, runs, signin, system
 from mlsdk.server.accounts import Role
 from mlsdk.server.calls import ANY_TOKEN, ANYONE, BYTES, Param, Row
 from mlsdk.server.events import TYPE as EVENTS
@@ -321,4 +321,4 @@ _RUNS = (
     ),
 )
 
-ROWS: tuple[Row, ...] = (*_SYSTEM, *_LOGS, *_BLOBS, *_RUNS)
+ROWS: tuple[Row, ...] = (*_SYSTEM, *_LOGS, *_BLOBS, *_RUNS, *members.ROWS, *audits.ROWS, *signin.ROWS)

@@ -14,6 +14,7 @@ from mlsdk.server.calls import Row
 from mlsdk.server.events import Events
 from mlsdk.server.limits import Gauge, Limits, Rates
 from mlsdk.server.metrics import Metrics
+from mlsdk.server.signin import SignIn
 from mlsdk.server.workspaces import DEFAULT, Workspaces
 
 HOME = ""
@@ -36,6 +37,8 @@ class Service:
         self.instance = new_id()
         """The id of this server process: names its audit logs."""
         self.access = Access(workspaces.home)
+        self.sign_in: SignIn | None = None
+        """Where people sign in by OpenID Connect, if anywhere."""
         self.metrics = Metrics(self._figures)
         self.events = Events(workspaces.store, self.limits)
         self.rates = Rates(self.limits.rate_per_s, self.limits.burst)
@@ -80,6 +83,7 @@ class Service:
 
     def close(self) -> None:
         """Let go of the threads."""
+        self.access.close()
         self.reads.pool.shutdown(wait=False, cancel_futures=True)
         self.writes.pool.shutdown(wait=False, cancel_futures=True)
         self.gate.shutdown(wait=False, cancel_futures=True)
