@@ -49,6 +49,7 @@ if TYPE_CHECKING:
     from mlsdk.finding import Runs, UnknownFieldWarning, edit, get_run, runs
     from mlsdk.records import Artifact, Change, Dataset, MetricSummary, Problem, Run, RunStatus, Series
     from mlsdk.store import open_store
+    from mlsdk.store.sync import sync
 
 _LAZY = {
     **dict.fromkeys(
@@ -60,6 +61,7 @@ _LAZY = {
     "Fingerprint": "mlsdk.data.record",
     "fingerprint": "mlsdk.data.fingerprint",
     "open_store": "mlsdk.store",
+    "sync": "mlsdk.store.sync",
 }
 
 __all__ = [
@@ -104,6 +106,7 @@ __all__ = [
     "open_store",
     "run",
     "runs",
+    "sync",
     "track",
 ]
 

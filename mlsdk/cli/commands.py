@@ -28,6 +28,7 @@ COMMANDS = MappingProxyType(
         "doctor": ("mlsdk.cli.care:doctor", "say what is wrong with the store, and mend it"),
         "gc": ("mlsdk.cli.care:gc", "erase deleted runs and bytes that nothing refers to"),
         "reindex": ("mlsdk.cli.care:reindex", "build the catalog anew from the logs"),
+        "sync": ("mlsdk.cli.sync:sync", "send what waits for remote stores, or bring two stores to the same runs"),
         "seal": ("mlsdk.cli.seal:seal", "pack the logs of ended runs into compressed columns"),
         "config": ("mlsdk.cli.settings:config", "each setting, its value, and where it comes from"),
         "version": ("mlsdk.cli.settings:version", "the version of mlsdk"),

@@ -16,7 +16,7 @@ from mlsdk.query.names import ATTRIBUTES, join_key, suggest
 from mlsdk.query.parse import parse, parse_order
 from mlsdk.query.tree import Compare, Tree, all_of
 from mlsdk.records import Run
-from mlsdk.store import open_store
+from mlsdk.store import open_store, outbox
 from mlsdk.store.base import Store
 from mlsdk.table import Column, ago, duration, number, text
 
@@ -52,6 +52,7 @@ def ls(args: argparse.Namespace) -> int:
         screen.line(
             "no runs" + (" fit; without the filter `mlsdk ls` lists them all" if where or args.experiment else " yet")
         )
+        notice(screen, store)
         return 0
     chosen, hidden = (_asked_columns(asked), 0) if asked else chosen_columns(found, screen.width)
     table(screen, found, chosen)
@@ -60,7 +61,14 @@ def ls(args: argparse.Namespace) -> int:
     said += [f"{counted(hidden, 'more column')}, --columns chooses"] if hidden else []
     if said:
         screen.line((f"… {'; '.join(said)}", "dim"))
+    notice(screen, store)
     return 0
+
+
+def notice(screen: Screen, store: Store) -> None:
+    """Say what of this user's runs is not in a remote store yet."""
+    if outbox.is_remote(store.uri) and (waiting := outbox.backlog(outbox.folder_of(store.uri))):
+        screen.line((f"{waiting}; `mlsdk sync` sends them now", "dim"))
 
 
 def with_deleted(text: str | None, *, everything: bool) -> str | None:

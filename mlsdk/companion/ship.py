@@ -65,7 +65,7 @@ class Shipper:
 
     def __init__(self, root: str) -> None:
         self._root = root
-        self._shipment = Shipment(root)
+        self._shipment: Shipment | None = None
         self._backoff, self._blob_backoff = Backoff(), Backoff()
         self._wake, self._blobs_wake = threading.Event(), threading.Event()
         self._stopped = threading.Event()
@@ -88,7 +88,7 @@ class Shipper:
     @property
     def stays(self) -> bool:
         """Whether there is something to ship, and hope that it can be."""
-        if self._looked and (self._lock is None or not self._shipment.is_behind):
+        if self._looked and (self._lock is None or (self._shipment is not None and not self._shipment.is_behind)):
             return False
         return not self._backoff.hopeless and time.monotonic() - self._succeeded_at < STAY_S
 
@@ -110,9 +110,15 @@ class Shipper:
                 if self._may_ship():
                     pause = self._pass()
                 self._looked = True
-                if self._wake.wait(pause) and self._backoff.failing_since is None:
-                    time.sleep(0.01)
-                self._wake.clear()
+                self._pause(pause)
+
+    def _pause(self, seconds: float) -> None:
+        """Wait for the next time, or until something has ended; a store that fails is left alone in any case."""
+        if self._backoff.failing_since is None:
+            self._wake.wait(seconds)
+        else:
+            self._stopped.wait(seconds)
+        self._wake.clear()
 
     def _may_ship(self) -> bool:
         """Whether this is the one that ships: companions of several jobs may serve one outbox."""
@@ -122,10 +128,10 @@ class Shipper:
 
     def _pass(self) -> float:
         """Look and send once; how long to pause then."""
-        shipment, backoff = self._shipment, self._backoff
-        told = outbox.settings(self._root)
+        backoff, told = self._backoff, outbox.settings(self._root)
         pause = told["ship_every_s"]
         try:
+            shipment = self._shipment = self._shipment or Shipment(self._root)
             shipment.look()
             shipment.send()
         except MlsdkError as error:
@@ -138,23 +144,29 @@ class Shipper:
             self._succeeded_at = time.monotonic()
             if shipment.has_blobs:
                 self._blobs_wake.set()
-            self._trim(told["outbox_bytes"])
+            self._trim(shipment, told["outbox_bytes"])
         self._say()
         return pause
 
     def _say(self) -> None:
         worst = self._backoff if self._backoff.failing_since else self._blob_backoff
-        outbox.write_status(self._root, self._shipment.status(worst.why, worst.failing_since))
+        if self._shipment is not None:
+            said = self._shipment.status(worst.why, worst.failing_since)
+        else:
+            runs = {marker.partition(".")[0] for marker in outbox.markers(self._root)}
+            said = outbox.Status(time.time(), worst.failing_since, worst.why, len(runs))
+        outbox.write_status(self._root, said)
 
     def _ship_blobs(self) -> None:
         with outbox.shipping():
             while not self._stopped.is_set():
                 self._blobs_wake.wait()
                 self._blobs_wake.clear()
-                if self._stopped.is_set() or not self._shipment.has_blobs:
+                shipment = self._shipment
+                if self._stopped.is_set() or shipment is None or not shipment.has_blobs:
                     continue
                 try:
-                    self._shipment.send_blobs()
+                    shipment.send_blobs()
                 except MlsdkError as error:
                     self._wait_for_blobs(error)
                 except Exception as error:  # written to the companion's `.err` file; a store may be anybody's code
@@ -171,10 +183,10 @@ class Shipper:
             time.sleep(0.1)
         self._blobs_wake.set()
 
-    def _trim(self, budget: float) -> None:
+    def _trim(self, shipment: Shipment, budget: float) -> None:
         now = time.monotonic()
-        if self._shipment.shipped != self._trimmed_after and now - self._trimmed_at > _TRIM_EVERY_S:
-            self._trimmed_at, self._trimmed_after = now, self._shipment.shipped
+        if shipment.shipped != self._trimmed_after and now - self._trimmed_at > _TRIM_EVERY_S:
+            self._trimmed_at, self._trimmed_after = now, shipment.shipped
             with contextlib.suppress(OSError, MlsdkError):  # copies that stay are no loss
                 trim(self._root, int(budget))
 

@@ -42,8 +42,6 @@ class Status(NamedTuple):
     """That are not wholly up."""
     size_bytes: int = 0
     """Of their logs and blobs, as far as not up."""
-    asks_for: float = 0.0
-    """Until when nothing will be tried."""
 
 
 class OutboxTarget(FileTarget):
@@ -240,18 +238,45 @@ def failing_s(root: str) -> float:
     return time.time() - said.failing_since if said.failing_since and time.time() - said.at < FRESH_S else 0.0
 
 
+class Trouble(NamedTuple):
+    """What keeps runs from being shipped."""
+
+    message: str
+    since: float
+    """In seconds since 1970."""
+
+
+def trouble(root: str) -> Trouble | None:
+    """What keeps runs from being shipped at present; None if nothing does."""
+    said = status(root)
+    over = said.size_bytes - settings(root)["outbox_bytes"]
+    if over > 0:
+        message = (
+            f"{said.size_bytes:,} bytes wait in {root} to be sent to {remote_of(root)}, {over:,.0f} more than"
+            f" MLSDK_OUTBOX_BYTES allows: {said.why or 'they are being sent'}; new runs are refused until there is room"
+        )
+        return Trouble(message, said.failing_since or said.at)
+    if said.failing_since is None or time.time() - said.at > FRESH_S:
+        return None
+    kept = f"what is recorded is kept in {root} and sent later"
+    return Trouble(f"{remote_of(root)} does not take what is recorded: {said.why}; {kept}", said.failing_since)
+
+
 def backlog(root: str) -> str:
     """In words, what of an outbox is not up, why, and since when; empty if all is, as far as is known."""
-    said = status(root)
-    if not said.runs:
+    said, marked = status(root), {marker.partition(".")[0] for marker in markers(root)}
+    count = said.runs if said.runs and time.time() - said.at < FRESH_S else len(marked)
+    if not count or not marked:
         return ""
-    what = "1 run is" if said.runs == 1 else f"{said.runs:,} runs are"
+    what = "1 run is" if count == 1 else f"{count:,} runs are"
+    size = f" ({size_text(said.size_bytes)})" if said.size_bytes else ""
     reason = f": {said.why}" if said.why else ""
     since = time.strftime(", since %H:%M", time.localtime(said.failing_since)) if said.failing_since else ""
-    return f"{what} not yet up ({_bytes_text(said.size_bytes)}){reason}{since}"
+    return f"{what} not yet up{size}{reason}{since}"
 
 
-def _bytes_text(size: float) -> str:
+def size_text(size: float) -> str:
+    """A number of bytes for people."""
     for unit in ("bytes", "KB", "MB"):
         if size < 1000:
             return f"{size:.1f} {unit}" if unit != "bytes" else f"{size:.0f} bytes"
@@ -291,14 +316,17 @@ def forget() -> None:
     _written.clear()
 
 
-def await_shipped(uri: str, seconds: float, *, finished: bool = False) -> bool:
-    """Wait until this process's logs are up; False if that took longer than `seconds`, or nothing can be reached."""
-    deadline, pause = time.monotonic() + seconds, 0.005
-    begun = time.monotonic()
+def await_shipped(uri: str, seconds: float, *, finished: bool = False, patience_s: float = GIVE_UP_S) -> bool:
+    """Wait until this process's logs are up; False if that took longer than `seconds`.
+
+    Where the store has not been reached for a while already, `patience_s` is all that is waited.
+    """
+    begun, pause = time.monotonic(), 0.005
+    deadline = begun + seconds
     while left := waiting(uri, finished=finished):
         now = time.monotonic()
         root = next(iter(left.values()))
-        if now > deadline or (now - begun > GIVE_UP_S and failing_s(root) > GIVE_UP_S):
+        if now > deadline or (now - begun >= patience_s and failing_s(root) > GIVE_UP_S):
             return False
         time.sleep(min(pause, max(0.0, deadline - now)))
         pause = min(pause * 1.5, 0.05)
@@ -308,7 +336,7 @@ def await_shipped(uri: str, seconds: float, *, finished: bool = False) -> bool:
 def settle(uri: str) -> None:
     """Before a remote store is read: let it have the runs that this process has finished."""
     if _announced and not getattr(_here, "shipping", False):
-        await_shipped(checked(uri), config.number("ship_wait_s"), finished=True)
+        await_shipped(checked(uri), config.number("ship_wait_s"), finished=True, patience_s=0.0)
 
 
 @contextlib.contextmanager

@@ -243,11 +243,11 @@ def _is_hexadecimal(text: str) -> bool:
     return bool(text) and set(text) <= set("0123456789abcdef")
 
 
-def send_outboxes() -> Iterator[Pass]:
-    """Send all that waits in this user's outboxes, or in that of the store which the settings name."""
+def send_outboxes(store: str | None = None) -> Iterator[Pass]:
+    """Send all that waits in this user's outboxes, or in that of the store which is named, here or by the settings."""
     from mlsdk.config import store_uri
 
-    uri = store_uri()
+    uri = store_uri(store)
     roots = [outbox.folder_of(uri)] if outbox.is_remote(uri) else outbox.outboxes()
     for root in roots:
         if outbox.remote_of(root):
