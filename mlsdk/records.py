@@ -276,8 +276,9 @@ class Run:
         """Ids of the runs that were started inside this one, oldest first."""
         return self._store().children(self.id)
 
-    @overload  # type: ignore[overload-overlap]  # "all" is the one text that means several series
-    def history(self, metric: str, rank: Literal["all"]) -> dict[int, Series]: ...
+    @overload
+    # "all" is the one text that means several series
+    def history(self, metric: str, rank: Literal["all"]) -> dict[int, Series]: ...  # type: ignore[overload-overlap]
 
     @overload
     def history(self, metric: str, rank: int | str | None = None) -> Series: ...
