@@ -75,15 +75,18 @@ class ObjectBlobs:
         try:
             if start or length is not None:
                 return io.BytesIO(self._bucket.get(key, start, length))
-            file = tempfile.SpooledTemporaryFile(_IN_MEMORY_BYTES)
-            found, _ = _hashed(self._bucket.stream(key), into=cast("BinaryIO", file))
+            with contextlib.ExitStack() as stack:
+                file = stack.enter_context(tempfile.SpooledTemporaryFile(_IN_MEMORY_BYTES))
+                found, _ = _hashed(self._bucket.stream(key), into=cast("BinaryIO", file))
+                if found != digest:
+                    raise DigestError(
+                        f"the stored bytes of {digest} are not those that were put: they now hash to {found}"
+                    )
+                file.seek(0)
+                stack.pop_all()
+                return cast("BinaryIO", file)
         except NotFoundError:
             raise NotFoundError(f"no blob {digest}") from None
-        if found != digest:
-            file.close()
-            raise DigestError(f"the stored bytes of {digest} are not those that were put: they now hash to {found}")
-        file.seek(0)
-        return cast("BinaryIO", file)
 
     def exists(self, digest: str) -> bool:
         """See `Blobs.exists`."""
@@ -156,7 +159,9 @@ class ObjectBlobs:
             return self.renew(digest, size)
         if found != (digest, size):
             self._bucket.delete([incoming])
-            raise DigestError(f"what was sent as {digest} ({size:,} bytes) are {found[1]:,} bytes that hash to {found[0]}")
+            raise DigestError(
+                f"what was sent as {digest} ({size:,} bytes) are {found[1]:,} bytes that hash to {found[0]}"
+            )
         self._bucket.put_parts(blob_key(digest), _checked(self._bucket.stream(incoming), digest))
         self._bucket.delete([incoming])
         return True

@@ -22,10 +22,11 @@ _DELETE_AT_ONCE = 1_000
 _STATUS = re.compile(r"status(?: code)?:? (\d{3})")
 _CODE = re.compile(r"<Code>(\w+)</Code>")
 _AWAY = re.compile(
-    r"HTTP error|error sending request|timed? ?out|connection|RequestTimeout|SlowDown|request or response body", re.I
+    r"HTTP error|error sending request|timed? ?out|connection|RequestTimeout|SlowDown|request or response body",
+    re.IGNORECASE,
 )
-_NO_BUCKET = re.compile(r"NoSuchBucket|ContainerNotFound|specified (bucket|container) does not exist", re.I)
-_NO_CREDENTIALS = re.compile(r"169\.254\.|metadata\.google|credential|Missing(Key|Account|Secret)", re.I)
+_NO_BUCKET = re.compile(r"NoSuchBucket|ContainerNotFound|specified (bucket|container) does not exist", re.IGNORECASE)
+_NO_CREDENTIALS = re.compile(r"169\.254\.|metadata\.google|credential|Missing(Key|Account|Secret)", re.IGNORECASE)
 
 
 class Item(NamedTuple):
@@ -92,7 +93,7 @@ class Bucket:
             NotFoundError: there is no such object.
         """
         if length == 0 or (start and not self._ranges):
-            data = self.get(key) if length else (self.head(key) and b"")
+            data = b"" if length == 0 and self.head(key) else self.get(key)
             return data[start : None if length is None else start + length]
         import obstore
 

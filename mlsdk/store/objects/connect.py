@@ -52,7 +52,9 @@ def _parts(uri: str) -> tuple[str, str, str, dict[str, str]]:
     parts = urlsplit(uri)
     if parts.username or parts.password:
         shown = uri.replace(parts.netloc, parts.netloc.rpartition("@")[2], 1)
-        raise StoreError(f"{shown} was given with a name or a password in it: set AWS_ACCESS_KEY_ID and the like instead")
+        raise StoreError(
+            f"{shown} was given with a name or a password in it: set AWS_ACCESS_KEY_ID and the like instead"
+        )
     options = dict(parse_qsl(parts.query, keep_blank_values=True))
     strange = sorted(set(options) - set(_OPTIONS))
     if strange:
@@ -86,7 +88,7 @@ def _of_profile() -> dict[str, Any]:
     if not any(os.path.exists(os.path.expanduser(file)) for file in files):
         return {}
     try:
-        from boto3.session import Session
+        from boto3.session import Session  # type: ignore[import-untyped]
         from obstore.auth.boto3 import Boto3CredentialProvider
 
         session = Session()

@@ -1,13 +1,15 @@
-"""What objects are called::
+"""What objects are called.
 
-    runs/<run id>/<writer id>/<offset, 20 digits>             a piece of a log
-    runs/<run id>/<writer id>/<offset>-<length>               the same where nothing can be put under a condition
-    runs/<run id>/<writer id>/seal-<raw length, 20 digits>    the log from its beginning, as column blocks
-    shared/…/<offset>                                         an entry of a shared log
-    blobs/ab/<digest>   renewed/<digest>                      a blob; empty, and younger than it: it was put again
-    open/<run id>.<writer id>                                 empty: this log may grow
-    closed/<UTC day>/<HHMMSS>.<run id>.<writer id>            empty: this log ended then, by the clock of the store
-    probe/…   format                                          what the store can do; the version of all this
+::
+
+runs/<run id>/<writer id>/<offset, 20 digits>             a piece of a log
+runs/<run id>/<writer id>/<offset>-<length>               the same where nothing can be put under a condition
+runs/<run id>/<writer id>/seal-<raw length, 20 digits>    the log from its beginning, as column blocks
+shared/…/<offset>                                         an entry of a shared log
+blobs/ab/<digest>   renewed/<digest>                      a blob; empty, and younger than it: it was put again
+open/<run id>.<writer id>                                 empty: this log may grow
+closed/<UTC day>/<HHMMSS>.<run id>.<writer id>            empty: this log ended then, by the clock of the store
+probe/…   format                                          what the store can do; the version of all this
 """
 
 from __future__ import annotations

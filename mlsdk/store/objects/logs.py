@@ -26,6 +26,9 @@ if TYPE_CHECKING:
 _REMEMBERED = 2_000
 """Of so many logs it is remembered which objects they are made of."""
 
+_REMEMBERED_BYTES = 4 << 20
+"""Of a shared log."""
+
 _ATTEMPTS = 100
 _SEAL_AGAIN = 5
 
@@ -53,6 +56,7 @@ class ObjectLogs:
         self._locks = tuple(Lock() for _ in range(64))
         self._raw: tuple[str, bytes] = ("", b"")
         self._tails: dict[str, tuple[int, bytes]] = {}
+        self._entries: dict[str, tuple[tuple[Chunk, ...], bytes]] = {}
 
     @property
     def capabilities(self) -> frozenset[str]:
@@ -66,26 +70,24 @@ class ObjectLogs:
 
     def append(self, log: str, offset: int, data: bytes) -> int:
         """See `Logs.append`."""
-        shared = check_log_name(log).startswith("shared/")
+        shared = _is_shared(check_log_name(log))
         if shared and not self._conditional:
             raise StoreError(
                 f"{self.bucket.uri} keeps no shared logs such as {log}: its server ignores the condition to put only"
                 " where nothing is; use a server that honours If-None-Match, or a team server (`mlsdk serve`)"
             )
         with self._locks[hash(log) % len(self._locks)]:
-            pieces = self._known(log)
+            pieces, fresh = self._known(log), False
             for _ in range(_ATTEMPTS):
                 end = pieces.end
-                if offset > end or (rest := self._news(log, offset, data, end, shared=shared)) is None:
-                    pieces, before = self._look(log), end
-                    if pieces.end == before:
-                        raise _conflict(log, offset, data, before)
-                    continue
-                if not rest or self._put(log, end, rest, shared=shared):
+                rest = self._news(log, offset, data, end, shared=shared) if offset <= end else None
+                if rest is None and fresh:
+                    raise _conflict(log, offset, data, end)
+                if rest == b"" or (rest and self._put(log, end, rest, shared=shared)):
                     if not shared:
                         self._close(log, data, offset + len(data), grown=bool(rest))
                     return max(end, offset + len(data))
-                pieces = self._look(log)
+                pieces, fresh = self._look(log), True
         raise UnavailableError(f"others append to {log} all the time; try again later")
 
     def _news(self, log: str, offset: int, data: bytes, end: int, *, shared: bool) -> bytes | None:
@@ -94,7 +96,10 @@ class ObjectLogs:
             return data
         if shared and offset + len(data) > end:
             return None
-        there = self.read(log, offset, min(len(data), end - offset))
+        try:
+            there = self.read(log, offset, min(len(data), end - offset))
+        except NotFoundError:  # deleted since it was known
+            return None
         return data[len(there) :] if data.startswith(there) else None
 
     def _put(self, log: str, end: int, data: bytes, *, shared: bool) -> bool:
@@ -140,7 +145,7 @@ class ObjectLogs:
         """Append the pieces of one log."""
         first, last = pieces[numbers[0]], pieces[numbers[-1]]
         follow = all(pieces[b].offset == pieces[a].offset + len(pieces[a].data) for a, b in itertools.pairwise(numbers))
-        if len(numbers) > 1 and follow and not first.log.startswith("shared/"):
+        if len(numbers) > 1 and follow and not _is_shared(first.log):
             try:
                 end = self.append(last.log, first.offset, b"".join(pieces[number].data for number in numbers))
                 return dict.fromkeys(numbers, end)
@@ -166,10 +171,21 @@ class ObjectLogs:
             if not pieces.end:
                 raise NotFoundError(f"no log {log} in {self.bucket.uri}")
             try:
-                return self._join(pieces, offset, pieces.end if limit is None else min(pieces.end, offset + limit))
+                stop = pieces.end if limit is None else min(pieces.end, offset + limit)
+                return self._joined(log, pieces)[offset:stop] if _is_shared(log) else self._join(pieces, offset, stop)
             except NotFoundError:  # sealed or deleted in this moment: look again
                 continue
         raise UnavailableError(f"the objects of {log} change all the time; try again later")
+
+    def _joined(self, log: str, pieces: Pieces) -> bytes:
+        """A whole shared log: entries that were read before are remembered, as it is asked for again and again."""
+        used, before = self._entries.get(log, ((), b""))
+        if pieces.used[: len(used)] != used:
+            before = b""
+        data = before + self._join(pieces, len(before), pieces.end)
+        if len(data) <= _REMEMBERED_BYTES and len(self._entries) < _REMEMBERED:
+            self._entries[log] = (pieces.used, data)
+        return data
 
     def _join(self, pieces: Pieces, start: int, stop: int) -> bytes:
         """The bytes from `start` to `stop`, of as many objects as hold them."""
@@ -219,6 +235,7 @@ class ObjectLogs:
         self.bucket.delete([chunk.key for chunk in chunks])
         with self._lock:
             self._seen.pop(log, None)
+            self._entries.pop(log, None)
         self._raw = ("", b"")
         if chunks:
             self.marks.drop(log)
@@ -291,6 +308,10 @@ class ObjectLogs:
             while len(self._seen) > _REMEMBERED:
                 self._seen.popitem(last=False)
         return pieces
+
+
+def _is_shared(log: str) -> bool:
+    return log.startswith("shared/")
 
 
 def _conflict(log: str, offset: int, data: bytes, end: int) -> ConflictError:
