@@ -31,7 +31,10 @@ PART_BYTES = 4 << 20
 _FIRST_PAUSE_S = 0.25
 _KEPT = 16
 """Connections that wait for the next call; more are closed after use."""
-_CHUNK_BYTES = 1 << 18
+_LARGE_BYTES = 1 << 18
+"""Larger bodies are sent in small pieces."""
+_CHUNK_BYTES = 1 << 16
+"""Of an answer so much is read at once: what is lost when it breaks off."""
 
 
 class Server(NamedTuple):
@@ -166,7 +169,7 @@ class Session:
         waits: float,
     ) -> Any:
         # From a file it is sent in small pieces, each with the whole time-out: a slow line is no dead one.
-        if isinstance(body, bytes) and len(body) > _CHUNK_BYTES:
+        if isinstance(body, bytes) and len(body) > _LARGE_BYTES:
             body = io.BytesIO(body)
         elif body is not None and not isinstance(body, bytes):
             body.seek(0)
