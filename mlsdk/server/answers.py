@@ -83,13 +83,15 @@ async def send_answer(answer: Answer, accepted: str, method: str, send: Send, ru
         send: of ASGI.
         run: does blocking work in a thread.
     """
-    body, headers = answer.body, {"content-type": answer.type, **answer.headers}
+    body: Any = answer.body
+    headers = {"content-type": answer.type, **answer.headers}
     encoding = _encoding(accepted) if answer.compress else ""
     if not isinstance(body, (bytes, Iterator)):
         body = json_bytes(body)
     if isinstance(body, bytes):
         if encoding and len(body) > _WORTH_BYTES and method != "HEAD":
-            body = await run(lambda: packed(body, encoding))
+            plain = body
+            body = await run(lambda: packed(plain, encoding))
             headers["content-encoding"] = encoding
         if answer.compress:
             headers["vary"] = "Accept-Encoding"

@@ -42,7 +42,9 @@ def make_app(service: Service, journal: Journal | None = None, rows: Sequence[Ro
     from starlette.routing import Route
 
     if rows is None:
-        from mlsdk.server.routes import ROWS as rows  # noqa: N811 - not before Starlette is known to be there
+        from mlsdk.server.routes import ROWS
+
+        rows = ROWS
     journal = journal or Journal(None)
     service.rows = tuple(rows)
     endpoints = [Route(row.path, _Endpoint(row, service, journal), methods=[row.method]) for row in rows]

@@ -54,6 +54,7 @@ class Row:
         cookie: whether a browser's cookie serves as its token.
         body_type: the media type of a raw body.
         answer_type: the media type of a raw answer.
+        also: further statuses of good answers, with what they mean; for the OpenAPI document.
     """
 
     method: str
@@ -68,6 +69,7 @@ class Row:
     cookie: bool = False
     body_type: str = BYTES
     answer_type: str = JSON
+    also: Mapping[str, str] = _NOTHING
 
 
 @attrs.frozen

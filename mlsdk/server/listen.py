@@ -122,7 +122,8 @@ def _patient(service: Service) -> Any:
             super().connection_lost(exc)
 
         def _is_busy(self) -> bool:
-            return self.cycle is not None and not self.cycle.response_complete
+            cycle: Any = self.cycle
+            return cycle is not None and not cycle.response_complete
 
         def _settled(self) -> None:
             self._head_bytes = 0
@@ -132,7 +133,7 @@ def _patient(service: Service) -> Any:
 
         def _give_up(self) -> None:
             self._waits = None
-            if not self._is_busy() and not self.transport.is_closing():
+            if not (self._is_busy() or self.transport.is_closing()):
                 service.metrics.add("refused")
                 self.transport.close()
 

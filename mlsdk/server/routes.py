@@ -209,6 +209,7 @@ _BLOBS = (
         answer=bytes,
         answer_type=BYTES,
         params=(Param("redirect", bool, False, "whether the answer may be another place's URL"),),
+        also={"206": "a part", "307": "the bytes lie at another place"},
     ),
     Row("DELETE", f"{_W}/blobs/{{digest}}", blobs.delete, ADMIN, "remove a blob", writes=True),
     Row(

@@ -87,7 +87,6 @@ class Service:
         self.reads.pool.shutdown(wait=False, cancel_futures=True)
         self.writes.pool.shutdown(wait=False, cancel_futures=True)
         self.gate.shutdown(wait=False, cancel_futures=True)
-        self.access.close()
 
     def _figures(self) -> dict[str, float]:
         return {

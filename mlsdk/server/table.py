@@ -26,7 +26,7 @@ def decoder(row: Row) -> Callable[[bytes], Any]:
         return bytes
     import msgspec
 
-    reader = msgspec.json.Decoder(row.body)
+    reader: Any = msgspec.json.Decoder(row.body)
 
     def decode(data: bytes) -> Any:
         try:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import io
 import json
 from collections.abc import Iterator
-from typing import Any, BinaryIO, NamedTuple
+from typing import Any, BinaryIO, NamedTuple, cast
 
 from mlsdk.errors import ConflictError, DigestError, NotFoundError
 from mlsdk.store.base import Store
@@ -58,7 +58,7 @@ class Upload:
         if offset != self.offset() or not data:
             return self.offset()
         head = f"mlsdk part {self._digest} {offset}\n".encode()
-        blob, _ = self._store.blobs.put(_Joined(iter((head, data))))
+        blob, _ = self._store.blobs.put(_joined(iter((head, data))))
         entry = json.dumps([blob, len(head), len(data), _nonce()]).encode() + b"\n"
         try:
             self._home.logs.append(self._log, len(listed), entry)
@@ -78,7 +78,7 @@ class Upload:
         if found != self._digest:
             self.throw_away()
             raise DigestError(f"the {size:,} bytes sent hash to {found}, not to {self._digest}; send them again")
-        self._store.blobs.put(_Joined(self._read(parts)))
+        self._store.blobs.put(_joined(self._read(parts)))
         self.throw_away()
 
     def throw_away(self) -> None:
@@ -116,8 +116,13 @@ def _nonce() -> str:
     return os.urandom(8).hex()
 
 
-class _Joined(io.RawIOBase, BinaryIO):  # type: ignore[misc] - both say what a file is
+def _joined(pieces: Iterator[bytes]) -> BinaryIO:
     """Pieces of bytes as a file to read from."""
+    return cast("BinaryIO", io.BufferedReader(_Joined(pieces), _READ_BYTES))
+
+
+class _Joined(io.RawIOBase):
+    """What `_joined` reads from."""
 
     def __init__(self, pieces: Iterator[bytes]) -> None:
         self._pieces = pieces
