@@ -55,7 +55,12 @@ def token_for(origin: str) -> str | None:
     token = os.environ.get(TOKEN_VARIABLE, "").strip()
     if token and _environment_means(origin):
         return _checked(token, TOKEN_VARIABLE)
-    saved = _load().get(origin)
+    return kept(origin)
+
+
+def kept(origin: str) -> str | None:
+    """The token that was saved for a server."""
+    saved = _load().get(origin_of(origin))
     return None if saved is None else _checked(saved, path())
 
 

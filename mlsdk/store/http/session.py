@@ -50,17 +50,18 @@ class Session:
     Args:
         address: of the workspace.
         attempts: how often a call is tried while the server cannot be reached.
+        token: instead of the one that is kept for the server.
 
     Attributes:
         format: the newest format of logs that the server reads; None before its first answer.
     """
 
-    def __init__(self, address: Address, attempts: int = ATTEMPTS) -> None:
+    def __init__(self, address: Address, attempts: int = ATTEMPTS, token: str | None = None) -> None:
         self.address = address
         self.attempts = attempts
         self.format: int | None = None
         self._server: Server | None = None
-        self._token: str | None = None
+        self._given = self._token = token
         self._free: deque[Any] = deque()
         self._process = os.getpid()
 
@@ -147,7 +148,7 @@ class Session:
         with self._connection() as connection:
             with _translated(_origin(url), waits):
                 response = self._requested(connection, method, url, query, body, sent, token, waits)
-                if response.status_code == 401 and own and (newer := token_for(self.address.origin)) != token:
+                if response.status_code == 401 and own and (newer := self._kept_token()) != token:
                     response.close()
                     self._token = token = newer  # somebody signed in meanwhile
                     response = self._requested(connection, method, url, query, body, sent, token, waits)
@@ -191,8 +192,11 @@ class Session:
 
     def _current_token(self) -> str | None:
         if self._token is None:
-            self._token = token_for(self.address.origin)
+            self._token = self._kept_token()
         return self._token
+
+    def _kept_token(self) -> str | None:
+        return self._given or token_for(self.address.origin)
 
     def _note(self, headers: Mapping[str, str]) -> None:
         said = headers.get("Mlsdk-Format", "")
