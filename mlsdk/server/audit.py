@@ -27,6 +27,7 @@ _SEEN = 8
 """A new log names the ends of so many others."""
 
 _TAIL_BYTES = 1 << 14
+_NAME = re.compile(f"{AUDIT}[0-9a-f]{{12}}-[A-Za-z0-9-]+")
 _OWN = frozenset({"chain", "n", "t", "actor", "token", "act", "prev"})
 
 
@@ -143,14 +144,17 @@ class Audit:
 
     def _begin(self) -> None:
         """Begin a log; its first entry names the last one of this instance, and the ends of others."""
-        names = list(self._logs.list(AUDIT))
+        names = [name for name in self._logs.list(AUDIT) if _NAME.fullmatch(name)]
         own = [name for name in names if name[len(AUDIT) + 13 :] == self._instance][-1:]
         others = [name for name in names if name not in own][-_SEEN:]
         self._forget_log()
         now = time.time()
+        stamp = int(now * 1000)
+        if own:  # the order of names is the order of one instance's logs, also where a clock was set back
+            stamp = max(stamp, int(own[0][len(AUDIT) : len(AUDIT) + 12], 16) + 1)
         seen = {name: end for name in [*own, *others] if (end := _last(self._logs, name))}
         entry = {"t": round(now, 3), "actor": "server", "token": None, "act": "begin", "instance": self._instance}
-        self._log = f"{AUDIT}{int(now * 1000):012x}-{self._instance}"
+        self._log = f"{AUDIT}{stamp:012x}-{self._instance}"
         self._append(self._made([{**entry, "after": own[0] if own else None, "seen": seen}]))
 
     def logs(self) -> list[str]:
