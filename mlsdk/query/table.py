@@ -10,10 +10,11 @@ from __future__ import annotations
 import itertools
 import sqlite3
 from array import array
-from collections.abc import Collection
+from collections.abc import Callable, Collection, Sequence
 from datetime import datetime, timedelta, timezone
-from typing import NamedTuple
+from typing import TypeVar
 
+from mlsdk.query.dialect import Binder, Place, SqlValue, place
 from mlsdk.query.evaluate import compiled, like_tokens
 from mlsdk.query.fields import Fields, number
 from mlsdk.query.names import STATISTICS, Path, clean_text, join_key, split_key
@@ -29,10 +30,9 @@ CREATE TABLE IF NOT EXISTS run_keys (run INTEGER PRIMARY KEY, keys BLOB NOT NULL
 """
 """Beside them the store has `runs (run INTEGER PRIMARY KEY, id TEXT UNIQUE, deleted INTEGER, ...)`."""
 
-SqlValue = int | float | str | bytes
+T = TypeVar("T")
 
 NAN = b"\x03"
-NAN_TEXT = "x'03'"
 _EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
 _MICROSECOND = timedelta(microseconds=1)
 
@@ -114,34 +114,80 @@ def _forget(connection: sqlite3.Connection, run: int, keys: Collection[int]) -> 
         connection.execute("INSERT OR REPLACE INTO run_keys (run, keys) VALUES (?, ?)", (run, packed))
 
 
-class Place(NamedTuple):
-    """Where the values of a path are."""
+class SQLite:
+    """How SQLite is asked; see `mlsdk.query.dialect.Dialect`.
 
-    table: str
-    column: str
-    key: str
+    Args:
+        few: testing and sorting so many rows takes a few milliseconds.
+        patience: steps of SQLite's machine, a few milliseconds, after which few runs are taken to fit.
+    """
+
+    most: int | None = None
+    deepest = 5  # its parser nests less deep than filters may
+    by_index = " INDEXED BY vals_value"
+    crossed = "CROSS JOIN"
+    probe_end = ""
+    visible = "r.deleted = 0"
+    false = "0"
+    nan: SqlValue = NAN
+    nan_text = "x'03'"
+
+    def __init__(self, few: int = 2_000, patience: int = 60_000) -> None:
+        self.few = few
+        self._patience = patience
+
+    def binder(self) -> Binder:
+        """See `Dialect.binder`."""
+        return Binder()
+
+    def place(self, path: Path) -> Place:
+        """See `Dialect.place`."""
+        return place(path)
+
+    def key(self, path: Path, bind: Binder) -> str:
+        """See `Dialect.key`."""
+        return f"(SELECT key FROM keys WHERE name = {bind(place(path).key)})"
+
+    def read_back(self, value: SqlValue) -> SqlValue:
+        """See `Dialect.read_back`."""
+        return value if isinstance(value, bytes) else to_sqlite(value)
+
+    def compares(self, column: str, op: str, value: Scalar, rank: int, bind: Binder) -> str:
+        """See `Dialect.compares`."""
+        return compares(column, op, value, rank, bind)
+
+    def among(self, column: str, values: Sequence[Scalar], bind: Binder) -> str:
+        """See `Dialect.among`."""
+        return f"{column} IN ({', '.join(bind(to_sqlite(value)) for value in values)})"
+
+    def walked(self, column: str, *, descending: bool) -> str:
+        """See `Dialect.walked`."""
+        return f"{column} {'DESC' if descending else 'ASC'}"
+
+    def begin(self, connection: sqlite3.Connection, way: str) -> None:
+        """Nothing: each statement says how it goes."""
+
+    def patiently(self, connection: sqlite3.Connection, ask: Callable[[], T], wanted: int) -> T | None:
+        """See `Dialect.patiently`."""
+        out_of_patience = False
+
+        def give_up() -> int:
+            nonlocal out_of_patience
+            out_of_patience = True
+            return 1
+
+        connection.set_progress_handler(give_up, self._patience + 200 * wanted)
+        try:
+            return ask()
+        except sqlite3.OperationalError:
+            if out_of_patience:
+                return None
+            raise
+        finally:
+            connection.set_progress_handler(None, 0)
 
 
-def place(path: Path) -> Place:
-    """The table, column and key name of a path."""
-    if path[0] == "metrics" and len(path) == 3:
-        return Place("metrics", path[2], join_key(path[:2]))
-    return Place("vals", "value", join_key(path))
-
-
-class Binder:
-    """The parameters of one statement, by name: so the text can be put together in any order."""
-
-    def __init__(self) -> None:
-        self.values: dict[str, SqlValue | None] = {}
-        self._names: dict[tuple[type, SqlValue | None], str] = {}
-
-    def __call__(self, value: SqlValue | None) -> str:
-        """The name to write where `value` is meant."""
-        name = self._names.setdefault((type(value), value), f":p{len(self._names)}")
-        self.values[name[1:]] = value
-        return name
-
+SQLITE = SQLite()
 
 # The end of each type in the order of SQLite: all numbers are below '' and all text is below x''.
 _FLOORS = {0: None, 1: "''", 2: "x'00'", 3: "x'02'"}
@@ -187,20 +233,3 @@ def _after_prefix(prefix: str) -> SqlValue:
     if last == 0x10FFFF:
         return b""
     return prefix[:-1] + chr(0xE000 if last == 0xD7FF else last + 1)
-
-
-def terms(column: str, descending: bool) -> str:
-    """The terms of an ordering by a column that may be NULL: values, NaN, missing, in both directions."""
-    nan = f"{column} = x'03', " if descending else ""
-    return f"{column} IS NULL, {nan}{column} {'DESC' if descending else 'ASC'}"
-
-
-def following(column: str, descending: bool, value: SqlValue | None, bind: Binder) -> tuple[str, str]:
-    """Two conditions on such a column, to go on after a row with `value`: that it is later, and that it is the same."""
-    if value is None:
-        return "0", f"{column} IS NULL"
-    if value == NAN:
-        return f"{column} IS NULL", f"{column} = x'03'"
-    bound = bind(value)
-    later = f"{column} < {bound} OR {column} = x'03'" if descending else f"{column} > {bound}"
-    return f"{later} OR {column} IS NULL", f"{column} = {bound}"

@@ -7,22 +7,22 @@ import itertools
 import json
 import sqlite3
 import time
-import zlib
 from collections.abc import Iterable, Iterator
-from typing import Any, TypeVar
 
-from mlsdk.errors import NewerFormatError, NotFoundError, StoreError
-from mlsdk.log.decode import Batch, Facts, decode
+from mlsdk.errors import NotFoundError
 from mlsdk.log.frames import FORMAT_VERSION, HEADER
-from mlsdk.query import sql, table
+from mlsdk.query import table
 from mlsdk.query.fields import fields
 from mlsdk.records import Run
-from mlsdk.store.database import Damaged, Database
+from mlsdk.store.database import Database
 from mlsdk.store.document import document
 from mlsdk.store.fold import LogState, RunState
+from mlsdk.store.known import CLOSED, Known, in_parts, packed, parsed, run_of, unpacked
 from mlsdk.store.record import record
 from mlsdk.store.seams import Logs
 from mlsdk.store.status import derive
+
+__all__ = ["VERSION", "Intake", "in_parts", "run_of"]
 
 VERSION = 5
 """A catalog of another version is thrown away and rebuilt: also when this mlsdk reads newer logs than its maker did."""
@@ -42,21 +42,6 @@ CREATE TABLE IF NOT EXISTS memo (key TEXT PRIMARY KEY, value TEXT) WITHOUT ROWID
 # `document` is NULL of a run that this version cannot read: `newer` says why. `over` is NULL of a log that may still
 # grow, -1 of one whose close frame was read, else the size of one that ends without.
 
-CLOSED = -1
-
-T = TypeVar("T")
-
-
-class _Known:
-    """What is known of one run while logs of it are taken in."""
-
-    def __init__(self, row: int | None, state: RunState, logs: dict[str, LogState]) -> None:
-        self.row = row
-        self.state = state
-        self.logs = logs
-        self.changed: dict[str, int | None] = {}
-        """Logs to write back, each with its `over`."""
-
 
 class Intake:
     """Takes logs in: each run becomes a row with its document, its logs' states, and the fields that it is found by.
@@ -69,7 +54,7 @@ class Intake:
     def __init__(self, path: str, logs: Logs) -> None:
         self._logs = logs
         version = 1000 * VERSION + FORMAT_VERSION
-        self.database = Database(path, _TABLES + table.SCHEMA, version, sql.register, self.take_in_all)
+        self.database = Database(path, _TABLES + table.SCHEMA, version, table.register, self.take_in_all)
 
     def take_in_all(self) -> int:
         """Take in what is new in any log; returns how many logs there are."""
@@ -98,10 +83,10 @@ class Intake:
         def work(_: sqlite3.Connection) -> int:
             with self.database.transaction() as db:
                 known = self._known(db, run_of(log))
-                state = known.logs.get(log) or LogState(log)
+                state = known.log(log)
                 wanted = state.position.offset
                 if offset <= wanted < offset + len(data):
-                    self._take_in(known, state, data[wanted - offset :])
+                    known.take_in(self._logs, state, data[wanted - offset :])
                     if known.changed:
                         self._save(db, known)
                 return state.position.offset
@@ -119,7 +104,7 @@ class Intake:
 
         def work(_: sqlite3.Connection) -> None:
             with self.database.transaction() as db:
-                known: _Known | None = None
+                known: Known | None = None
                 for log in logs:
                     row = db.execute("SELECT offset, over FROM logs WHERE log = ?", (log,)).fetchone()
                     offset, ended = row or (0, None)
@@ -128,7 +113,7 @@ class Intake:
                     if not data and (row is None or not final or ended in (CLOSED, size)):
                         continue
                     known = known or self._known(db, run_of(log))
-                    self._take_in(known, known.logs.get(log) or LogState(log), data, live=live, size=size)
+                    known.take_in(self._logs, known.log(log), data, live=live, size=size)
                 if known is not None and known.changed:
                     self._save(db, known)
 
@@ -166,57 +151,20 @@ class Intake:
 
         return self.database.do(work)
 
-    def _take_in(
-        self, known: _Known, state: LogState, data: bytes, *, live: bool = False, size: int | None = None
-    ) -> None:
-        run, rewinds = known.state, dict(known.state.facts.get("rewinds", {}))
-        try:
-            for entry, position in decode(data, state.position, live=live):
-                state.add(entry, position)
-                if isinstance(entry, Facts):
-                    run.add(entry, state)
-        except NewerFormatError as error:
-            state.newer = str(error)
-        if not state.position.offset and not state.newer:
-            return  # not one frame yet
-        known.logs[state.log] = state
-        known.changed[state.log] = CLOSED if state.closed else size
-        if run.facts.get("rewinds", {}) != rewinds or state.limit != run.limit_for(state):
-            self._apply_rewinds(known)
-
-    def _apply_rewinds(self, known: _Known) -> None:
-        """Sum up again the logs of which a restart hides points, or hides others than before."""
-        for state in known.logs.values():
-            limit = known.state.limit_for(state)
-            if limit != state.limit:
-                entries = decode(self._logs.read(state.log, 0, state.position.offset))
-                state.sum_up_again((entry for entry, _ in entries if isinstance(entry, Batch)), limit)
-                known.changed.setdefault(state.log, CLOSED if state.closed else None)
-
-    def _known(self, db: sqlite3.Connection, run: str) -> _Known:
+    def _known(self, db: sqlite3.Connection, run: str) -> Known:
         row = db.execute("SELECT run, state FROM runs WHERE id = ?", (run,)).fetchone()
         if row is None:
-            return _Known(None, RunState(run), {})
+            return Known(None, RunState(run), {})
         state = RunState.load(unpacked(row[1]))
-        return _Known(row[0], state, {log.log: log for log in self._logs_of(db, row[0])})
+        return Known(row[0], state, {log.log: log for log in self._logs_of(db, row[0])})
 
     def _logs_of(self, db: sqlite3.Connection, row: int) -> list[LogState]:
         rows = db.execute("SELECT state FROM logs WHERE run = ?", (row,)).fetchall()
         return [LogState.load(unpacked(data)) for (data,) in rows]
 
-    def _save(self, db: sqlite3.Connection, known: _Known) -> None:
+    def _save(self, db: sqlite3.Connection, known: Known) -> None:
         """Write one run: its row, the logs that have grown, the fields that it is found by."""
-        run = known.state.run
-        newer = next((log.newer for _, log in sorted(known.logs.items()) if log.newer), None)
-        main, more, life = document(known.state, known.logs.values())
-        status, ended, live = derive(life, time.time_ns())
-        found = record(main, status, ended, more)
-        columns: dict[str, object] = {"id": run, "state": packed(known.state.dump()), "life": dumped(life)}
-        if newer:
-            columns.update(newer=newer, deleted=True, live=False, document=None)
-        else:
-            columns.update(newer=None, deleted=found.deleted, live=live, document=dumped(main))
-            columns.update(parent=found.parent, status=status, ended_ns=ended)
+        columns, found = known.summary()
         row = known.row
         if row is None:
             statement = f"INSERT INTO runs ({', '.join(columns)}) VALUES ({', '.join('?' * len(columns))})"
@@ -230,7 +178,7 @@ class Intake:
             "INSERT OR REPLACE INTO logs (log, run, offset, over, state) VALUES (?, ?, ?, ?, ?)",
             [(log, row, state.position.offset, over, packed(state.dump())) for log, state, over in logs],
         )
-        self._write_fields(db, row, None if newer else found)
+        self._write_fields(db, row, found)
 
     def look_at_living(self) -> None:
         """Derive the status of runs that had not ended again: their processes may be gone by now."""
@@ -268,57 +216,3 @@ class Intake:
                     db.execute("DELETE FROM runs WHERE run = ?", row)
 
         self.database.do(work)
-
-
-def run_of(log: str) -> str:
-    """The run that a log is of.
-
-    Raises:
-        StoreError: it is of none.
-    """
-    top, _, rest = log.partition("/")
-    run, _, writer = rest.partition("/")
-    if top != "runs" or not run or not writer or "/" in writer:
-        raise StoreError(f"{log!r} is no name of a run's log: runs/<run id>/<writer id>")
-    return run
-
-
-def in_parts(items: Iterable[T], size: int = 500) -> Iterator[list[T]]:
-    """The items in lists of `size`: what is done in one transaction."""
-    rest = iter(items)
-    while part := list(itertools.islice(rest, size)):
-        yield part
-
-
-def dumped(content: dict[str, Any]) -> str:
-    """JSON, with Python's NaN and infinities."""
-    return json.dumps(content, separators=(",", ":"))
-
-
-def packed(content: dict[str, Any]) -> bytes:
-    """JSON, compressed: what is read for one run at a time, and is five times as long."""
-    return zlib.compress(dumped(content).encode("utf-8"), 1)
-
-
-def unpacked(data: bytes) -> Any:
-    """What `packed` was given.
-
-    Raises:
-        Damaged: it cannot be what was written.
-    """
-    try:
-        return parsed(zlib.decompress(data).decode("utf-8"))
-    except (zlib.error, TypeError, UnicodeDecodeError) as error:
-        raise Damaged(f"it holds nothing packed: {error}") from error
-
-
-def parsed(text: str) -> Any:
-    """What `dumped` was given.
-
-    Raises:
-        Damaged: it is no JSON, so it cannot be what was written.
-    """
-    try:
-        return json.loads(text)
-    except (ValueError, TypeError) as error:
-        raise Damaged(f"it holds no JSON: {error}") from error

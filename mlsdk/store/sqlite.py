@@ -8,12 +8,14 @@ from collections.abc import Mapping
 from typing import Any, BinaryIO
 
 from mlsdk.errors import NewerFormatError, NotFoundError
-from mlsdk.query import sql
+from mlsdk.query import find
+from mlsdk.query.table import SQLITE
 from mlsdk.query.tree import Order, Tree
 from mlsdk.records import Page, Run, Series
 from mlsdk.store.document import document
 from mlsdk.store.history import history, sources
-from mlsdk.store.intake import Intake, in_parts, parsed
+from mlsdk.store.intake import Intake
+from mlsdk.store.known import in_parts, parsed
 from mlsdk.store.listing import Listed, Listing, Listings
 from mlsdk.store.seams import Blobs, Logs
 
@@ -77,7 +79,7 @@ class SQLiteCatalog(Intake, Listings):
         """See `Listings.documents`."""
 
         def work(db: sqlite3.Connection) -> Listing:
-            found = sql.find(db, query, order, limit, after)
+            found = find.find(db, SQLITE, query, order, limit, after)
             statement = (
                 "SELECT run, document, status, ended_ns FROM runs"
                 " WHERE run IN (SELECT value FROM json_each(?)) AND document IS NOT NULL"
@@ -106,7 +108,7 @@ class SQLiteCatalog(Intake, Listings):
 
     def count(self, query: Tree | None = None) -> int:
         """How many runs fit."""
-        return self.database.do(lambda db: sql.count(db, query))
+        return self.database.do(lambda db: find.count(db, SQLITE, query))
 
     def unreadable(self) -> list[str]:
         """Why runs cannot be read by this version, one sentence for each."""

@@ -6,20 +6,19 @@ import sqlite3
 from collections.abc import Iterable
 from datetime import datetime
 from random import Random
-from unittest import mock
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from mlsdk.errors import QueryError
+from mlsdk.query import find as finding
 from mlsdk.query import sql
 from mlsdk.query.evaluate import matches, ordered
 from mlsdk.query.fields import Fields, fields, scalar
 from mlsdk.query.names import Path, join_key
 from mlsdk.query.parse import parse, parse_order
-from mlsdk.query.sql import count, find
-from mlsdk.query.table import SCHEMA, register, write_fields
+from mlsdk.query.table import SCHEMA, SQLITE, SQLite, register, write_fields
 from mlsdk.query.tree import Compare, In, IsNull, Not, Order, Tree, hides_deleted, text
 from mlsdk.records import Run
 from tests.strategies import (
@@ -47,6 +46,14 @@ def catalog(records: Iterable[Fields]) -> sqlite3.Connection:
     return connection
 
 
+def find(connection, *arguments) -> finding.Found:
+    return finding.find(connection, SQLITE, *arguments)
+
+
+def count(connection, tree: Tree | None = None) -> int:
+    return finding.count(connection, SQLITE, tree)
+
+
 def expected(records: list[Fields], tree: Tree | None, order: Order) -> list[int]:
     rows = [(row, record) for row, record in enumerate(records, 1) if matches(tree, record)]
     rows = [(row, record) for row, record in rows if not (hides_deleted(tree) and record["deleted"])]
@@ -59,13 +66,12 @@ def answers_like_records(records: list[Fields], tree: Tree | None, order: Order,
     for few, patience in ((2_000, 60_000), (0, 60_000), (0, 1)):
         found: list[int] = []
         after = None
-        with mock.patch.object(sql, "FEW", few), mock.patch.object(sql, "PATIENCE", patience):
-            while True:
-                page = find(connection, tree, order, limit, after)
-                found += page.runs
-                after = page.after
-                if after is None:
-                    break
+        while True:
+            page = finding.find(connection, SQLite(few, patience), tree, order, limit, after)
+            found += page.runs
+            after = page.after
+            if after is None:
+                break
 
         assert found == right
         assert count(connection, tree) == len(right)
@@ -113,7 +119,7 @@ def test_every_value_by_every_literal(path: Path) -> None:
         for tree in (leaf, Not(leaf)):
             for descending in (False, True):
                 order: Order = ((path, descending),)
-                walked = sql._walk(connection, tree, order, 100, None)
+                walked = finding.walk(connection, SQLITE, tree, order, 100, None)
 
                 assert [row[0] for row in walked] == expected(records, tree, order), text(tree)
     connection.close()
@@ -210,8 +216,7 @@ def test_deep_and_wide(ten: sqlite3.Connection) -> None:
         tree = parse(written)
         flat = [{"params.n": n, "name": f"run-{n}", "id": f"{n:02}"} for n in range(9)]
         right = [n + 1 for n in reversed(range(9)) if matches(tree, flat[n])]
-        with mock.patch.object(sql, "PATIENCE", 1):
-            assert find(ten, tree, (), 5).runs == right[:5]
+        assert finding.find(ten, SQLite(patience=1), tree, (), 5).runs == right[:5]
         assert find(ten, tree).runs == right
         assert count(ten, tree) == len(right)
 
@@ -252,6 +257,7 @@ def test_wrong_page(ten: sqlite3.Connection, after: str) -> None:
 def test_the_way_it_takes(ten: sqlite3.Connection) -> None:
     """The first runs in an order come from the index in that order, without sorting all."""
     statement, params = sql.select(
+        SQLITE,
         parse("metrics.acc > 0.1 and params.n < 5"),
         parse_order("-metrics.acc"),
         10,
