@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import io
+import os
 import re
 import tempfile
 import time
@@ -152,19 +153,21 @@ class ObjectBlobs:
         Raises:
             DigestError: the bytes are others than the digest says; they are thrown away.
         """
-        incoming = f"incoming/{check_digest(digest)}"
+        incoming, aside = f"incoming/{check_digest(digest)}", f"aside/{os.urandom(8).hex()}"
         try:
-            found = _hashed(self._bucket.stream(incoming))
+            self._bucket.copy(incoming, aside)  # where nobody can change it between the check and the copy
         except NotFoundError:
             return self.renew(digest, size)
-        if found != (digest, size):
-            self._bucket.delete([incoming])
+        try:
+            found = _hashed(self._bucket.stream(aside))
+            if found == (digest, size):
+                self._bucket.copy(aside, blob_key(digest))
+                return True
             raise DigestError(
                 f"what was sent as {digest} ({size:,} bytes) are {found[1]:,} bytes that hash to {found[0]}"
             )
-        self._bucket.put_parts(blob_key(digest), _checked(self._bucket.stream(incoming), digest))
-        self._bucket.delete([incoming])
-        return True
+        finally:
+            self._bucket.delete([aside, incoming])
 
 
 def _renewed(digest: str) -> str:

@@ -133,31 +133,33 @@ class ObjectLogs:
 
     def append_all(self, pieces: Sequence[Piece]) -> list[int | ConflictError]:
         """See `BatchLogs.append_all`. Pieces that follow each other become one object; logs go in parallel."""
-        numbers: dict[str, list[int]] = {}
+        runs: dict[str, list[list[int]]] = {}
         for number, piece in enumerate(pieces):
-            numbers.setdefault(piece.log, []).append(number)
+            of_log = runs.setdefault(piece.log, [])
+            before = pieces[of_log[-1][-1]] if of_log else None
+            if before and piece.offset == before.offset + len(before.data) and not _is_shared(piece.log):
+                of_log[-1].append(number)
+            else:
+                of_log.append([number])
         found: dict[int, int | ConflictError] = {}
-        for done in together(lambda of_log: self._append_some(pieces, of_log), numbers.values()):
-            found.update(done)
+        for done in together(lambda of_log: [self._append_run(pieces, run) for run in of_log], runs.values()):
+            for part in done:
+                found.update(part)
         return [found[number] for number in range(len(pieces))]
 
-    def _append_some(self, pieces: Sequence[Piece], numbers: Sequence[int]) -> dict[int, int | ConflictError]:
-        """Append the pieces of one log."""
-        first, last = pieces[numbers[0]], pieces[numbers[-1]]
-        follow = all(pieces[b].offset == pieces[a].offset + len(pieces[a].data) for a, b in itertools.pairwise(numbers))
-        if len(numbers) > 1 and follow and not _is_shared(first.log):
-            try:
-                end = self.append(last.log, first.offset, b"".join(pieces[number].data for number in numbers))
-                return dict.fromkeys(numbers, end)
-            except ConflictError:  # one of them: which?
-                pass
-        done: dict[int, int | ConflictError] = {}
-        for number in numbers:
-            try:
-                done[number] = self.append(*pieces[number])
-            except ConflictError as conflict:
-                done[number] = conflict
-        return done
+    def _append_run(self, pieces: Sequence[Piece], numbers: Sequence[int]) -> dict[int, int | ConflictError]:
+        """Append pieces of one log that follow each other."""
+        first = pieces[numbers[0]]
+        try:
+            end = self.append(first.log, first.offset, b"".join(pieces[number].data for number in numbers))
+            return dict.fromkeys(numbers, end)
+        except ConflictError as conflict:
+            if len(numbers) == 1:
+                return {numbers[0]: conflict}
+        found: dict[int, int | ConflictError] = {}
+        for number in numbers:  # which of them?
+            found.update(self._append_run(pieces, [number]))
+        return found
 
     # reading
 
