@@ -1,0 +1,199 @@
+"""Ranks of one run: who finds whom by what launchers tell, what is refused, and what a run says of its ranks."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import mlsdk
+from mlsdk.log.ids import started_ns
+from mlsdk.records import Series, over_ranks
+from tests import programs
+
+BEGAN = 1_700_000_000
+
+SLURM = {
+    "SLURM_JOB_ID": "71",
+    "SLURM_STEP_ID": "0",
+    "SLURM_STEP_NUM_TASKS": "2",
+    "SLURM_NTASKS": "2",
+    "SLURM_CLUSTER_NAME": "c",
+    "SLURM_JOB_START_TIME": str(BEGAN),
+}
+"""What srun(1) of SLURM 23.02 and later tells each task of a step of two."""
+
+OPEN_MPI = {"OMPI_COMM_WORLD_SIZE": "2", "OMPI_COMM_WORLD_LOCAL_SIZE": "2", "PMIX_NAMESPACE": "prterun-h-7@1"}
+HYDRA = {"PMI_SIZE": "2", "MPI_LOCALNRANKS": "2", "PMI_FD": "5"}
+
+PROGRAM = """
+import json, warnings
+warnings.simplefilter("ignore")
+with mlsdk.run("ranks", store="../store", capture=()) as run: mlsdk.log(x=1.0)
+print(json.dumps([run.id, run._writer.role, [str(problem) for problem in run.problems]]))
+"""
+
+LAUNCHER = """
+import json, os, subprocess, sys
+with_shell, *told = json.loads(sys.argv[1])
+words = [sys.executable, sys.argv[2]]
+if with_shell: words = ["/bin/sh", "-c", '"$@"; exit $?', "sh", *words]
+for each in [subprocess.Popen(words, env={**os.environ, **more}) for more in told]:
+    assert each.wait() == 0
+"""
+
+
+def launched(*told: dict[str, str], shell: bool = False) -> list[tuple[str, str, list[str]]]:
+    """What processes, started by one that stands for a launcher, make of the variables that each is told."""
+    folder = Path("programs")
+    folder.mkdir(exist_ok=True)
+    (folder / "train.py").write_text("import mlsdk\n" + PROGRAM)
+    (folder / "launcher.py").write_text(LAUNCHER)
+    done = subprocess.run(
+        [sys.executable, "launcher.py", json.dumps([shell, *told]), "train.py"],
+        env=programs.environment(MLSDK_EXIT_WAIT_S="0"),
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        timeout=programs.PATIENCE_S,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    return sorted((tuple(json.loads(line)) for line in done.stdout.splitlines()), key=lambda found: found[1])
+
+
+def numbered(variable: str, told: dict[str, str]) -> list[dict[str, str]]:
+    """What two ranks are told."""
+    return [{**told, variable: str(rank)} for rank in range(2)]
+
+
+def test_a_step_of_slurm() -> None:
+    """Tasks of one step of SLURM are one run, whose id sorts by the job's start; a requeued job is another, linked."""
+    first = launched(*numbered("SLURM_PROCID", SLURM))
+    again = launched(*numbered("SLURM_PROCID", SLURM))
+    requeued = launched(*numbered("SLURM_PROCID", {**SLURM, "SLURM_RESTART_COUNT": "1"}))
+    other_step = launched(*numbered("SLURM_PROCID", {**SLURM, "SLURM_STEP_ID": "1"}))
+    groups = {run.tags["group"] for run in mlsdk.runs(store="store")}
+
+    assert [role for _, role, _ in first] == ["main", "rank 1"]
+    assert first == again
+    assert len({run for run, _, _ in (*first, *requeued, *other_step)}) == 3
+    assert started_ns(first[0][0]) == BEGAN * 10**9
+    assert len(groups) == 1
+
+
+@pytest.mark.parametrize(
+    "told",
+    [
+        {**SLURM, "SLURM_STEP_ID": "4294967291"},  # a batch script
+        {**SLURM, "SLURM_STEP_ID": "4294967290"},  # a shell of salloc
+        {name: value for name, value in SLURM.items() if name not in ("SLURM_STEP_ID", "SLURM_STEP_NUM_TASKS")},
+    ],
+)
+def test_an_allocation_without_srun(told: dict[str, str]) -> None:
+    """In an allocation where `srun` has started nobody, each process is a run of its own, without a word."""
+    found = launched({**told, "SLURM_PROCID": "0"}, {**told, "SLURM_PROCID": "0"})
+
+    assert [role for _, role, _ in found] == ["main", "main"]
+    assert found[0][0] != found[1][0]
+    assert [said for _, _, said in found] == [[], []]
+
+
+@pytest.mark.parametrize(("variable", "told"), [("OMPI_COMM_WORLD_RANK", OPEN_MPI), ("PMI_RANK", HYDRA)])
+@pytest.mark.parametrize("shell", [False, True])
+def test_mpi_on_one_host(variable: str, told: dict[str, str], *, shell: bool) -> None:
+    """Ranks that one launcher of MPI has started here are one run, also through a shell; another launch is another."""
+    first, second = (launched(*numbered(variable, told), shell=shell) for _ in range(2))
+
+    assert [role for _, role, _ in first] == ["main", "rank 1"]
+    assert first[0][0] == first[1][0]
+    assert second[0][0] == second[1][0] != first[0][0]
+
+
+@pytest.mark.parametrize(
+    ("variable", "told"),
+    [
+        ("OMPI_COMM_WORLD_RANK", {**OPEN_MPI, "OMPI_COMM_WORLD_SIZE": "4"}),
+        ("RANK", {"WORLD_SIZE": "2", "MASTER_ADDR": "localhost", "MASTER_PORT": "29500"}),
+        ("SLURM_PROCID", {**SLURM, "SLURM_JOB_START_TIME": ""}),
+        ("RANK", {"WORLD_SIZE": "4", "LOCAL_WORLD_SIZE": "2", "TORCHELASTIC_RUN_ID": "none", "MASTER_ADDR": "h"}),
+    ],
+)
+def test_what_is_refused(variable: str, told: dict[str, str]) -> None:
+    """What two jobs could share makes no run of two: they are separate, in one group, and each says why."""
+    found = launched(*numbered(variable, told))
+    runs = mlsdk.runs(store="store")
+
+    assert [role for _, role, _ in found] == ["main", "main"]
+    assert found[0][0] != found[1][0]
+    assert len({run.tags["group"] for run in runs}) == 1
+    assert all("MLSDK_RUN" in run.problems[0].message for run in runs)
+
+
+def test_children_of_a_rank() -> None:
+    """A process that a rank starts has its variables, and is not that rank."""
+    done = programs.execute(
+        """
+        import subprocess, sys
+        with mlsdk.run("rank") as run: pass
+        if len(sys.argv) == 1: subprocess.run([sys.executable, sys.argv[0], "child"], check=True)
+        print(run._writer.role)
+        """,
+        **SLURM,
+        SLURM_PROCID="1",
+    )
+
+    assert done.stdout.split() == ["main", "rank", "1"]
+
+
+def test_a_run_without_rank_0(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where rank 0 takes no part, the lowest rank speaks for the run."""
+    monkeypatch.setenv("MLSDK_RUN", "0123456789abcdef" * 2)
+    for rank in (2, 1):
+        monkeypatch.setenv("RANK", str(rank))
+        with mlsdk.run("odd", name=f"of {rank}", params={"rank": rank}) as run:
+            run.log(loss=rank)
+    found = mlsdk.get_run("latest")
+
+    assert (found.name, found.experiment, found.status) == ("of 1", "odd", "finished")
+    assert found.history("loss", rank="max").values[0] == 2
+    assert dict(found.params) == {}
+
+
+def test_a_rank_that_fails(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A rank's exception is the rank's: the run ends as its main process does, and names the rank."""
+    monkeypatch.setenv("MLSDK_RUN", "0123456789abcdef" * 2)
+    monkeypatch.setenv("RANK", "1")
+    with pytest.raises(ValueError, match="bad batch"), mlsdk.run("ranks"):
+        raise ValueError("bad batch")
+    monkeypatch.setenv("RANK", "0")
+    with mlsdk.run("ranks"):
+        pass
+    found = mlsdk.get_run("latest")
+    (problem,) = (problem for problem in found.problems if problem.kind == "rank 1")
+
+    assert (found.status, found.error, found.ranks["rank 1"].status) == ("finished", None, "failed")
+    assert found.ranks["rank 1"].host == os.uname().nodename
+    assert "failed on" in problem.message
+    assert "ValueError: bad batch" in problem.message
+
+
+def test_series_over_ranks() -> None:
+    """A step counts those ranks that have it, each with its last value; one NaN is not averaged away."""
+    ranks = [
+        Series("x", [0, 1, 2, 2], [1, 2, 9, 3], times=lambda: [10, 11, 12, 13]),
+        Series("x", [2, 1, 3], [5, math.nan, math.inf], times=lambda: [99, 11, 14]),
+    ]
+    found = {spread: over_ranks("x", ranks, spread) for spread in ("mean", "min", "max", "sum", "std")}
+
+    assert [list(series.steps) for series in found.values()] == [[0, 1, 2, 3]] * 5
+    assert [list(series.times) for series in found.values()] == [[10, 11, 99, 14]] * 5
+    assert [series.values[2] for series in found.values()] == [4, 3, 5, 8, 1]
+    assert all(math.isnan(series.values[1]) for series in found.values())
+    assert found["mean"].values[3] == math.inf
+    assert list(over_ranks("x", [Series("x", [0], [2**63], times=lambda: [1])], "max").values) == [2**63]
