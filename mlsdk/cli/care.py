@@ -12,7 +12,7 @@ from mlsdk.cli.screen import Screen
 from mlsdk.cli.values import bytes_text, counted
 from mlsdk.errors import UsageError
 from mlsdk.store import open_store
-from mlsdk.store.base import Store
+from mlsdk.store.base import FolderStore, Store
 
 _UNITS = {"s": 1, "m": 60, "min": 60, "h": 3600, "d": 86_400, "w": 604_800}
 
@@ -95,8 +95,9 @@ def gc(args: argparse.Namespace) -> int:
 
     age = seconds(args.older_than)
     store = stores.existing(args.store)
-    folder = stores.in_folder(store, "gc") if args.dry_run else stores.writable(store, "gc")
-    done = collect(folder, older_than_s=age, dry_run=args.dry_run)
+    if isinstance(store, FolderStore) and not args.dry_run:
+        stores.writable(store, "gc")
+    done = collect(store, older_than_s=age, dry_run=args.dry_run)
     counts = Counter(item.kind for item in done.erased)
     if args.json:
         items = [item._asdict() for item in done.erased]

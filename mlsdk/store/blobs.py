@@ -119,7 +119,9 @@ class FileBlobs:
         for shelf in sorted(_names(self._folder)):
             if len(shelf) == 2 and (shelf.startswith(prefix[:2]) or prefix.startswith(shelf)):
                 yield from (
-                    name for name in sorted(_names(os.path.join(self._folder, shelf))) if name.startswith(prefix)
+                    name
+                    for name in sorted(_names(os.path.join(self._folder, shelf)))
+                    if name.startswith(prefix) and name[0] != "."  # being put, or removed
                 )
 
     def delete(self, digest: str) -> None:
@@ -134,6 +136,23 @@ class FileBlobs:
         except FileNotFoundError:
             raise NotFoundError(f"no blob {digest}") from None
         return found.st_size, time.time() - found.st_mtime
+
+    def discard(self, digest: str, older_than_s: float) -> bool:
+        """Remove a blob unless it was put less than so long ago, in this very moment included.
+
+        Moved aside first, it can be looked at in peace.
+        """
+        path = blob_path(self._folder, digest)
+        aside = os.path.join(os.path.dirname(path), f".{os.path.basename(path)}-{os.getpid()}.part")
+        try:
+            os.rename(path, aside)
+            if time.time() - os.stat(aside).st_mtime < older_than_s:
+                os.rename(aside, path)
+                return False
+            os.unlink(aside)
+        except OSError:
+            return False
+        return True
 
 
 def _names(folder: str) -> list[str]:

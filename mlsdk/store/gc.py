@@ -10,7 +10,7 @@ import contextlib
 import os
 import re
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from datetime import datetime, timezone
 from typing import NamedTuple
 
@@ -19,10 +19,9 @@ from mlsdk.log.decode import Facts, Opened, decode
 from mlsdk.log.identity import is_alive
 from mlsdk.records import Run
 from mlsdk.store.base import FolderStore, Store
-from mlsdk.store.blobs import blob_path
 from mlsdk.store.fold import LogState, RunState
 from mlsdk.store.layout import Layout, split_marker, utc_day
-from mlsdk.store.target import open_target
+from mlsdk.store.seams import Blobs
 from mlsdk.store.writer import LogWriter
 
 DAY_S = 86_400
@@ -60,34 +59,33 @@ class Collected(NamedTuple):
         return sum(item.size_bytes for item in self.erased)
 
 
-def collect(store: FolderStore, *, older_than_s: float = DAY_S, dry_run: bool = False) -> Collected:
-    """Erase deleted runs and unreferenced blobs that are older than `older_than_s`, and old days of markers.
+def collect(store: Store, *, older_than_s: float = DAY_S, dry_run: bool = False) -> Collected:
+    """Erase deleted runs and unreferenced blobs that are older than `older_than_s`, and a folder's old days of markers.
 
     While a run lives, blobs younger than a day stay in any case: it may be about to name them.
     """
-    layout = store.layout
     store.refresh()
     kept: list[str] = []
-    erased = list(_runs(store, layout, older_than_s, kept, dry_run=dry_run))
+    erased = list(_runs(store, older_than_s, kept, dry_run=dry_run))
     gone = {item.name for item in erased} if dry_run else set()
     unread: list[str] = []
     referenced = references(store, (log for log in store.logs.list() if log.split("/")[1] not in gone), unread)
     if unread:
         kept.append(f"all blobs stay: {unread[0]} cannot be read, and may name any of them; see `mlsdk doctor`")
     else:
-        erased += _blobs(store, layout, referenced, _youngest(layout, older_than_s), dry_run=dry_run)
-    erased += _markers(store, layout, kept, dry_run=dry_run)
+        erased += _blobs(store, referenced, _youngest(store, older_than_s), dry_run=dry_run)
+    if isinstance(store, FolderStore):
+        erased += _markers(store, store.layout, kept, dry_run=dry_run)
     return Collected(tuple(erased), tuple(kept), len(referenced))
 
 
 # runs
 
 
-def _runs(
-    store: FolderStore, layout: Layout, older_than_s: float, kept: list[str], *, dry_run: bool
-) -> Iterator[Erased]:
+def _runs(store: Store, older_than_s: float, kept: list[str], *, dry_run: bool) -> Iterator[Erased]:
     from mlsdk.query.parse import parse
 
+    silent = None if isinstance(store, FolderStore) else float(DAY_S)  # a team's: its hosts come and go
     for run in store.catalog.find(parse("deleted = true")).runs:
         logs = list(store.logs.list(f"runs/{run.id}/"))
         tombstone = tombstone_of(store, logs) if run.erased else None
@@ -96,17 +94,17 @@ def _runs(
         if not run.erased and (deleted_s := time.time() - _deleted_at(store, logs)) < older_than_s:
             kept.append(f"run {run.name} ({run.short_id}) was deleted only {deleted_s / 3600:.1f} hours ago")
             continue
-        writing = [log for log in logs if log != tombstone and may_be_written(store, log)]
+        writing = [log for log in logs if log != tombstone and may_be_written(store, log, silent)]
         if writing:
             kept.append(f"run {run.name} ({run.short_id}) may still be written: {writing[0]} is open")
             continue
-        size = sum(_size(layout, log) for log in logs if log != tombstone)
+        size = sum(_size(store, log) for log in logs if log != tombstone)
         if not dry_run:
             erase(store, run, tombstone)
         yield Erased("run", run.id, size)
 
 
-def erase(store: FolderStore, run: Run, tombstone: str | None = None) -> None:
+def erase(store: Store, run: Run, tombstone: str | None = None) -> None:
     """Replace all logs of a run by a tombstone, there before the first of them goes: interrupted, go on again."""
     logs = list(store.logs.list(f"runs/{run.id}/"))
     if tombstone is None:
@@ -118,7 +116,7 @@ def erase(store: FolderStore, run: Run, tombstone: str | None = None) -> None:
             "started_ns": _ns(run.started_at),
             "ended_ns": None if ended is None else _ns(ended),
         }
-        writer = LogWriter(open_target(store.uri), run.id, "edit", seen=run.order)
+        writer = LogWriter(store.target(), run.id, "edit", seen=run.order)
         writer.facts({"run": {"deleted": True, "erased": about}}, vital=True)
         writer.announce()
         writer.close()
@@ -126,7 +124,8 @@ def erase(store: FolderStore, run: Run, tombstone: str | None = None) -> None:
     for log in logs:
         if log != tombstone:
             store.logs.delete(log)
-            _drop_marker(store.layout, log)
+            if isinstance(store, FolderStore):
+                _drop_marker(store.layout, log)
     store.catalog.forget(run.id)
     store.catalog.ingest(tombstone, 0, store.logs.read(tombstone))
 
@@ -162,18 +161,31 @@ def _facts_of(store: Store, logs: Iterable[str]) -> RunState:
     return state
 
 
-def may_be_written(store: Store, log: str) -> bool:
-    """Whether a log has not ended and its writer is not known to be gone."""
+def may_be_written(store: Store, log: str, silent_s: float | None = None) -> bool:
+    """Whether a log has not ended and its writer is not known to be gone.
+
+    Args:
+        store: where it is.
+        log: its name.
+        silent_s: a writer of which nothing can be known counts as gone after so many seconds without an entry.
+    """
     of_log = LogState(log)
     for entry, position in decode(_read(store, log)):
         of_log.add(entry, position)
-    return not of_log.closed and is_alive(of_log.writer) is not False
+    if of_log.closed:
+        return False
+    alive = is_alive(of_log.writer)
+    if alive is None and silent_s is not None:
+        return time.time() - of_log.seen_ns / 1e9 < silent_s
+    return alive is not False
 
 
-def _size(layout: Layout, log: str) -> int:
-    """Bytes on the disk."""
+def _size(store: Store, log: str) -> int:
+    """Bytes that a log takes: in a folder those on the disk, elsewhere the raw ones."""
+    if not isinstance(store, FolderStore):
+        return store.logs.size(log)
     found = 0
-    for path in (layout.log_path(log), layout.seal_path(log)):
+    for path in (store.layout.log_path(log), store.layout.seal_path(log)):
         with contextlib.suppress(OSError):
             found += os.stat(path).st_size
     return found
@@ -223,37 +235,35 @@ def named_inside(store: Store, digest: str) -> set[str]:
         return set()
 
 
-def _youngest(layout: Layout, older_than_s: float) -> float:
+def _youngest(store: Store, older_than_s: float) -> float:
     """How old an unreferenced blob must be, in seconds."""
-    return max(older_than_s, DAY_S) if _names(layout.open) else older_than_s
+    if isinstance(store, FolderStore):
+        lives = bool(_names(store.layout.open))
+    else:
+        from mlsdk.query.parse import parse
+
+        lives = store.catalog.count(parse("status in ('running', 'lost') and deleted in (true, false)")) > 0
+    return max(older_than_s, DAY_S) if lives else older_than_s
 
 
-def _blobs(
-    store: FolderStore, layout: Layout, referenced: set[str], older_than_s: float, *, dry_run: bool
-) -> Iterator[Erased]:
+def _blobs(store: Store, referenced: set[str], older_than_s: float, *, dry_run: bool) -> Iterator[Erased]:
     for digest in list(store.blobs.list()):
         if digest in referenced:
             continue
-        path = blob_path(layout.blobs, digest)
         try:
-            found = os.stat(path)
-            if time.time() - found.st_mtime < older_than_s:
-                continue
-            if not dry_run and not _removed(path, older_than_s):
-                continue
-        except OSError:
+            size, age_s = store.blobs.info(digest)
+        except NotFoundError:  # gone in this moment
             continue
-        yield Erased("blob", digest, found.st_size)
+        if age_s >= older_than_s and (dry_run or _removed(store.blobs, digest, older_than_s)):
+            yield Erased("blob", digest, size)
 
 
-def _removed(path: str, older_than_s: float) -> bool:
-    """Remove a blob, unless it was put again in this very moment: moved aside first, it can be looked at in peace."""
-    aside = os.path.join(os.path.dirname(path), f".{os.path.basename(path)}-{os.getpid()}.part")
-    os.rename(path, aside)
-    if time.time() - os.stat(aside).st_mtime < older_than_s:
-        os.rename(aside, path)
-        return False
-    os.unlink(aside)
+def _removed(blobs: Blobs, digest: str, older_than_s: float) -> bool:
+    """Remove a blob; where the store can, unless it is put again in this very moment."""
+    discard: Callable[[str, float], bool] | None = getattr(blobs, "discard", None)
+    if discard is not None:
+        return discard(digest, older_than_s)
+    blobs.delete(digest)
     return True
 
 
@@ -269,7 +279,7 @@ def _markers(store: FolderStore, layout: Layout, kept: list[str], *, dry_run: bo
         folder = os.path.join(layout.closed, day)
         markers = [name for name in _names(folder) if split_marker(name)]
         logs = [f"runs/{name.replace('.', '/')}" for name in markers]
-        unseen = store.catalog.unread([log for log in logs if _size(layout, log)])
+        unseen = store.catalog.unread([log for log in logs if _size(store, log)])
         if unseen:
             kept.append(f"markers of {day} stay: the catalog has not read {len(unseen)} of their logs")
             continue
