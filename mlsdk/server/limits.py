@@ -35,6 +35,7 @@ class Limits:
         page: entries in one answer.
         readers: threads for queries and downloads.
         writers: threads for appends and uploads.
+        drain_s: between the signal to stop and the end of listening, while readiness is denied.
         stop_s: that a stop waits for requests under way.
     """
 
@@ -56,6 +57,7 @@ class Limits:
     page: int = 1_000
     readers: int = 16
     writers: int = 16
+    drain_s: float = 0.0
     stop_s: float = 20.0
 
 

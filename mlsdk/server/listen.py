@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
-from collections.abc import Sequence
+from threading import Timer
 from typing import TYPE_CHECKING, Any
 
 from mlsdk.errors import UsageError
@@ -63,8 +63,12 @@ def server(
         """Says first that it is not ready any more, then stops listening, then finishes."""
 
         def handle_exit(self, sig: int, frame: Any) -> None:
+            drain_s = 0 if service.stopping else service.limits.drain_s
             service.stop()
-            super().handle_exit(sig, frame)
+            if drain_s:
+                Timer(drain_s, super().handle_exit, (sig, frame)).start()
+            else:
+                super().handle_exit(sig, frame)
 
     config = uvicorn.Config(
         app,
@@ -138,8 +142,3 @@ def _patient(service: Service) -> Any:
                 self.transport.close()
 
     return Patient
-
-
-def serve(running: uvicorn.Server, sockets: Sequence[socket.socket]) -> None:
-    """Serve until a signal says stop."""
-    running.run(sockets=list(sockets))

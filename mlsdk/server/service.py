@@ -20,6 +20,9 @@ from mlsdk.server.workspaces import DEFAULT, Workspaces
 HOME = ""
 """The home store, where a workspace's name is meant otherwise."""
 
+_LOOK_S = 1.0
+_NO_LOG = f"runs/{'0' * 32}/{'0' * 32}"
+
 
 class Service:
     """What the handlers work with.
@@ -51,6 +54,7 @@ class Service:
         """The routes; `make_app` sets them."""
         self.stopping = False
         """From the signal to stop on: readiness is denied, streams end."""
+        self._ready_at = -_LOOK_S
         self._audits: dict[str, Audit] = {}
         self._lock = Lock()
 
@@ -68,12 +72,18 @@ class Service:
         return workspace == DEFAULT or workspace in self.access.workspaces()
 
     def ready(self) -> bool:
-        """Whether requests can be served: the stores answer, and nobody wants to stop."""
+        """Whether requests can be served: the stores answer, and nobody wants to stop. Looked at once a second.
+
+        Raises:
+            MlsdkError: a store does not answer.
+        """
         if self.stopping:
             return False
-        for store in self.workspaces.opened():
-            store.logs.size(f"runs/{'0' * 32}/{'0' * 32}")
-            store.catalog.has_key("name")
+        if time.monotonic() - self._ready_at > _LOOK_S:
+            for store in self.workspaces.opened():
+                store.logs.size(_NO_LOG)
+                store.catalog.has_key("name")
+            self._ready_at = time.monotonic()
         return True
 
     def stop(self) -> None:
@@ -121,8 +131,3 @@ class Threads:
                 self.busy.give()
 
         return watched
-
-
-def now_ms() -> int:
-    """Milliseconds since 1970."""
-    return time.time_ns() // 1_000_000
