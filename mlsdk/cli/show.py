@@ -49,6 +49,7 @@ def show(args: argparse.Namespace) -> int:
     drawn = {name: run.history(name) for name in args.metric or ()}
     header(screen, run)
     _params(screen, run)
+    _ranks(screen, run)
     _metrics(screen, run)
     for name in drawn or _worth_drawing(run):
         _draw(screen, drawn.get(name) or run.history(name))
@@ -130,9 +131,10 @@ def _params(screen: Screen, run: Run) -> None:
 
 
 def _metrics(screen: Screen, run: Run) -> None:
-    logged = {name: found for name, found in run.metrics.items() if not name.startswith(SAMPLED)}
+    logged = _logged(run.metrics)
     sampled = {name: found for name, found in run.metrics.items() if name.startswith(SAMPLED)}
-    groups = [("", logged), *((f"{role}: ", metrics) for role, metrics in run.ranks.items()), ("", sampled)]
+    others = [(f"{role}: ", _logged(metrics)) for role, metrics in run.ranks.items()]
+    groups = [("", logged), *others, ("", sampled)]
     rows: list[list[Span]] = []
     read = 0
     for role, metrics in groups:
@@ -150,6 +152,25 @@ def _metrics(screen: Screen, run: Run) -> None:
         screen.table(head, rows, right=range(1, 8), indent="  ", rule=False)
         if more > 0:
             screen.line((f"  … and {counted(more, 'more metric')}; --json has all", "dim"))
+
+
+def _logged(metrics: Mapping[str, MetricSummary]) -> dict[str, MetricSummary]:
+    return {name: found for name, found in metrics.items() if not name.startswith(SAMPLED)}
+
+
+def _ranks(screen: Screen, run: Run) -> None:
+    """How many ranks there are and what became of them; on a line of its own each that did not end well."""
+    ranks = [rank for rank in run.ranks.values() if rank.status is not None]
+    if not ranks:
+        return
+    screen.heading(f"ranks ({len(ranks) + 1:,})")
+    states = [run.status, *(rank.status for rank in ranks if rank.status is not None)]
+    screen.line("  ", ", ".join(f"{states.count(state):,} {state}" for state in dict.fromkeys(states)))
+    for rank in ranks:
+        if rank.status not in (None, RunStatus.RUNNING, RunStatus.FINISHED):
+            ended = "" if rank.ended_at is None else f" at {rank.ended_at:%Y-%m-%d %H:%M:%S} UTC"
+            state = (str(rank.status), STATUS_STYLES[str(rank.status)])
+            screen.line(f"  {rank.role}  ", state, (f" on {rank.host or '?'}{ended}", "dim"))
 
 
 def _numbers(found: MetricSummary) -> list[Span]:

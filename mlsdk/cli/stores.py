@@ -117,6 +117,16 @@ def everything(run: Run) -> dict[str, object]:
     return {
         **summary(run),
         "ranks": {role: {name: _fields(metric) for name, metric in found.items()} for role, found in run.ranks.items()},
+        "rank_states": {
+            rank.role: {
+                "status": str(rank.status),
+                "host": rank.host,
+                "ended_at": iso(rank.ended_at),
+                "error": None if rank.error is None else dict(rank.error),
+            }
+            for rank in run.ranks.values()
+            if rank.status is not None
+        },
         "datasets": {name: _fields(found) for name, found in run.datasets.items()},
         "artifacts": {name: _fields(found) for name, found in run.artifacts.items()},
         "inputs": {name: _fields(found) for name, found in run.inputs.items()},

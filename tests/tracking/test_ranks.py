@@ -32,10 +32,11 @@ OPEN_MPI = {"OMPI_COMM_WORLD_SIZE": "2", "OMPI_COMM_WORLD_LOCAL_SIZE": "2", "PMI
 HYDRA = {"PMI_SIZE": "2", "MPI_LOCALNRANKS": "2", "PMI_FD": "5"}
 
 PROGRAM = """
-import json, warnings
+import json, sys, warnings
 warnings.simplefilter("ignore")
 with mlsdk.run("ranks", store="../store", capture=()) as run: mlsdk.log(x=1.0)
-print(json.dumps([run.id, run._writer.role, [str(problem) for problem in run.problems]]))
+said = [run.id, run._writer.role, [str(problem) for problem in run.problems]]
+sys.stdout.write(json.dumps(said) + "\\n")  # at once: two processes write here
 """
 
 LAUNCHER = """
