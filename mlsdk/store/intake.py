@@ -86,7 +86,7 @@ class Intake:
                 state = known.log(log)
                 wanted = state.position.offset
                 if offset <= wanted < offset + len(data):
-                    known.take_in(self._logs, state, data[wanted - offset :])
+                    known.take_in(self._logs.read, state, data[wanted - offset :])
                     if known.changed:
                         self._save(db, known)
                 return state.position.offset
@@ -113,7 +113,7 @@ class Intake:
                     if not data and (row is None or not final or ended in (CLOSED, size)):
                         continue
                     known = known or self._known(db, run_of(log))
-                    known.take_in(self._logs, known.log(log), data, live=live, size=size)
+                    known.take_in(self._logs.read, known.log(log), data, live=live, size=size)
                 if known is not None and known.changed:
                     self._save(db, known)
 

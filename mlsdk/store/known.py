@@ -6,7 +6,7 @@ import itertools
 import json
 import time
 import zlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any, NamedTuple, TypeVar
 
 from mlsdk.errors import NewerFormatError, StoreError
@@ -16,7 +16,6 @@ from mlsdk.store.database import Damaged
 from mlsdk.store.document import document
 from mlsdk.store.fold import LogState, RunState
 from mlsdk.store.record import record
-from mlsdk.store.seams import Logs
 from mlsdk.store.status import derive
 
 CLOSED = -1
@@ -54,11 +53,19 @@ class Known:
         """What is known of a log, which may be nothing."""
         return self.logs.get(name) or LogState(name)
 
-    def take_in(self, logs: Logs, state: LogState, data: bytes, *, live: bool = False, size: int | None = None) -> None:
+    def take_in(
+        self,
+        read: Callable[[str, int, int], bytes],
+        state: LogState,
+        data: bytes,
+        *,
+        live: bool = False,
+        size: int | None = None,
+    ) -> None:
         """Take in what a log has from where it was read to.
 
         Args:
-            logs: where the points are read again if a restart hides some.
+            read: reads a log from an offset, so many bytes: its points again, if a restart hides some.
             state: of the log.
             data: its bytes.
             live: it may be being written now: what looks damaged may be half there, and is waited for.
@@ -77,14 +84,14 @@ class Known:
         self.logs[state.log] = state
         self.changed[state.log] = CLOSED if state.closed else size
         if run.facts.get("rewinds", {}) != rewinds or state.limit != run.limit_for(state):
-            self._apply_rewinds(logs)
+            self._apply_rewinds(read)
 
-    def _apply_rewinds(self, logs: Logs) -> None:
+    def _apply_rewinds(self, read: Callable[[str, int, int], bytes]) -> None:
         """Sum up again the logs of which a restart hides points, or hides others than before."""
         for state in self.logs.values():
             limit = self.state.limit_for(state)
             if limit != state.limit:
-                entries = decode(logs.read(state.log, 0, state.position.offset))
+                entries = decode(read(state.log, 0, state.position.offset))
                 state.sum_up_again((entry for entry, _ in entries if isinstance(entry, Batch)), limit)
                 self.changed.setdefault(state.log, CLOSED if state.closed else None)
 

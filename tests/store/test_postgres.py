@@ -8,10 +8,11 @@ import pytest
 
 from mlsdk.store.postgres.address import address
 from mlsdk.store.postgres.blobs import PostgresBlobs
+from mlsdk.store.postgres.catalog import PostgresCatalog
 from mlsdk.store.postgres.logs import PostgresLogs
 from mlsdk.store.postgres.migrate import migrate
 from mlsdk.store.postgres.pool import Pool
-from mlsdk.testing import BlobsContract, LogsContract
+from mlsdk.testing import BlobsContract, CatalogContract, LogsContract
 from tests.servers.postgres import shared_server
 
 
@@ -59,3 +60,13 @@ class TestPostgresBlobs(BlobsContract):
             pool.do(lambda db: db.execute("UPDATE blob_pieces SET data = 'no'"))
 
         return spoil
+
+
+class TestPostgresCatalog(CatalogContract):
+    @pytest.fixture
+    def logs(self, pool):
+        return PostgresLogs(pool)
+
+    @pytest.fixture
+    def catalog(self, pool, logs):
+        return PostgresCatalog(pool, logs, PostgresBlobs(pool))

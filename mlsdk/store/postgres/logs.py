@@ -103,8 +103,11 @@ class PostgresLogs:
             return False
 
         def work(db: Connection) -> bool:
-            statement = "UPDATE logs SET sealed = %b, small = 0, small_from = size WHERE log = %s AND size = %s AND sealed IS NULL"
-            done = db.execute(statement + " RETURNING id", (sealed, log, len(found))).fetchone()
+            statement = (
+                "UPDATE logs SET sealed = %b, small = 0, small_from = size"
+                " WHERE log = %s AND size = %s AND sealed IS NULL RETURNING id"
+            )
+            done = db.execute(statement, (sealed, log, len(found))).fetchone()
             if done is not None:  # else it has grown meanwhile
                 db.execute("DELETE FROM chunks WHERE id = %s", done)
             return done is not None

@@ -18,6 +18,8 @@ T = TypeVar("T")
 Connection = Any
 """A `psycopg.Connection`."""
 
+READ = "BEGIN ISOLATION LEVEL REPEATABLE READ, READ ONLY"
+"""All statements see the database as it was at the first."""
 CONNECTIONS = 16
 """A process holds at most so many."""
 WAIT_S = 10.0
@@ -62,14 +64,14 @@ class Pool:
         self._pid = os.getpid()
         self._lock = Lock()
 
-    def do(self, work: Callable[[Connection], T], *, read_only: bool = False) -> T:
+    def do(self, work: Callable[[Connection], T], *, begin: str | None = "BEGIN") -> T:
         """Do `work` in one transaction, again if the server went away meanwhile or chose it as a deadlock's victim.
 
         What is done must bear being done twice: the first time may have been committed without a word.
 
         Args:
             work: gets the connection.
-            read_only: all statements see the database as it was at the first.
+            begin: how the transaction begins; None for none, where `work` is one statement.
 
         Raises:
             UnavailableError: the server cannot be reached, or does not answer in time.
@@ -81,10 +83,9 @@ class Pool:
         for attempt in range(1, TRIES + 1):
             try:
                 with self._get().connection() as connection:
-                    if read_only:
-                        connection.execute("BEGIN ISOLATION LEVEL REPEATABLE READ, READ ONLY")
-                    else:
-                        connection.execute("BEGIN")
+                    if begin is None:
+                        return work(connection)
+                    connection.execute(begin)
                     try:
                         done = work(connection)
                     except BaseException:
