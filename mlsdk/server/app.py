@@ -12,7 +12,7 @@ from mlsdk.server import bodies, table
 from mlsdk.server.accounts import Principal, Role
 from mlsdk.server.answers import Send, of_error, send_answer, send_stream
 from mlsdk.server.bodies import Gone, Receive
-from mlsdk.server.calls import ANYONE, Answer, Call, Refused, Row, forbidden, unknown_workspace
+from mlsdk.server.calls import ANYONE, HTML, Answer, Call, Refused, Row, forbidden, unknown_workspace
 from mlsdk.server.cookies import token_in
 from mlsdk.server.guard import Guard
 from mlsdk.server.journal import Journal
@@ -202,4 +202,8 @@ class _Endpoint:
         answer = of_error(error, scope["mlsdk.request"])
         if answer.status >= 500 and not isinstance(error, Refused):
             self.journal.error(scope["mlsdk.request"], "".join(traceback.format_exception(error)))
+        if self.row.answer_type == HTML and self.row.cookie:
+            from mlsdk.server.pages import failure
+
+            return failure(answer, scope["path"])
         return answer

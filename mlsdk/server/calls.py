@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 JSON = "application/json"
 BYTES = "application/octet-stream"
+HTML = "text/html; charset=utf-8"
 
 ANYONE, ANY_TOKEN = "anyone", "any token"
 """What a route needs where it needs no role: nothing, or any token that is valid."""

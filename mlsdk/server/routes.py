@@ -6,9 +6,9 @@ from typing import Any
 
 import attrs
 
-from mlsdk.server import audits, blobs, logs, members, runs, signin, system
+from mlsdk.server import audits, blobs, logs, members, pages, runs, signin, static, system
 from mlsdk.server.accounts import Role
-from mlsdk.server.calls import ANY_TOKEN, ANYONE, BYTES, Param, Row
+from mlsdk.server.calls import ANY_TOKEN, ANYONE, BYTES, HTML, Param, Row
 from mlsdk.server.events import TYPE as EVENTS
 from mlsdk.server.metrics import TYPE as METRICS
 
@@ -322,4 +322,45 @@ _RUNS = (
     ),
 )
 
-ROWS: tuple[Row, ...] = (*_SYSTEM, *_LOGS, *_BLOBS, *_RUNS, *members.ROWS, *audits.ROWS, *signin.ROWS)
+_PAGES = (
+    Row(
+        "POST",
+        "/auth/token",
+        pages.enter,
+        ANYONE,
+        "sign in with a token, by a form",
+        bytes,
+        bytes,
+        body_type=pages.FORM,
+    ),
+    Row("POST", "/auth/leave", pages.leave, ANYONE, "sign out", answer=bytes, answer_type=HTML),
+    Row("GET", "/", pages.front, ANY_TOKEN, "page: workspaces", answer=bytes, answer_type=HTML, cookie=True),
+    Row(
+        "GET",
+        "/{w}",
+        pages.run_list,
+        VIEWER,
+        "page: runs",
+        answer=bytes,
+        answer_type=HTML,
+        params=(
+            Param("where", str, "", "a filter"),
+            Param("order_by", str, "", "what to order by"),
+            Param("after", str, "", "what the page before gave"),
+        ),
+        cookie=True,
+    ),
+    Row("GET", "/{w}/runs/{run}", pages.one_run, VIEWER, "page: a run", None, bytes, answer_type=HTML, cookie=True),
+)
+
+ROWS: tuple[Row, ...] = (
+    *_SYSTEM,
+    *_LOGS,
+    *_BLOBS,
+    *_RUNS,
+    *members.ROWS,
+    *audits.ROWS,
+    *signin.ROWS,
+    *static.ROWS,
+    *_PAGES,  # last: their paths begin with the name of a workspace
+)
