@@ -38,7 +38,6 @@ class Access:
         self._known = Accounts()
         self._lock = threading.RLock()
         self._follower = Follower(self._take_news)
-        self.fresh = self._follower.fresh
         self.refresh = self._follower.look
 
     def close(self) -> None:
@@ -60,14 +59,29 @@ class Access:
             UnavailableError: the home store could not be read for a minute.
         """
         self._follower.see_to()
-        token = self._known.tokens.get(id_in(secret))
-        same = is_it(secret, None if token is None else token.digest)
-        if token is None or not same or token.revoked:
+        token = self._shown(secret)
+        if token is None:  # it may have been made a moment ago, on another server
+            self._follower.see_to_now()
+            token = self._shown(secret)
+        if token is None:
             raise AccessError("the token is not valid: nobody has it, or it was revoked; sign in with `mlsdk login`")
         now_s = time.time()
         if token.expired(now_s):
             raise AccessError(f"the token {token.id} expired at {token.expires_at}; sign in with `mlsdk login`")
         return self._known.principal(token, now_s)
+
+    def at_once(self, secret: str) -> Principal | None:
+        """The same, if it can be told without waiting, and None otherwise: then `authenticate` knows or says why."""
+        if not self._follower.fresh():
+            return None
+        token, now_s = self._shown(secret), time.time()
+        return None if token is None or token.expired(now_s) else self._known.principal(token, now_s)
+
+    def _shown(self, secret: str) -> Token | None:
+        """The token with this secret that was not revoked; what is wrong and what is unknown take the same path."""
+        token = self._known.tokens.get(id_in(secret))
+        same = is_it(secret, None if token is None else token.digest)
+        return token if token is not None and same and not token.revoked else None
 
     # Tokens
 

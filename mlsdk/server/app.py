@@ -141,11 +141,13 @@ class _Endpoint:
         if self.row.needs == ANYONE:
             return None
         secret = token_in(headers, cookie=self.row.cookie)
-        loop = asyncio.get_running_loop()
-        try:
-            principal = await loop.run_in_executor(self.service.gate, self.service.access.authenticate, secret)
-        except AccessError as error:
-            raise Refused(401, error) from None
+        principal = self.service.access.at_once(secret)
+        if principal is None:
+            loop = asyncio.get_running_loop()
+            try:
+                principal = await loop.run_in_executor(self.service.gate, self.service.access.authenticate, secret)
+            except AccessError as error:
+                raise Refused(401, error) from None
         scope["mlsdk.actor"], scope["mlsdk.token"] = principal.actor, principal.token
         return principal
 

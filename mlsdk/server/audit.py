@@ -207,11 +207,13 @@ class Audit:
             try:
                 for link in self._walk(log):
                     known.append(link.digest)
-                    if link.entry["act"] == "begin":
-                        seen = link.entry.get("seen", {}).items()
-                        named += [(log, other, int(last), str(ending)) for other, (last, ending) in seen]
+                    named += [(log, *one) for one in _named(link.entry)]
             except BrokenError as error:
                 findings.append(Finding(log, error.number, str(error)))
+            except (TypeError, ValueError, AttributeError):
+                findings.append(
+                    Finding(log, len(known) - 1, f"{log} names no ends of others in entry {len(known) - 1}")
+                )
         broken = {finding.log for finding in findings}
         for by, other, last, ending in named:
             there = digests.get(other)
@@ -224,6 +226,12 @@ class Audit:
             elif last < len(there) and there[last] != ending:
                 findings.append(Finding(other, last, f"{other} has another entry {last} than {by} saw"))
         return Verified(len(digests), sum(map(len, digests.values())), findings)
+
+
+def _named(entry: dict[str, Any]) -> list[tuple[str, int, str]]:
+    """Which ends of other logs an entry names: log, number and digest of its last entry."""
+    seen = entry.get("seen", {}) if entry.get("act") == "begin" else {}
+    return [(other, int(last), str(ending)) for other, (last, ending) in seen.items()]
 
 
 def is_private(log: str) -> bool:

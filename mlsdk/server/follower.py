@@ -15,12 +15,13 @@ KEPT_S = 60.0
 """While the store cannot be read, what is known is good for so long; then nobody is answered."""
 
 _LOOK_S = 0.5
+_SHORT_PAUSE_S = 0.1
 _IDLE_S = 30.0
 """Nobody asked for so long: the thread ends, until somebody does."""
 
 
 class Follower:
-    """Looks twice a second, in a thread of its own, for as long as somebody asks.
+    """Looks twice a second, or sooner if it must, in a thread of its own, for as long as somebody asks.
 
     Args:
         read: reads what is new; called by any thread.
@@ -60,13 +61,28 @@ class Follower:
         if now - self._looked_at > FRESH_S:
             self._wait(now)
 
+    def see_to_now(self) -> None:
+        """Wait for a look that begins from now on, at most some tenths of a second: what is known may be too old.
+
+        Any number of callers share one look, and there are no more than ten of them a second.
+        """
+        now = time.monotonic()
+        with self._changed:
+            if self._error is None:
+                self._start()
+                self._changed.wait_for(lambda: self._tried_at >= now, FRESH_S / 2)
+
+    def _start(self) -> None:
+        """Have the thread look; the caller holds the condition."""
+        if self._thread is None:
+            self._thread = threading.Thread(target=self._look_on, name="mlsdk-follower", daemon=True)
+            self._thread.start()
+        self._wanted.set()
+
     def _wait(self, now: float) -> None:
         """Have the thread look; go on with what is known if that takes long or fails."""
         with self._changed:
-            if self._thread is None:
-                self._thread = threading.Thread(target=self._look_on, name="mlsdk-follower", daemon=True)
-                self._thread.start()
-            self._wanted.set()
+            self._start()
             failing = self._error is not None and now - self._looked_at <= KEPT_S
             if not failing and not self._changed.wait_for(lambda: self._tried_at >= now, FRESH_S):
                 self._error = self._error or UnavailableError("the store is slow")
@@ -85,7 +101,8 @@ class Follower:
                 self.look()
             except Exception:  # kept in `_error`, for those who ask; the thread has to go on
                 pass
-            self._wanted.wait(_LOOK_S)
+            time.sleep(_SHORT_PAUSE_S)
+            self._wanted.wait(_LOOK_S - _SHORT_PAUSE_S)
             with self._changed:
                 if self._closed or time.monotonic() - self._asked_at > _IDLE_S:
                     self._thread = None

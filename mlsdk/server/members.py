@@ -176,7 +176,7 @@ def list_tokens(call: Call) -> Any:
     if call.query["all"]:
         _operator(call, "list all tokens")
     tokens = call.service.access.tokens(None if call.query["all"] else call.who.actor)
-    return {"tokens": [_kept(token) for token in tokens]}
+    return {"tokens": [kept(token) for token in tokens]}
 
 
 def make_token(call: Call) -> Any:
@@ -249,7 +249,8 @@ def _record(call: Call, act: str, **about: Any) -> None:
     call.service.audit(_HOME).record(call.who.actor, act, token=call.who.token, request=call.request, **about)
 
 
-def _kept(token: Token) -> Kept:
+def kept(token: Token) -> Kept:
+    """What is told of a token."""
     return Kept(
         id=token.id,
         actor=token.actor,
