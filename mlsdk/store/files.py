@@ -37,17 +37,19 @@ class FileLogs:
         if log.startswith("shared/"):
             return self._append_shared(log, offset, data)
         with self._locks[hash(log) % len(self._locks)], _translated(log):
-            end = self.size(log)
-            if offset + len(data) > end:
+            while True:
+                end = self.size(log)
+                if offset + len(data) <= end or offset > end:
+                    self._check(log, offset, data, end)
+                    return end
                 self.unseal(log)
-                if offset <= end:
-                    os.makedirs(os.path.dirname(self.layout.log_path(log)), exist_ok=True)
-                    return self._append(log, offset, data)
-            self._check(log, offset, data, end)
-            return end
+                os.makedirs(os.path.dirname(self.layout.log_path(log)), exist_ok=True)
+                grown = self._append(log, offset, data)
+                if grown is not None:
+                    return grown
 
-    def _append(self, log: str, offset: int, data: bytes) -> int:
-        """Append while no other sender, of this process or another, does."""
+    def _append(self, log: str, offset: int, data: bytes) -> int | None:
+        """Append while no other sender, of this process or another, does; None if the log was sealed in this moment."""
         _, run, writer = log.split("/")
         try:
             self.layout.mark_open(run, writer)
@@ -55,7 +57,13 @@ class FileLogs:
             self.layout.make()
             self.layout.mark_open(run, writer)
         with open(self.layout.log_path(log), "a+b") as file, _locked(file.fileno()):
-            end = os.fstat(file.fileno()).st_size
+            found = os.fstat(file.fileno())
+            end = found.st_size
+            if not found.st_nlink:
+                return None
+            if not end and os.path.exists(self.layout.seal_path(log)):
+                os.unlink(self.layout.log_path(log))  # made by opening it
+                return None
             self._check(log, offset, data, end)
             file.write(data[end - offset :] if end < offset + len(data) else b"")
             file.flush()
@@ -172,32 +180,38 @@ class FileLogs:
 
         raw_path, path = self.layout.log_path(log), self.layout.seal_path(log)
         try:
-            raw = _read(raw_path)
+            with open(raw_path, "rb") as raw, _locked(raw.fileno()):
+                if not os.fstat(raw.fileno()).st_nlink:
+                    return False
+                temporary = f"{path}.{os.getpid()}-{os.urandom(4).hex()}.part"
+                try:
+                    with open(temporary, "xb") as file:
+                        file.write(seal(raw.read(), log))
+                        file.flush()
+                        os.fsync(file.fileno())
+                    os.replace(temporary, path)
+                finally:
+                    with contextlib.suppress(FileNotFoundError):
+                        os.unlink(temporary)
+                os.unlink(raw_path)
+                return True
         except FileNotFoundError:
             return False
-        temporary = f"{path}.{os.getpid()}-{os.urandom(4).hex()}.part"
-        try:
-            with open(temporary, "xb") as file:
-                file.write(seal(raw, log))
-                file.flush()
-                os.fsync(file.fileno())
-            os.replace(temporary, path)
-        finally:
-            with contextlib.suppress(FileNotFoundError):
-                os.unlink(temporary)
-        os.unlink(raw_path)
-        return True
 
     def unseal(self, log: str) -> bool:
         """Bring the raw file of a sealed log back; False if it is not sealed."""
-        if not self.is_sealed(log):
+        try:
+            with open(self.layout.seal_path(log), "rb") as sealed, _locked(sealed.fileno()):
+                if not self.is_sealed(log):
+                    return False
+                temporary = f"{self.layout.log_path(log)}.{os.getpid()}-{os.urandom(4).hex()}.part"
+                with open(temporary, "wb") as file:
+                    file.write(self._unsealed(log))
+                os.replace(temporary, self.layout.log_path(log))
+                os.unlink(self.layout.seal_path(log))
+                return True
+        except FileNotFoundError:
             return False
-        temporary = f"{self.layout.log_path(log)}.{os.getpid()}.part"
-        with open(temporary, "wb") as file:
-            file.write(self._unsealed(log))
-        os.replace(temporary, self.layout.log_path(log))
-        os.unlink(self.layout.seal_path(log))
-        return True
 
     def open_sealed(self, log: str) -> Sealed:
         """The column blocks of a sealed log."""

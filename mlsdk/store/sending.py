@@ -178,8 +178,9 @@ class Reader:
             way.writer = writer if isinstance(writer, dict) else None
         alive = is_alive(way.writer) if way.writer else None
         sealed = self.is_sealed(way.log)
-        way.gone = sealed or alive is False
-        way.live = self._local and not way.gone and (alive is True or self._age_s(way.log) < _SETTLED_S)
+        way.gone = alive is False  # one that was sealed somewhere else may go on: it may have been torn there
+        settled = sealed or way.gone or not self._local
+        way.live = not settled and (alive is True or self._age_s(way.log) < _SETTLED_S)
 
     def _age_s(self, log: str) -> float:
         """Seconds since a log of a folder was last written."""
