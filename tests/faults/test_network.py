@@ -1,0 +1,158 @@
+"""Training while the network fails: nothing is felt, nothing is lost, and everything is there once afterwards."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from mlsdk.store.base import Store, open_file
+from tests import programs
+from tests.faults.remote import Served, call, differences, end_companions, settle
+from tests.servers import proxy as network
+from tests.servers.proxy import Proxy
+
+TRAINING = """
+import time
+begun = time.monotonic()
+with mlsdk.run("net", name="trained") as run:
+    print("ready", flush=True)
+    run.log_artifact(bytes(range(256)) * 12_000, name="model.bin")
+    step = 0
+    while time.monotonic() - begun < SECONDS:
+        mlsdk.log(loss=float(step), acc=0.5)
+        step += 1
+        if step % 20 == 0:
+            time.sleep(0.005)
+print(step, flush=True)
+"""
+
+BAD = {
+    network.drop(): 0.1,
+    network.lose_answer(): 0.1,
+    network.cut_answer(7): 0.05,
+    network.cut_request(30): 0.1,
+    network.duplicate(): 0.1,
+    network.delay(0.1): 0.1,
+    network.answer(500): 0.05,
+    network.answer(429, {"Retry-After": "1"}): 0.05,
+    network.hang(2.0): 0.05,
+}
+
+
+@pytest.fixture
+def served(tmp_path: Path) -> Iterator[Served]:
+    with Served(f"{tmp_path}/served", tmp_path / "home") as found:
+        yield found
+
+
+@pytest.fixture
+def bad(served: Served) -> Iterator[Proxy]:
+    with Proxy(served.port) as found:
+        yield found
+
+
+@pytest.fixture
+def settings(served: Served, bad: Proxy) -> Iterator[dict[str, str]]:
+    """Those of a client behind the bad network."""
+    yield served.client(f"http://127.0.0.1:{bad.port}", MLSDK_SHIP_WAIT_S="3")
+    end_companions(_outbox(served, bad))
+
+
+def _outbox(served: Served, bad: Proxy) -> Path:
+    return served.outbox(f"http://127.0.0.1:{bad.port}")
+
+
+def _store(served: Served) -> Store:
+    return open_file(f"file:{served.place}", ":memory:")
+
+
+def _points(store: Store, name: str = "trained") -> list[float]:
+    return list(store.find_one(name).history("loss").values)
+
+
+@pytest.mark.slow
+def test_everything_goes_wrong_now_and_then(served, bad, settings) -> None:
+    """Through a network that drops, cuts, doubles, delays, hangs and refuses, all is there once, byte for byte."""
+    bad.sometimes(BAD, seed=2)
+    done = programs.execute(TRAINING.replace("SECONDS", "4"), **settings)
+    steps = int(done.stdout.splitlines()[-1])
+    bad.calm()
+    settle(_outbox(served, bad), settings)
+    store = _store(served)
+
+    assert "Traceback" not in done.stderr
+    assert differences(_outbox(served, bad), store) == []
+    assert _points(store) == [float(step) for step in range(steps)]
+    assert store.find_one("trained").status == "finished"
+    assert [store.blobs.info(a.digest)[0] for a in store.find_one("trained").artifacts.values()] == [3_072_000]
+    assert "Traceback" not in served.output
+
+
+DOWN = """
+import os, sys, time
+def resident():
+    with open("/proc/self/statm") as file:
+        return int(file.read().split()[1]) * os.sysconf("SC_PAGESIZE")
+def wait_for(found):
+    until = time.monotonic() + 40
+    while time.monotonic() < until and not found():
+        mlsdk.log(loss=wait_for.step)
+        wait_for.step += 1.0
+        time.sleep(0.01)
+    assert found(), run.problems
+wait_for.step = 0.0
+run = mlsdk.run("net", name="trained")
+wait_for(lambda: run.problems)
+print(run.problems[0].kind, run.problems[0].message, flush=True)
+for _ in range(50_000):
+    mlsdk.log(loss=wait_for.step)
+    wait_for.step += 1.0
+before = resident()
+for _ in range(200_000):
+    mlsdk.log(loss=wait_for.step)
+    wait_for.step += 1.0
+print(resident() - before, flush=True)
+print("ready", flush=True)
+sys.stdin.readline()
+wait_for(lambda: not run.problems)
+run.finish()
+print(int(wait_for.step), flush=True)
+"""
+
+
+@pytest.mark.slow
+def test_no_network_for_a_while(served, bad, settings) -> None:
+    """While nothing is reached the run says so and the process does not grow; afterwards it says nothing."""
+    bad.down()
+    process = programs.begin(DOWN, **settings)
+    assert process.stdout is not None
+    said, grown = process.stdout.readline(), process.stdout.readline()
+    programs.await_line(process)
+    listed = call(settings | {"MLSDK_SHIP_WAIT_S": "0"}, "sync")
+    bad.up()
+    out, err = process.communicate("\n", 60)
+    settle(_outbox(served, bad), settings)
+
+    assert (process.returncode, err) == (0, "")
+    assert said.startswith("shipping ")
+    assert "does not take what is recorded" in said
+    assert int(grown) < 20_000_000  # 200,000 points are 8 MB in the mapped log
+    assert listed[0]["left"]
+    assert _points(_store(served)) == [float(step) for step in range(int(out))]
+    assert differences(_outbox(served, bad), _store(served)) == []
+
+
+def test_the_end_is_not_held_up(served, bad, settings) -> None:
+    """Where nothing answers, a process ends with a line that says what is not up; `mlsdk sync` sends it."""
+    bad.always(network.hang())
+    done = programs.execute(TRAINING.replace("SECONDS", "0.5"), **(settings | {"MLSDK_SHIP_WAIT_S": "1"}))
+    end_companions(_outbox(served, bad))
+    bad.calm()
+    settle(_outbox(served, bad), settings)
+
+    assert re.search(r"1 run is not yet up.*`mlsdk sync` sends", done.stderr), done.stderr
+    assert differences(_outbox(served, bad), _store(served)) == []
+    assert len(_points(_store(served))) == int(done.stdout.splitlines()[-1])
