@@ -32,7 +32,7 @@ def _credentials(monkeypatch):
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", s3.SECRET)
 
 
-@pytest.fixture(params=["moto", "rclone", pytest.param("ceph", marks=pytest.mark.slow)])
+@pytest.fixture(params=[pytest.param(name, marks=[pytest.mark.slow] * (name == "ceph")) for name in s3.SERVERS])
 def server(request):
     return s3.SERVERS[request.param]()
 
