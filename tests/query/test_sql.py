@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Iterable
-from datetime import datetime
 from random import Random
 
 import pytest
@@ -14,19 +13,15 @@ from hypothesis import strategies as st
 from mlsdk.errors import QueryError
 from mlsdk.query import find as finding
 from mlsdk.query import sql
-from mlsdk.query.evaluate import matches, ordered
-from mlsdk.query.fields import Fields, fields, scalar
-from mlsdk.query.names import Path, join_key
+from mlsdk.query.evaluate import matches
+from mlsdk.query.fields import Fields, fields
+from mlsdk.query.names import Path
 from mlsdk.query.parse import parse, parse_order
 from mlsdk.query.table import SCHEMA, SQLITE, SQLite, register, write_fields
-from mlsdk.query.tree import Compare, In, IsNull, Not, Order, Tree, hides_deleted, text
+from mlsdk.query.tree import Order, Tree, text
 from mlsdk.records import Run
+from tests.query.answers import all_pages, every_condition, expected, one_of_each
 from tests.strategies import (
-    EXPRESSIONS,
-    MOMENTS,
-    NUMBERS,
-    PATTERNS,
-    TEXTS,
     dense_fields,
     dense_orders,
     dense_trees,
@@ -54,24 +49,12 @@ def count(connection, tree: Tree | None = None) -> int:
     return finding.count(connection, SQLITE, tree)
 
 
-def expected(records: list[Fields], tree: Tree | None, order: Order) -> list[int]:
-    rows = [(row, record) for row, record in enumerate(records, 1) if matches(tree, record)]
-    rows = [(row, record) for row, record in rows if not (hides_deleted(tree) and record["deleted"])]
-    return [row for row, _ in ordered(rows, order, lambda item: item[1])]
-
-
 def answers_like_records(records: list[Fields], tree: Tree | None, order: Order, limit: int | None) -> None:
     connection = catalog(records)
     right = expected(records, tree, order)
     for few, patience in ((2_000, 60_000), (0, 60_000), (0, 1)):
-        found: list[int] = []
-        after = None
-        while True:
-            page = finding.find(connection, SQLite(few, patience), tree, order, limit, after)
-            found += page.runs
-            after = page.after
-            if after is None:
-                break
+        dialect = SQLite(few, patience)
+        found = all_pages(lambda after, dialect=dialect: finding.find(connection, dialect, tree, order, limit, after))
 
         assert found == right
         assert count(connection, tree) == len(right)
@@ -103,25 +86,14 @@ def test_sql_equals_evaluation_among_alike(
 @pytest.mark.parametrize("path", [("params", "x"), ("metrics", "x"), ("metrics", "x", "mean")])
 def test_every_value_by_every_literal(path: Path) -> None:
     """Each kind of value against each operator and literal, in order both ways: the SQL answers like the record."""
-    values = [scalar(value) for value in (*NUMBERS, *TEXTS, *MOMENTS, True, False)]
-    records: list[Fields] = [
-        {"id": f"{i:03}", "deleted": False, join_key(path): value} for i, value in enumerate(values)
-    ]
-    records.append({"id": "999", "deleted": False})
-    literals = [value for value in values if not isinstance(value, datetime)]
-    leaves: list[Tree] = [Compare(path, op, value) for op in ("=", "!=", "<", "<=", ">", ">=") for value in literals]
-    leaves += [In(path, (value, 2), negated) for value in literals for negated in (False, True)]
-    leaves += [Compare(path, op, pattern) for op in ("like", "not like") for pattern in PATTERNS]
-    leaves += [Compare(path, "~", expression) for expression in EXPRESSIONS]
-    leaves += [IsNull(path), IsNull(path, negated=True)]
+    records = one_of_each(path)
     connection = catalog(records)
-    for leaf in leaves:
-        for tree in (leaf, Not(leaf)):
-            for descending in (False, True):
-                order: Order = ((path, descending),)
-                walked = finding.walk(connection, SQLITE, tree, order, 100, None)
+    for tree in every_condition(path):
+        for descending in (False, True):
+            order: Order = ((path, descending),)
+            walked = finding.walk(connection, SQLITE, tree, order, 100, None)
 
-                assert [row[0] for row in walked] == expected(records, tree, order), text(tree)
+            assert [row[0] for row in walked] == expected(records, tree, order), text(tree)
     connection.close()
 
 

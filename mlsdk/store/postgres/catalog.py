@@ -39,7 +39,6 @@ class PostgresCatalog(PostgresIntake, Listings):
         super().__init__(pool)
         self._logs = logs
         self._blobs = blobs
-        self._limits: dict[str, int] = {}
 
     def document(self, run: str) -> Listed:
         """See `Listings.document`."""
@@ -57,46 +56,52 @@ class PostgresCatalog(PostgresIntake, Listings):
         """See `Listings.documents`."""
 
         def work(db: Connection) -> Listing:
-            found = self._find(db, query, order, after, limit)
+            found = self.find_rows(db, self._asked(db, query, order), query, order, after, limit)
             statement = "SELECT run, document, status, ended_ns FROM runs WHERE run = ANY(%s) AND document IS NOT NULL"
             runs = {row[0]: Listed(*row[1:]) for row in db.execute(statement, (found.runs,))} if found.runs else {}
             return Listing([runs[run] for run in found.runs if run in runs], found.after)
 
         return self._pool.do(work, begin=READ)
 
-    def _find(
-        self, db: Connection, query: Tree | None, order: Order, after: str | None, limit: int | None
+    def _asked(self, db: Connection, query: Tree | None, order: Order = ()) -> Postgres:
+        return Postgres.asked(db, {*paths(query), *(path for path, _ in order)})
+
+    def find_rows(
+        self,
+        db: Connection,
+        dialect: Postgres,
+        query: Tree | None,
+        order: Order = (),
+        after: str | None = None,
+        limit: int | None = None,
     ) -> find.Found:
-        asked = {*paths(query), *(path for path, _ in order)}
-        dialect = Postgres.asked(db, asked, **self._limits)
+        """The numbers of the runs that fit; what the database cannot decide is decided here, page by page."""
         if query is None or not is_for_python(query):
             return find.find(db, dialect, query, order, limit, after)
-        loose, runs = loosened(query), list[int]()
-        look = _FIRST_LOOK
+        if limit == 0:
+            return find.Found([], None)
+        loose, runs, look = loosened(query), list[int](), _FIRST_LOOK
         while True:
             part = find.find(db, dialect, loose, order, None if limit is None else look, after)
             fit = _fitting(db, dialect, query, part.runs)
-            if (limit is not None and len(runs) + len(fit) > limit) or (len(runs) + len(fit) == limit and part.after):
-                # Where the page ends is asked for again, up to its last run.
-                last = part.runs.index(fit[limit - len(runs) - 1]) + 1 if limit > len(runs) else 0
-                return find.Found(runs + fit[: limit - len(runs)], self._end(db, dialect, loose, order, after, last))
+            wanted = len(fit) if limit is None else limit - len(runs)
+            if len(fit) > wanted or (len(fit) == wanted and part.after):
+                # The page ends within this part: that is asked for again, up to there.
+                count = part.runs.index(fit[wanted - 1]) + 1
+                return find.Found(runs + fit[:wanted], find.find(db, dialect, loose, order, count, after).after)
             runs += fit
             if part.after is None:
                 return find.Found(runs, None)
             after, look = part.after, min(4 * look, _LONGEST_LOOK)
 
-    def _end(
-        self, db: Connection, dialect: Postgres, loose: Tree | None, order: Order, after: str | None, count: int
-    ) -> str | None:
-        return find.find(db, dialect, loose, order, count, after).after if count else after
-
     def count(self, query: Tree | None = None) -> int:
         """See `Catalog.count`."""
 
         def work(db: Connection) -> int:
+            dialect = self._asked(db, query)
             if is_for_python(query):
-                return len(self._find(db, query, (), None, None).runs)
-            return find.count(db, Postgres.asked(db, set(paths(query)), **self._limits), query)
+                return len(self.find_rows(db, dialect, query).runs)
+            return find.count(db, dialect, query)
 
         return self._pool.do(work, begin=READ)
 

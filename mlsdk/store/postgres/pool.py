@@ -161,8 +161,10 @@ class Pool:
             pool.close()
 
     def __del__(self) -> None:
-        with contextlib.suppress(Exception):  # whatever is left of it while the interpreter ends
+        try:
             self.close()
+        except Exception:  # whatever is left of it while the interpreter ends
+            pass
 
 
 def load() -> Any:
