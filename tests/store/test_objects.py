@@ -409,3 +409,33 @@ def test_what_is_put_again_is_not_discarded(uri, monkeypatch):
 
     assert (young, raced, kept, gone) == (False, False, True, True)
     assert [item.key for item in blobs._bucket.list("") if digest in item.key] == []
+
+
+def test_a_forked_child_is_told(honouring):
+    """A forked child of a process that used a bucket gets an error that says so, rather than waiting for ever."""
+    logs = open_logs(honouring.uri())
+    logs.size("shared/x/y")
+    read, write = os.pipe()
+    child = os.fork()
+    if not child:
+        os.write(write, str(_error(lambda: logs.size("shared/x/y"))).encode())
+        os._exit(0)
+    os.waitpid(child, 0)
+    os.close(write)
+    with os.fdopen(read, "rb") as pipe:
+        said = pipe.read().decode()
+
+    assert "start the process by spawn" in said
+
+
+def test_credentials_of_a_profile(honouring, tmp_path, monkeypatch):
+    """Without variables in the environment the profile in `~/.aws` is used."""
+    monkeypatch.delenv("AWS_ACCESS_KEY_ID")
+    monkeypatch.delenv("AWS_SECRET_ACCESS_KEY")
+    path = tmp_path / "credentials"
+    path.write_text(f"[default]\naws_access_key_id = {s3.KEY}\naws_secret_access_key = {s3.SECRET}\n", "utf-8")
+    monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(path))
+    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+    logs = open_logs(s3.rclone().uri())
+
+    assert logs.size("shared/x/y") == 0

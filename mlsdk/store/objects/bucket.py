@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -27,6 +28,10 @@ _AWAY = re.compile(
 )
 _NO_BUCKET = re.compile(r"NoSuchBucket|ContainerNotFound|specified (bucket|container) does not exist", re.IGNORECASE)
 _NO_CREDENTIALS = re.compile(r"169\.254\.|metadata\.google|credential|Missing(Key|Account|Secret)", re.IGNORECASE)
+
+
+_first_user = 0
+"""The process that used obstore first: its threads are not there in a forked child, which would wait for ever."""
 
 
 class Item(NamedTuple):
@@ -173,6 +178,13 @@ class Bucket:
     def _translated(self, key: str) -> Iterator[None]:
         from obstore.exceptions import BaseError
 
+        global _first_user
+        _first_user = _first_user or os.getpid()
+        if _first_user != os.getpid():
+            raise StoreError(
+                f"{self.uri} cannot be used in a forked process, as its parent {_first_user} has used a bucket before:"
+                " start the process by spawn, or use buckets in children only"
+            )
         try:
             yield
         except (BaseError, FileNotFoundError) as error:
