@@ -129,15 +129,17 @@ class Shipper:
     def _pass(self) -> float:
         """Look and send once; how long to pause then."""
         backoff, told = self._backoff, outbox.settings(self._root)
-        pause = told["ship_every_s"]
+        pause, before = told["ship_every_s"], self._sent_bytes
         try:
             shipment = self._shipment = self._shipment or Shipment(self._root)
             shipment.look()
             shipment.send()
-        except MlsdkError as error:
-            pause = backoff.failed(error)
-        except Exception as error:  # written to the companion's `.err` file; a store may be anybody's code
-            sys.stderr.write(redact_text(traceback.format_exc())[0])
+        except Exception as error:  # a store may be anybody's code; what is no error of ours goes to the `.err` file
+            if not isinstance(error, MlsdkError):
+                sys.stderr.write(redact_text(traceback.format_exc())[0])
+            if self._sent_bytes > before:  # it is there, if only now and then
+                backoff.worked()
+                self._succeeded_at = time.monotonic()
             pause = backoff.failed(error)
         else:
             backoff.worked()
@@ -147,6 +149,10 @@ class Shipper:
             self._trim(shipment, told["outbox_bytes"])
         self._say()
         return pause
+
+    @property
+    def _sent_bytes(self) -> int:
+        return 0 if self._shipment is None else self._shipment.moved()[1]
 
     def _say(self) -> None:
         worst = self._backoff if self._backoff.failing_since else self._blob_backoff
@@ -167,10 +173,9 @@ class Shipper:
                     continue
                 try:
                     shipment.send_blobs()
-                except MlsdkError as error:
-                    self._wait_for_blobs(error)
-                except Exception as error:  # written to the companion's `.err` file; a store may be anybody's code
-                    sys.stderr.write(redact_text(traceback.format_exc())[0])
+                except Exception as error:  # a store may be anybody's code; what is no error of ours goes to `.err`
+                    if not isinstance(error, MlsdkError):
+                        sys.stderr.write(redact_text(traceback.format_exc())[0])
                     self._wait_for_blobs(error)
                 else:
                     self._blob_backoff.worked()

@@ -264,9 +264,11 @@ def trouble(root: str) -> Trouble | None:
 
 def backlog(root: str) -> str:
     """In words, what of an outbox is not up, why, and since when; empty if all is, as far as is known."""
-    said, marked = status(root), {marker.partition(".")[0] for marker in markers(root)}
-    count = said.runs if said.runs and time.time() - said.at < FRESH_S else len(marked)
-    if not count or not marked:
+    said, marked = status(root), markers(root)
+    opened = os.path.join(root, "open")
+    ended = {marker.partition(".")[0] for marker in marked if not os.path.exists(os.path.join(opened, marker))}
+    count = max(said.runs, len(ended)) if marked else 0
+    if not count:
         return ""
     what = "1 run is" if count == 1 else f"{count:,} runs are"
     size = f" ({size_text(said.size_bytes)})" if said.size_bytes else ""
