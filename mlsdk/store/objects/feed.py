@@ -24,6 +24,9 @@ _WIDE_EVERY_S = 3_600.0
 _WIDE_S = 2 * 86_400.0
 """Once an hour it is looked so far back: for a sender that stood still between two requests."""
 
+_OLD_S = 20 * 86_400.0
+"""A catalog that has not looked for so long looks at all logs: markers may have been deleted since."""
+
 _LOGS_AT_ONCE = 64
 
 
@@ -40,7 +43,7 @@ def refresh(logs: ObjectLogs, catalog: SQLiteCatalog) -> None:
     now = time.time()
     memo = json.loads(catalog.memo("looked") or "{}")
     opened = logs.marks.opened()
-    if memo:
+    if memo and 0 <= now - memo["wide"] < _OLD_S:
         ends: dict[str, int] = notes.get("ends", {})
         sizes = dict(zip(opened, together(logs.size, opened), strict=True))
         grown = {log for log, size in sizes.items() if size != ends.get(log)}
