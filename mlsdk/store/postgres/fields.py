@@ -49,7 +49,7 @@ def write_fields(db: Connection, runs: Iterable[Written], known: dict[str, int])
                 name = key
                 values.append((key, run, *split(scalar)))
             names[run].add(name)
-    _number(db, set().union(*names.values()) if names else set(), known)
+    number_keys(db, set().union(*names.values()) if names else set(), known)
     keys = {run: sorted(known[name] for name in found) for run, found in names.items()}
     gone = [(key, run) for run, before in noted.items() for key in set(before).difference(keys[run])]
     if gone:
@@ -86,7 +86,7 @@ def write_fields(db: Connection, runs: Iterable[Written], known: dict[str, int])
     return keys
 
 
-def _number(db: Connection, names: set[str], known: dict[str, int]) -> None:
+def number_keys(db: Connection, names: set[str], known: dict[str, int]) -> None:
     """Learn the number of each key, given out where it has none."""
     new = sorted(name for name in names if name not in known)
     if not new:

@@ -25,7 +25,8 @@ AT_ONCE = 50
 LOOK_BYTES = 8 << 20
 """Of one log, in one transaction."""
 
-_COLUMNS = ("deleted", "live", "parent", "status", "ended_ns", "newer", "document", "state", "life")
+COLUMNS = ("deleted", "live", "parent", "status", "ended_ns", "newer", "document", "state", "life")
+"""Of the table of runs: what `Known.summary` gives."""
 
 
 class KnownRun(Known):
@@ -156,16 +157,16 @@ class PostgresIntake:
         for known in found:
             columns, run = known.summary()
             columns = {name: clean_text(value) if isinstance(value, str) else value for name, value in columns.items()}
-            values = [columns.get(name) for name in _COLUMNS]
+            values = [columns.get(name) for name in COLUMNS]
             row = known.row
             if row is None:
                 statement = (
-                    f"INSERT INTO runs (id, {', '.join(_COLUMNS)}) VALUES (%s{', %s' * len(_COLUMNS)}) RETURNING run"
+                    f"INSERT INTO runs (id, {', '.join(COLUMNS)}) VALUES (%s{', %s' * len(COLUMNS)}) RETURNING run"
                 )
                 (row,) = db.execute(statement, (columns["id"], *values)).fetchone()
             else:
                 db.execute(
-                    f"UPDATE runs SET {', '.join(f'{name} = %s' for name in _COLUMNS)} WHERE run = %s", (*values, row)
+                    f"UPDATE runs SET {', '.join(f'{name} = %s' for name in COLUMNS)} WHERE run = %s", (*values, row)
                 )
             assert row is not None
             states += [(log, row, packed(known.logs[log].dump())) for log in known.changed]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -15,9 +14,9 @@ from mlsdk.store.seams import Piece
 if TYPE_CHECKING:
     from mlsdk.log.seal import Sealed
 
-CHUNK_BYTES = 8 << 20
-"""No chunk is longer."""
-SMALL_BYTES = 64 << 10
+CHUNK_BYTES = 8_000
+"""No chunk is longer: with what belongs to it, it fills a page."""
+SMALL_BYTES = 4_000
 """Shorter chunks are put together, so many at once."""
 MANY_SMALL = 64
 LONGEST_SEAL_BYTES = 900 << 20
@@ -25,6 +24,7 @@ LONGEST_SEAL_BYTES = 900 << 20
 
 _NEVER_BEHIND = 2**63 - 1
 _PAGE = 1000
+_FEW = 8
 
 
 class PostgresLogs:
@@ -269,7 +269,8 @@ def _write(db: Connection, grown: list[_Growing]) -> None:
         start, count = (log.end, 0) if log.log in long else (log.row.small_from, log.row.small + 1)
         if count >= MANY_SMALL or (count > 1 and closed):
             _merge(db, log.row.id, start)
-            start, count = (start, 1) if log.end - start < SMALL_BYTES else (log.end, 0)
+            whole = (log.end - start) // CHUNK_BYTES * CHUNK_BYTES
+            start, count = start + whole, int(log.end > start + whole)
         updates.append((log.row.id, log.end, closed, start, count))
     db.execute(
         "UPDATE logs SET size = u.size, urgent = logs.urgent OR u.closed, small_from = u.small_from, small = u.small"
@@ -280,33 +281,28 @@ def _write(db: Connection, grown: list[_Growing]) -> None:
 
 
 def _insert(db: Connection, chunks: list[tuple[int, int, bytes]]) -> None:
-    """In statements of some megabytes: each is in memory several times."""
-    for part in _by_bytes(chunks):
+    if len(chunks) <= _FEW:
         db.execute(
             "INSERT INTO chunks (id, start, data) SELECT * FROM unnest(%s::bigint[], %s::bigint[], %b::bytea[])",
-            [list(column) for column in zip(*part, strict=True)],
+            [list(column) for column in zip(*chunks, strict=True)],
         )
-
-
-def _by_bytes(chunks: list[tuple[int, int, bytes]]) -> Iterator[list[tuple[int, int, bytes]]]:
-    size = 0
-    numbers: list[int] = []
-    for _, _, data in chunks:
-        numbers.append(size // CHUNK_BYTES)
-        size += len(data)
-    numbered = zip(numbers, chunks, strict=True)
-    for _, group in itertools.groupby(numbered, key=lambda pair: pair[0]):
-        yield [chunk for _, chunk in group]
+        return
+    with db.cursor() as cursor, cursor.copy("COPY chunks (id, start, data) FROM STDIN (FORMAT binary)") as copy:
+        copy.set_types(("int8", "int8", "bytea"))
+        for chunk in chunks:
+            copy.write_row(chunk)
 
 
 def _merge(db: Connection, id: int, start: int) -> None:
-    """Make one chunk of those from an offset on."""
-    db.execute(
-        "UPDATE chunks SET data = (SELECT string_agg(data, ''::bytea ORDER BY start) FROM chunks"
-        " WHERE id = %(id)s AND start >= %(start)s) WHERE id = %(id)s AND start = %(start)s",
-        {"id": id, "start": start},
-    )
-    db.execute("DELETE FROM chunks WHERE id = %s AND start > %s", (id, start))
+    """Make chunks of full length of those from an offset on."""
+    bound = {"id": id, "start": start, "bytes": CHUNK_BYTES}
+    (data,) = db.execute(
+        "SELECT string_agg(data, ''::bytea ORDER BY start) FROM chunks WHERE id = %(id)s AND start >= %(start)s",
+        bound,
+        binary=True,
+    ).fetchone()
+    db.execute("DELETE FROM chunks WHERE id = %(id)s AND start >= %(start)s", bound)
+    _insert(db, [(id, start + at, data[at : at + CHUNK_BYTES]) for at in range(0, len(data), CHUNK_BYTES)])
 
 
 def _check(log: str) -> str:
