@@ -6,7 +6,7 @@ import struct
 from collections.abc import Iterator
 from typing import Any
 
-from mlsdk.errors import AccessError, ConflictError, FormatError
+from mlsdk.errors import AccessError, ConflictError, DigestError, FormatError
 from mlsdk.server.answers import described
 from mlsdk.server.audit import is_private
 from mlsdk.server.calls import BYTES, Answer, Call, Refused, checked, wrong
@@ -50,9 +50,26 @@ def pieces_in(body: bytes) -> list[Piece]:
     return pieces
 
 
+def _check_sum(said: str, body: bytes) -> None:
+    """The body is what the client sent, as far as it says what that was.
+
+    Raises:
+        DigestError: something on the way has altered it.
+    """
+    import zlib
+
+    found = f"{zlib.crc32(body):08x}"
+    if said and said.lower() != found:
+        raise DigestError(
+            f"the {len(body):,} bytes that came have the checksum {found}, not {said[:20]!r}: something on the way"
+            " alters what is sent; send it again, and over https"
+        )
+
+
 def append(call: Call) -> Any:
     """Append pieces of logs; for each the end of its log, or why it could not be appended."""
     check_format(call.headers)
+    _check_sum(call.headers.get("mlsdk-crc32", ""), call.body)
     pieces = pieces_in(call.body)
     for piece in pieces:
         _public(piece.log)

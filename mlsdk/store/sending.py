@@ -294,7 +294,7 @@ class Sender:
                 self.logs.add(way.log)
                 self.size_bytes += sent
                 way.tries = 0
-            way.there = end
+            way.there = min(end, piece.offset + len(piece.data))  # what was sent is known to be the same, no more
 
     def _conflict(self, way: Way, piece: Piece, conflict: ConflictError) -> None:
         """Go on from where the log ends there; other bytes that stay other are reported, and nothing is overwritten."""

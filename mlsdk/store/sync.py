@@ -8,7 +8,7 @@ from __future__ import annotations
 import contextlib
 import os
 from collections.abc import Iterable, Iterator
-from typing import NamedTuple
+from typing import BinaryIO, NamedTuple
 
 from mlsdk.errors import AccessError, ConflictError, DigestError, NotFoundError, StoreError, UnavailableError
 from mlsdk.query.parse import parse
@@ -257,11 +257,17 @@ class BlobSender:
         if digest in self._there:
             return
         if not self.destination.blobs.exists(digest):
-            with self.source.blobs.open(digest) as file:
-                _, size = self.destination.blobs.put(file)
+            with self.source.blobs.open(digest) as file:  # this is where damage here is seen
+                size = self._put(digest, file)
             self.count += 1
             self.size_bytes += size
         self._there.add(digest)
+
+    def _put(self, digest: str, file: BinaryIO) -> int:
+        try:
+            return self.destination.blobs.put(file)[1]
+        except DigestError as error:
+            raise UnavailableError(f"blob {digest} was altered on its way to {self.destination.uri}: {error}") from None
 
 
 def _send_blobs(blobs: BlobSender, names: list[str], named: set[str], left: list[Left]) -> None:

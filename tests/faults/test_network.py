@@ -156,3 +156,19 @@ def test_the_end_is_not_held_up(served, bad, settings) -> None:
     assert re.search(r"1 run is not yet up.*`mlsdk sync` sends", done.stderr), done.stderr
     assert differences(_outbox(served, bad), _store(served)) == []
     assert len(_points(_store(served))) == int(done.stdout.splitlines()[-1])
+
+
+@pytest.mark.slow
+def test_bits_that_are_turned_around(served, bad, settings) -> None:
+    """Where something on the way alters what is sent, nothing altered is kept, and all is there in the end."""
+    bad.sometimes({network.alter_request(): 0.3, network.alter_request(300): 0.1, network.alter_answer(): 0.2}, seed=3)
+    done = programs.execute(TRAINING.replace("SECONDS", "3"), **settings)
+    altered = len(bad.requests)
+    bad.calm()
+    settle(_outbox(served, bad), settings)
+    store = _store(served)
+
+    assert "Traceback" not in done.stderr
+    assert altered > 5
+    assert differences(_outbox(served, bad), store) == []
+    assert _points(store) == [float(step) for step in range(int(done.stdout.splitlines()[-1]))]

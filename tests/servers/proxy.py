@@ -84,6 +84,16 @@ def duplicate() -> Fault:
     return Fault("duplicate")
 
 
+def alter_request(at: int = 40) -> Fault:
+    """Something on the way turns a bit of the request's body around."""
+    return Fault("alter request", size=at)
+
+
+def alter_answer(at: int = 10) -> Fault:
+    """Something on the way turns a bit of the answer's body around."""
+    return Fault("alter answer", size=at)
+
+
 def answer(status: int, headers: Mapping[str, str] | None = None, body: bytes = b"") -> Fault:
     """The proxy answers by itself."""
     lines = [f"HTTP/1.1 {status} Proxy", f"Content-Length: {len(body)}"]
@@ -251,9 +261,11 @@ class Proxy:
                 other.open().sendall(request.head + request.body)
                 _answered(other.open(), None, request.method)
                 other.close()
-        server.open().sendall(request.head + request.body)
+        body = _altered(request.body, fault.size) if fault.kind == "alter request" else request.body
+        server.open().sendall(request.head + body)
         most = fault.size if fault.kind == "cut answer" else None
-        return _answered(server.open(), client, request.method, most)
+        altered = fault.size if fault.kind == "alter answer" else None
+        return _answered(server.open(), client, request.method, most, altered)
 
 
 class Broken(Exception):  # noqa: N818 - it is what was asked for
@@ -302,8 +314,22 @@ def _read(reader) -> Request | None:
     return Request(method.decode(), path.decode("latin-1"), head, body)
 
 
-def _answered(server: socket.socket, client: socket.socket | None, method: str, most: int | None = None) -> bool:
+def _altered(body: bytes, at: int) -> bytes:
+    """A body with one bit turned around, the last one's if it is shorter."""
+    at = min(at, len(body) - 1)
+    return body[:at] + bytes([body[at] ^ 1]) + body[at + 1 :] if body else body
+
+
+def _answered(
+    server: socket.socket,
+    client: socket.socket | None,
+    method: str,
+    most: int | None = None,
+    altered: int | None = None,
+) -> bool:
     """Pass an answer on as it comes; False if it was the last of its connection. `most` cuts its body, -1 its head.
+
+    `altered` says where a bit of the body is turned around, within its first piece.
 
     Raises:
         Broken: it was cut.
@@ -326,6 +352,8 @@ def _answered(server: socket.socket, client: socket.socket | None, method: str, 
     left = 0 if method == "HEAD" or status in (204, 304) else int(length[1]) if length else None
     sent, end = 0, b"\r\n"
     while True:
+        if altered is not None and body:
+            body, altered = _altered(body, altered), None
         if client is not None and body:
             client.sendall(body if most is None else body[: max(0, most - sent)])
         sent += len(body)

@@ -22,6 +22,9 @@ PIECES = "application/x-mlsdk-pieces"
 _HEAD = struct.Struct("<HQI")
 """Of a piece: length of the log's name, offset, length of the data; name and data follow."""
 
+CHECKSUM_HEADER = "Mlsdk-Crc32"
+"""Of the pieces, before they are compressed: what something on the way has altered is not taken."""
+
 _WORTH_BYTES = 512
 """Fewer bytes are not compressed."""
 _READ_BYTES = 16 << 20
@@ -71,7 +74,8 @@ class HttpLogs:
         """Send parts of pieces, and note how far each piece got."""
         if not batch:
             return
-        body, headers = _body([piece for _, piece in batch]), {"Content-Type": PIECES}
+        body = _body([piece for _, piece in batch])
+        headers = {"Content-Type": PIECES, CHECKSUM_HEADER: f"{zlib.crc32(body):08x}"}
         if len(body) >= _WORTH_BYTES:
             body, headers["Content-Encoding"] = zlib.compress(body, 1), "deflate"
         answer = self._session.call("POST", "/append", body=body, headers=headers)
