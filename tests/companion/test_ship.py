@@ -15,6 +15,7 @@ from mlsdk.store import outbox
 from mlsdk.store.base import FolderStore, open_file
 from tests import far, programs
 from tests.conftest import ROOT
+from tests.servers import http
 
 
 class Far:
@@ -75,6 +76,7 @@ def test_a_run_arrives(remote: Far) -> None:
     assert programs.eventually(remote.gone, within_s=10)
 
 
+@pytest.mark.slow
 def test_a_live_run_is_seen(remote: Far) -> None:
     """What a live run logs is in the remote store while it goes on, and a large artifact holds up no numbers."""
     far.mood(remote.uri, put_delay_s=4)
@@ -127,6 +129,7 @@ def test_a_network_that_fails_in_all_ways(remote: Far) -> None:
     assert list(run.history("loss").values) == [float(step) for step in range(3000)]
 
 
+@pytest.mark.slow
 def test_with_the_network_down_the_end_is_quick(remote: Far) -> None:
     """A program whose store cannot be reached ends within seconds, with one line that says what is left and why."""
     far.mood(remote.uri, down=True)
@@ -153,6 +156,7 @@ def test_with_the_network_down_the_end_is_quick(remote: Far) -> None:
     assert programs.eventually(lambda: remote.runs() and not outbox.markers(str(remote.root)), within_s=90)
 
 
+@pytest.mark.slow
 def test_killed_while_shipping(remote: Far) -> None:
     """Training and companion killed at once lose nothing that was logged; the next run's companion sends it."""
     far.mood(remote.uri, delay_s=0.05)
@@ -177,6 +181,36 @@ def test_killed_while_shipping(remote: Far) -> None:
     assert runs["killed"].status is mlsdk.RunStatus.KILLED
     assert runs["killed"].metrics["loss"].count == 20_000
     assert runs["next"].status is mlsdk.RunStatus.FINISHED
+
+
+@pytest.mark.slow
+def test_over_a_server(remote: Far) -> None:
+    """Over a real server a run arrives with its file, is read back by its URI, and a wrong token is said in words."""
+    with http.running(f"file:{Path.cwd() / 'served'}") as server:
+        settings = {**remote.settings, "MLSDK_STORE": f"{server.url}/default"}
+        code = """
+        with mlsdk.run(name="it") as run:
+            for step in range(500): mlsdk.log(loss=float(step))
+            run.log_artifact(b"weights", name="weights")
+        print([found.metrics["loss"].count for found in mlsdk.runs()])
+        """
+        done = programs.execute(code, **settings, MLSDK_TOKEN=server.token)
+        assert programs.eventually(remote.gone)  # it has the right token
+        refused = programs.execute(
+            "with mlsdk.run(name='no'): mlsdk.log(a=1)", **settings, MLSDK_TOKEN="x" * 40, MLSDK_SHIP_WAIT_S="5"
+        )
+        store = server.service.workspaces.store("default")
+        store.refresh()
+        run = store.catalog.find().runs[0]
+        with run.open("weights") as file:
+            weights = file.read()
+        values = list(run.history("loss").values)
+
+    assert (done.stdout, done.stderr) == ("[500]\n", "")
+    assert (run.name, weights, values) == ("it", b"weights", [float(step) for step in range(500)])
+    assert "not yet up" in refused.stderr
+    assert "token" in refused.stderr
+    assert "xxxx" not in refused.stderr
 
 
 def test_backoff() -> None:
