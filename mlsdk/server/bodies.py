@@ -15,9 +15,6 @@ from mlsdk.server.limits import Gauge, Limits
 
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 
-_SETTLED_S = 5.0
-"""So long a body may take to get going before its speed is looked at."""
-
 
 class Gone(Exception):  # noqa: N818 - nobody is left who could be told of an error
     """The client went away."""
@@ -60,7 +57,7 @@ async def read(receive: Receive, headers: Mapping[str, str], limits: Limits, mos
             pieces.append(piece)
         if not message.get("more_body"):
             return pieces
-        took = time.monotonic() - begun - _SETTLED_S
+        took = time.monotonic() - begun - limits.settle_s
         if took > 0 and size < took * limits.least_bytes_per_s:
             raise _too_slow(limits)
 

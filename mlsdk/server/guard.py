@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import time
 import traceback
 from collections.abc import MutableMapping
@@ -33,6 +34,9 @@ _ALWAYS = raw(
         "Cache-Control": "no-store",
     }
 )
+
+_TOKEN = re.compile(r"mlsdk_\w+")
+"""What looks like a token of ours: somebody may put it where it does not belong."""
 
 _FREE = ("/health", "/ready")
 """Answered also when as many requests are under way as may be."""
@@ -141,7 +145,7 @@ class Guard:
             token=scope.get("mlsdk.token"),
             method=scope["method"][:20],
             route=route,
-            path=scope["path"][:300],
+            path=_TOKEN.sub("mlsdk_…", scope["path"][:300]),
             status=status,
             bytes=sent["bytes"],
             ms=round(took_s * 1000, 2),

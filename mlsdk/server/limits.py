@@ -31,6 +31,7 @@ class Limits:
         request_s: for the work of one request.
         headers_s: until the headers of a request are there.
         idle_s: without a byte of a body.
+        settle_s: that a body may take to get going, before its speed is looked at.
         least_bytes_per_s: a body that comes slower than this, in the long run, is given up.
         page: entries in one answer.
         readers: threads for queries and downloads.
@@ -53,6 +54,7 @@ class Limits:
     request_s: float = 60.0
     headers_s: float = 10.0
     idle_s: float = 15.0
+    settle_s: float = 5.0
     least_bytes_per_s: int = 2_048
     page: int = 1_000
     readers: int = 16

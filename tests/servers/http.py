@@ -6,16 +6,15 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
 
-import pytest
 import requests
 
 from mlsdk.server.accounts import Role
 from mlsdk.server.journal import Journal
 from mlsdk.server.limits import Limits
 from mlsdk.server.listen import bind, server
+from mlsdk.server.logs import HEAD, PIECES
 from mlsdk.server.service import Service
 from mlsdk.server.workspaces import Workspaces
 
@@ -53,6 +52,11 @@ class Session(requests.Session):
         if token:
             self.headers["Authorization"] = f"Bearer {token}"
 
+    def append(self, body: bytes, workspace: str = "default", **headers: str) -> requests.Response:
+        """Append pieces of logs."""
+        told = {"Content-Type": PIECES, **{name.replace("_", "-"): value for name, value in headers.items()}}
+        return self.post(f"/v1/w/{workspace}/append", data=body, headers=told)
+
     def request(self, method: str, path: str, *args: Any, **options: Any) -> requests.Response:  # type: ignore[override]
         """See `requests.Session.request`; a path is one of this server."""
         options.setdefault("timeout", 30)
@@ -85,8 +89,7 @@ def running(
         assert not thread.is_alive(), "the server did not stop"
 
 
-@pytest.fixture
-def http_server(tmp_path: Path) -> Iterator[Running]:
-    """A server over a folder of the test's own."""
-    with running(f"file:{tmp_path}/served") as found:
-        yield found
+def pieces(*parts: tuple[str, int, bytes]) -> bytes:
+    """The body of an append."""
+    names = [(name.encode("utf-8", "surrogatepass"), offset, data) for name, offset, data in parts]
+    return b"".join(HEAD.pack(len(name), offset, len(data)) + name + data for name, offset, data in names)
