@@ -210,6 +210,9 @@ class Proxy:
                     if not self._pass(request, client, server):
                         break
                 client.shutdown(socket.SHUT_RDWR)
+        except Cut:
+            with contextlib.suppress(OSError):
+                client.shutdown(socket.SHUT_RDWR)  # what was passed on arrives; a connection that breaks may lose it
         except (Broken, OSError, ValueError):
             _break(client)
         finally:
@@ -270,6 +273,10 @@ class Proxy:
 
 class Broken(Exception):  # noqa: N818 - it is what was asked for
     """A connection is to break."""
+
+
+class Cut(Broken):
+    """A connection is to end in the middle of an answer."""
 
 
 class _Lazy:
@@ -359,7 +366,7 @@ def _answered(
         sent += len(body)
         end = (end + body)[-7:]
         if most is not None and sent >= most:
-            raise Broken
+            raise Cut
         if (left is not None and sent >= left) or (left is None and chunked and end.endswith(b"\r\n0\r\n\r\n")):
             return b"connection: close" not in head.lower()
         body = server.recv(CHUNK)
