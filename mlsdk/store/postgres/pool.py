@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import time
 from collections.abc import Callable
 from threading import Lock
@@ -186,7 +187,10 @@ def translated(error: Exception) -> MlsdkError:
     errors = load().errors
     told = " ".join(str(error).split()) or type(error).__name__
     state = getattr(error, "sqlstate", None) or ""
-    if state.startswith("28") or "authentication failed" in told or "no password supplied" in told:
+    # A connection that is refused has no code, only words.
+    if state.startswith("28") or re.search(
+        r"authentication failed|no password supplied|pg_hba|role .* not exist", told
+    ):
         return AccessError(
             f"PostgreSQL lets us not in: {told}; set PGPASSWORD or ~/.pgpass, and look at the user's name"
         )
@@ -194,7 +198,7 @@ def translated(error: Exception) -> MlsdkError:
         return AccessError(f"PostgreSQL does not allow this: {told}; ask its owner to GRANT it")
     if isinstance(error, errors.ReadOnlySqlTransaction):
         return ReadOnlyError(f"PostgreSQL takes no writes here: {told}; name the primary server in the URI")
-    if state == "3D000":
+    if state == "3D000" or re.search(r"database .* not exist", told):
         return StoreError(f"PostgreSQL has no such database: {told}; make it with createdb")
     if _may_pass(error) or isinstance(error, errors.QueryCanceled) or state[:2] in {"53", "55"}:
         return UnavailableError(f"PostgreSQL cannot be used at present: {told}", retry_after_s=1.0)
