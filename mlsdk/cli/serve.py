@@ -50,27 +50,36 @@ def serve(args: argparse.Namespace) -> int:
     from mlsdk.server.app import needed
     from mlsdk.server.listen import bind
     from mlsdk.server.workers import run_workers
+    from mlsdk.server.workspaces import place_of
 
     needed("starlette", "msgspec", "uvicorn")
     host = args.host or "127.0.0.1"
     tls = _tls(args)
     _check_host(host, args, safe=tls is not None)
     uri = _store(args)
+    place_of(uri, None)  # says so if workspaces cannot be kept there
     if args.workers != 1:
         _check_workers(args.workers, uri)
-    listening = bind(host, args.port)
+    limits = _limits(args)
+    with bind(host, args.port) as listening:
 
-    def work(*, first: bool) -> None:
-        _work(args, uri, listening, tls, first=first)
+        def work(*, first: bool) -> None:
+            _work(args, uri, limits, listening, tls, first=first)
 
-    if args.workers == 1:
+        if args.workers != 1:
+            return run_workers(args.workers, work)
         work(first=True)
-        return 0
-    return run_workers(args.workers, work)
+    return 0
 
 
 def _work(
-    args: argparse.Namespace, uri: str, listening: socket.socket, tls: tuple[str, str] | None, *, first: bool
+    args: argparse.Namespace,
+    uri: str,
+    limits: Limits,
+    listening: socket.socket,
+    tls: tuple[str, str] | None,
+    *,
+    first: bool,
 ) -> None:
     """What one process does."""
     import signal
@@ -82,7 +91,7 @@ def _work(
     from mlsdk.server.signin import SignIn, settings_from
     from mlsdk.server.workspaces import Workspaces
 
-    service = Service(Workspaces(uri), _limits(args), secure=tls is not None)
+    service = Service(Workspaces(uri), limits, secure=tls is not None)
     host, port = listening.getsockname()[:2]
     origin = f"http{'s' if tls else ''}://{f'[{host}]' if ':' in host else host}:{port}"
     public = (args.public_url or origin).rstrip("/")

@@ -76,7 +76,7 @@ class Workspaces:
         self.uri = uri
         self._lock = RLock()
         self._stores: dict[str, Store] = {}
-        self.home = self._open(_beside(uri, None))
+        self.home = self._open(place_of(uri, None))
 
     def store(self, name: str) -> Store:
         """The store of a workspace; it is made when it is first asked for.
@@ -89,7 +89,7 @@ class Workspaces:
             with self._lock:
                 found = self._stores.get(name)
                 if found is None:
-                    found = self._stores[name] = self._open(_beside(self.uri, check_name(name)))
+                    found = self._stores[name] = self._open(place_of(self.uri, check_name(name)))
         return found
 
     def opened(self) -> list[Store]:
@@ -104,8 +104,12 @@ class Workspaces:
         return open_store(uri)
 
 
-def _beside(uri: str, name: str | None) -> str:
-    """The URI of a workspace, given that of `default`; of the home store, given None."""
+def place_of(uri: str, name: str | None) -> str:
+    """The URI of a workspace, given that of `default`; of the home store, given None.
+
+    Raises:
+        StoreError: nothing can be kept beside such a store.
+    """
     scheme, _, rest = uri.partition(":")
     if name == DEFAULT:
         return uri
@@ -133,5 +137,5 @@ def _other_schema(uri: str, name: str) -> str:
         schema = f"{schema[: _LONGEST_SCHEMA - 17]}_{hashlib.sha256(name.encode()).hexdigest()[:16]}"
     query["schema"] = schema
     if "blobs" in query:
-        query["blobs"] = _beside(query["blobs"], None if name == "server" else name)
+        query["blobs"] = place_of(query["blobs"], None if name == "server" else name)
     return urlunsplit(parts._replace(query=urlencode(query)))

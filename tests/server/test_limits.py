@@ -104,7 +104,6 @@ def test_deep_and_strange_json(served: Running) -> None:
         b'{"where": "a"',
         b"\xff\xfe",
         b'{"limit": 1e400}',
-        b'{"limit": 99999999999999999999}',
         b'{"limit": -1}',
         b'{"where": "\\ud800"}',
     ]
