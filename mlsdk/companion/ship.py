@@ -219,6 +219,11 @@ def ship_here(root: str, seconds: float) -> None:
 _here: dict[str, Shipper] = {}
 
 
+def forget() -> None:
+    """In a forked child: the threads are the parent's."""
+    _here.clear()
+
+
 def _locked(path: str) -> int | None:
     """A lock on a file; None if another process holds it."""
     import fcntl

@@ -102,6 +102,11 @@ class Walk:
         return is_closed(data[max(0, end - LONGEST_CLOSE_BYTES) : end])
 
 
+def end_of(data: bytes) -> int:
+    """Where the last valid frame of a log ends."""
+    return max((found.end for found in frames(data)), default=0)
+
+
 def is_border(data: bytes) -> bool:
     """Whether a whole valid frame stands at the beginning of some bytes."""
     least = HEADER.size + CHECKSUM.size

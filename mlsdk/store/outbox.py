@@ -66,7 +66,10 @@ class OutboxTarget(FileTarget):
     def announce(self, run: str, writer: str) -> None:
         """See `Target.announce`."""
         super().announce(run, writer)
-        _announced.setdefault(self.uri, {})[f"{run}.{writer}"] = self.layout.root
+        mine = _announced.setdefault(self.uri, {})
+        mine[f"{run}.{writer}"] = self.layout.root
+        if len(mine) % _MANY == 0:
+            waiting(self.uri)  # drops what is there
 
     def retire(self, run: str, writer: str) -> None:
         """See `Target.retire`."""
@@ -100,6 +103,8 @@ _own: set[str] = set()
 
 _written: set[str] = set()
 """Logs that this process writes now."""
+
+_MANY = 1000
 
 _here = threading.local()
 

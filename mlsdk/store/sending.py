@@ -11,11 +11,19 @@ import time
 from collections.abc import Callable, Iterable, Sequence
 from typing import NamedTuple
 
-from mlsdk.errors import ConflictError, FormatError, NotFoundError
+from mlsdk.errors import (
+    AccessError,
+    ConflictError,
+    FormatError,
+    MlsdkError,
+    NewerFormatError,
+    NotFoundError,
+    UnavailableError,
+)
 from mlsdk.log.decode import Opened, decode
 from mlsdk.log.identity import is_alive
 from mlsdk.store.base import FolderStore, Store
-from mlsdk.store.grown import Walk, is_border
+from mlsdk.store.grown import Walk, end_of, is_border
 from mlsdk.store.seams import Logs, Piece
 
 BATCH_BYTES = 4 << 20
@@ -30,6 +38,8 @@ SEAL_BYTES = 65_536
 _HEAD_BYTES = 65_536
 _KEPT_BYTES = 64 << 20
 _SETTLED_S = 60.0
+_FOR_ALL = (UnavailableError, AccessError, NewerFormatError)
+"""What is said of a store, not of a log."""
 
 
 class Left(NamedTuple):
@@ -69,6 +79,11 @@ class Way:
         self.writer: dict[str, object] | None = None
         self.checked = False
         self.tries = 0
+        self.failed: MlsdkError | None = None
+
+    def forget(self) -> None:
+        """Ask again how much is there."""
+        self.there, self.checked = None, False
 
     @property
     def end(self) -> int:
@@ -241,19 +256,25 @@ class Sender:
         self.reader = reader or Reader(source)
         self.logs: set[str] = set()
         self.size_bytes = 0
+        self.failed: MlsdkError | None = None
 
     def send(self, ways: Sequence[Way]) -> None:
         """Send what was looked at (`Reader.look`) and is not there.
 
         Raises:
-            UnavailableError, AccessError, StoreError: the destination does not take it; call it again later.
+            UnavailableError, AccessError, NewerFormatError: the destination takes nothing; call it again later.
+            StoreError: it does not take one of the logs; all others were sent.
         """
         unknown = [way for way in ways if way.there is None]
         for way, end in zip(unknown, ends(self.destination.logs, [way.log for way in unknown]), strict=True):
             way.there = end
-        open_ways = [way for way in ways if not way.aside]
+        open_ways, self.failed = [way for way in ways if not way.aside], None
+        for way in ways:
+            way.failed = None
         while open_ways:
-            open_ways = self._round(open_ways)
+            open_ways = [way for way in self._round(open_ways) if way.failed is None]
+        if self.failed is not None:
+            raise self.failed
 
     def _round(self, ways: Iterable[Way]) -> list[Way]:
         """Send a piece of each, in batches; those of which there may be more."""
@@ -281,10 +302,18 @@ class Sender:
             return
         try:
             found = append_all(self.destination.logs, [piece for _, piece in batch])
-        except Exception:  # whatever it was, nothing is known of what has arrived: ask again
+        except Exception as error:  # whatever it was, nothing is known of what has arrived: ask again
             for way, _ in batch:
-                way.there, way.checked = None, False
-            raise
+                way.forget()
+            if not isinstance(error, MlsdkError) or isinstance(error, _FOR_ALL):
+                raise
+            if len(batch) == 1:
+                batch[0][0].failed = self.failed = error
+                return
+            for way, piece in batch:  # one of them is not taken: it is not to stop the others
+                way.there, way.checked = piece.offset, True
+                self._send([(way, piece)])
+            return
         for (way, piece), end in zip(batch, found, strict=True):
             if isinstance(end, ConflictError):
                 self._conflict(way, piece, end)
@@ -342,9 +371,9 @@ def _mended_tail(store: Store, log: str, end: int) -> bool:
     if not isinstance(store, FolderStore) or not os.path.exists(store.layout.log_path(log)):
         return False
     from mlsdk.store.gc import may_be_written
-    from mlsdk.store.mending import cut, last_valid
+    from mlsdk.store.mending import cut
 
-    valid = last_valid(store.logs.read(log))
+    valid = end_of(store.logs.read(log))
     if valid >= end:
         return False
     opened = next((entry for entry, _ in decode(store.logs.read(log), live=True)), None)

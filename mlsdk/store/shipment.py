@@ -271,7 +271,8 @@ def send_outbox(root: str) -> Pass:
     if why is not None:
         left = [Left(item.name, item.size_bytes, why if item.why == _WAITS else item.why) for item in left]
         left = left or [Left(shipment.uri, 0, why)]
-    outbox.write_status(root, shipment.status(why, time.time() if why else None))
+    since = outbox.status(root).failing_since or time.time()
+    outbox.write_status(root, shipment.status(why, since if why else None))
     return Pass(root, shipment.uri, *shipment.moved(), tuple(left))
 
 

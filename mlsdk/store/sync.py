@@ -10,7 +10,16 @@ import os
 from collections.abc import Iterable, Iterator
 from typing import BinaryIO, NamedTuple
 
-from mlsdk.errors import AccessError, ConflictError, DigestError, NotFoundError, StoreError, UnavailableError
+from mlsdk.errors import (
+    AccessError,
+    ConflictError,
+    DigestError,
+    MlsdkError,
+    NewerFormatError,
+    NotFoundError,
+    StoreError,
+    UnavailableError,
+)
 from mlsdk.query.parse import parse
 from mlsdk.store import open_store
 from mlsdk.store.base import FolderStore, Store
@@ -130,7 +139,7 @@ def carry(source: Store, destination: Store) -> Pass:
             named |= _send(sender, part, left)
         _send_shared(source, destination, left)
         _send_blobs(blobs, names, named, left)
-    except (UnavailableError, AccessError) as error:
+    except (UnavailableError, AccessError, NewerFormatError) as error:
         left.append(Left(destination.uri, 0, str(error)))
     return Pass(
         source.uri, destination.uri, len(sender.logs), sender.size_bytes, blobs.count, blobs.size_bytes, tuple(left)
@@ -172,9 +181,15 @@ def _send(sender: Sender, names: list[str], left: list[Left]) -> set[str]:
         sender.reader.begin_at(way, end)
         sender.reader.look(way)
         ways.append(way)
-    sender.send(ways)
+    try:
+        sender.send(ways)
+    except MlsdkError:
+        if not any(way.failed for way in ways):
+            raise
     for way in ways:
-        if way.aside and not way.erased:
+        if way.failed:
+            left.append(Left(way.log, way.end, str(way.failed)))
+        elif way.aside and not way.erased:
             left.append(Left(way.log, way.behind, way.aside))
         elif way.ended and way.log in sender.logs and not way.behind:
             sender.finish(way)

@@ -69,8 +69,9 @@ def _drop_done() -> None:
 def _in_child() -> None:
     """A forked child keeps the current run but not its log; it makes its own when it logs."""
     _owed.clear()
-    if (outbox := _outbox()) is not None:
-        outbox.forget()
+    for name in ("mlsdk.store.outbox", "mlsdk.companion.ship"):
+        if name in sys.modules:
+            sys.modules[name].forget()
     for run in context.live.values():
         run.forget_parent()
 
@@ -120,10 +121,11 @@ def _wait_for(outbox: ModuleType, uri: str, seconds: float) -> None:
     left = outbox.waiting(uri)
     if not left:
         return
-    root = next(iter(left.values()))
+    root, deadline = next(iter(left.values())), time.monotonic() + seconds
     if is_missing(root) and not (config.flag("companion") and ensure(root)):
         send_here(root, seconds)
-    if not outbox.await_shipped(uri, seconds):
+        deadline = time.monotonic()
+    if not outbox.await_shipped(uri, deadline - time.monotonic()):
         print(f"mlsdk: {outbox.backlog(root)}; `mlsdk sync` sends them now", file=sys.stderr)
 
 

@@ -15,10 +15,9 @@ from hypothesis import strategies as st
 
 import mlsdk
 from mlsdk.log.identity import writer_identity
-from mlsdk.store import mending
 from mlsdk.store.base import FolderStore, Store, open_file
 from mlsdk.store.gc import collect
-from mlsdk.store.grown import Walk
+from mlsdk.store.grown import Walk, end_of
 from mlsdk.store.memory import MemoryBlobs, MemoryLogs
 from mlsdk.store.sqlite import SQLiteCatalog
 from mlsdk.store.sync import carry
@@ -50,7 +49,7 @@ def fill(store: Store, log: str, data: bytes, how: str) -> None:
         path.parent.mkdir(exist_ok=True)
         path.write_bytes(data + (bytes(300) if how == "allocated" else b""))
         store.layout.mark_open(run, writer)
-        if how == "sealed" and mending.last_valid(data):
+        if how == "sealed" and end_of(data):
             store.logs.seal(log)
         os.utime(store.layout.runs)
         if path.exists():
@@ -62,7 +61,7 @@ def fill(store: Store, log: str, data: bytes, how: str) -> None:
 def content(store: Store) -> dict[str, bytes]:
     """What each log says: up to its last whole frame."""
     found = {log: store.logs.read(log) for log in store.logs.list("runs/")}
-    return {log: data[: mending.last_valid(data)] for log, data in found.items() if mending.last_valid(data)}
+    return {log: data[: end_of(data)] for log, data in found.items() if end_of(data)}
 
 
 def view(store: Store) -> object:
@@ -94,7 +93,7 @@ def test_any_stores_end_equal(found, chance: random.Random) -> None:
         for store in stores:
             cut = log.data[: chance.choice([0, len(log.data), chance.randrange(len(log.data) + 1)])]
             fill(store, log.name, cut, chance.choice(["raw", "sealed", "allocated"]))
-            valid = cut[: mending.last_valid(cut)]
+            valid = cut[: end_of(cut)]
             if valid:
                 longest[log.name] = max(longest.get(log.name, b""), valid, key=len)
     pairs = [(a, b) for a in stores for b in stores if a is not b]
@@ -127,7 +126,7 @@ def test_a_walk_ends_where_the_last_valid_frame_ends(log, chance: random.Random,
         if not used:
             break
 
-    assert walk.offset == mending.last_valid(data) or (live and walk.offset < mending.last_valid(data))
+    assert walk.offset == end_of(data) or (live and walk.offset < end_of(data))
 
 
 def made(steps: int = 100, *, run: str | None = None, closed: bool = True, **options) -> MadeLog:
@@ -197,6 +196,31 @@ def test_other_bytes_are_reported_and_hinder_nobody(here, there) -> None:
     assert there.logs.read(one.name) == mended
     assert here.logs.read(one.name) == one.data
     assert there.logs.read(other.name) == other.data
+
+
+class Choosy(MemoryLogs):
+    """Refuses one log, as a server does whose reader does not know its format."""
+
+    refused = ""
+
+    def append(self, log, offset, data):
+        if log == self.refused:
+            raise mlsdk.StoreError("this log is refused")
+        return super().append(log, offset, data)
+
+
+def test_a_log_that_is_refused_hinders_nobody(here) -> None:
+    """Where a store does not take one log, all others are sent and this one is told with the reason."""
+    found = [made(20) for _ in range(4)]
+    for log in found:
+        here.logs.append(log.name, 0, log.data)
+    there = memory_store()
+    there.logs = Choosy()
+    there.logs.refused = found[1].name
+    done = carry(here, there)
+
+    assert [(left.name, left.why) for left in done.left] == [(found[1].name, "this log is refused")]
+    assert list(there.logs.list()) == [log.name for log in found if log is not found[1]]
 
 
 def test_erased_runs_do_not_come_back(here, there) -> None:
