@@ -18,6 +18,9 @@ Run = Callable[[Callable[[], Any]], Awaitable[Any]]
 _WORTH_BYTES = 1_400
 """What fits into one packet is not compressed."""
 
+_ECHO = 4_000
+"""Of a filter that is refused, so much is sent back."""
+
 _STATUS = (
     (errors.UsageError, 400),
     (errors.QueryError, 400),
@@ -43,7 +46,7 @@ def described(error: Exception) -> dict[str, Any]:
     if isinstance(error, ConflictError):
         about |= {"log": error.log, "end": error.end}
     if isinstance(error, QueryError):
-        about |= {"message": str(error).partition("\n")[0], "text": error.text, "position": error.position}
+        about |= {"message": str(error).partition("\n")[0], "text": error.text[:_ECHO], "position": error.position}
     if isinstance(error, UnavailableError):
         about["retry_after_s"] = error.retry_after_s
     return about

@@ -16,7 +16,7 @@ from mlsdk.server.calls import ANYONE, HTML, Answer, Call, Refused, Row, forbidd
 from mlsdk.server.cookies import token_in
 from mlsdk.server.guard import Guard
 from mlsdk.server.journal import Journal
-from mlsdk.server.service import Service
+from mlsdk.server.service import HOME, Service
 from mlsdk.server.versions import check_api
 
 if TYPE_CHECKING:
@@ -121,7 +121,7 @@ class _Endpoint:
         if row.path.startswith("/v1"):
             check_api(headers)
         if "w" in scope["path_params"]:
-            self._check_role(principal, scope["path_params"]["w"])
+            await self._check_role(principal, scope["path_params"]["w"])
         query = table.query(row, scope["query_string"])
         body = await self._body(receive, headers, held)
         return Call(
@@ -151,12 +151,17 @@ class _Endpoint:
         scope["mlsdk.actor"], scope["mlsdk.token"] = principal.actor, principal.token
         return principal
 
-    def _check_role(self, principal: Principal | None, workspace: str) -> None:
+    async def _check_role(self, principal: Principal | None, workspace: str) -> None:
         needs = self.row.needs
         role = None if principal is None else principal.role(workspace)
         if role is None or not self.service.has(workspace):
             raise unknown_workspace(workspace)
         if isinstance(needs, Role) and role < needs:
+            if needs is Role.ADMIN and principal is not None:
+                wanted = f"{self.row.method} {self.row.path}"
+                audit = self.service.audit(HOME)
+                about = {"token": principal.token, "wanted": wanted, "workspace": workspace}
+                await self._run(lambda: audit.record(principal.actor, "refused", **about))
             raise forbidden(
                 f"this needs the role {needs.name.lower()} in {workspace!r}; yours is {role.name.lower()}."
                 " An admin of the workspace can change that"

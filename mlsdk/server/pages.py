@@ -8,11 +8,12 @@ from typing import Any
 from urllib.parse import parse_qsl, urlencode
 
 from mlsdk.errors import AccessError, QueryError
-from mlsdk.query.parse import parse, parse_order
+from mlsdk.query.parse import parse_order
 from mlsdk.records import Run, RunStatus
 from mlsdk.server import curves
 from mlsdk.server.calls import HTML, Answer, Call, Refused
 from mlsdk.server.cookies import same_site, set_cookie
+from mlsdk.server.filters import filter_of
 from mlsdk.table import ago, duration, number
 
 FORM = "application/x-www-form-urlencoded"
@@ -119,7 +120,7 @@ def run_list(call: Call) -> Answer:
     said, more, count = "", None, 0
     store = call.store
     try:
-        tree = parse(where) if where.strip() else None
+        tree = filter_of(where)
         by = parse_order(order) if order.strip() else ()
         store.refresh()
         page = store.catalog.find(tree, by, after or None, _PAGE)

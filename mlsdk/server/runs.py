@@ -10,10 +10,11 @@ from typing import Any
 import attrs
 
 from mlsdk.errors import UnavailableError
-from mlsdk.query.parse import parse, parse_order
-from mlsdk.query.tree import Order, Tree
+from mlsdk.query.parse import parse_order
+from mlsdk.query.tree import Order
 from mlsdk.server.calls import BYTES, Answer, Call, Refused, checked, run_id, wrong
 from mlsdk.server.events import TYPE
+from mlsdk.server.filters import filter_of
 from mlsdk.store.layout import check_log_name
 from mlsdk.store.listing import Listed
 
@@ -60,7 +61,7 @@ def find(call: Call) -> Any:
     if limit < 0:
         raise wrong(f"limit must not be below 0, but is {limit}")
     store = call.store
-    tree, order = _tree(wanted.where), _order(wanted.order_by)
+    tree, order = filter_of(wanted.where), _order(wanted.order_by)
     store.refresh()
     listing = store.catalog.documents(tree, order, wanted.after, limit)
     return FoundRuns([_found(listed) for listed in listing.runs], listing.after)
@@ -68,17 +69,9 @@ def find(call: Call) -> Any:
 
 def count(call: Call) -> Any:
     """How many runs fit."""
-    tree, store = _tree(call.body.where), call.store
+    tree, store = filter_of(call.body.where), call.store
     store.refresh()
     return {"count": store.catalog.count(tree)}
-
-
-_FILTER_CHARACTERS = 1 << 20
-"""Of a filter: programs ask for many ids at once. Bodies in JSON have a limit of their own."""
-
-
-def _tree(where: str | None) -> Tree | None:
-    return None if not where else parse(where, _FILTER_CHARACTERS)
 
 
 def _order(order_by: str | None) -> Order:

@@ -51,7 +51,7 @@ def test_secret_is_random_and_kept_as_a_digest(access: Access) -> None:
 
 
 def test_comparing_takes_one_path(access: Access, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Right, wrong, unknown and malformed secrets take one path: `hmac.compare_digest`, at equal length, twice if refused."""
+    """Right, wrong, unknown and malformed secrets take one path: `hmac.compare_digest`, at equal length."""
     token, secret = access.make_token("op", "ann", {"default": Role.WRITER})
     asked: list[tuple[int, int]] = []
 
