@@ -119,9 +119,9 @@ class CephServer(S3Server):
         do(f"{tools}/ceph-osd", "-c", config, "-i", "0", "--mkfs", "--osd-uuid", osd)
         serve(f"{tools}/ceph-osd", "-i", "0")
         serve(f"{tools}/radosgw", "-n", "client.rgw")
+        wait_for(self.endpoint, self._processes[-1])  # two that make the pools at once would be in each other's way
         user = ("user", "create", "--uid=t", "--display-name=t", f"--access-key={KEY}", f"--secret-key={SECRET}")
         do(f"{tools}/radosgw-admin", "-c", config, "-n", "client.adm", *user)
-        wait_for(self.endpoint, self._processes[-1])
         _make_bucket(self.endpoint)
 
 

@@ -11,6 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
+import mlsdk
 from mlsdk.errors import AccessError, DigestError, NewerFormatError, StoreError, UnavailableError
 from mlsdk.store import objects
 from mlsdk.store.objects.keys import blob_key
@@ -439,3 +440,29 @@ def test_credentials_of_a_profile(honouring, tmp_path, monkeypatch):
     logs = open_logs(s3.rclone().uri())
 
     assert logs.size("shared/x/y") == 0
+
+
+def test_a_live_run_and_a_sync(server, uri, tmp_path, monkeypatch):
+    """A live run arrives in the bucket from its outbox; a sync brings it to a folder, where nothing is missing."""
+    monkeypatch.setenv("MLSDK_COMPANION", "0")
+    mlsdk.configure(outbox=str(tmp_path / "outbox"), ship_wait_s=20.0)
+    with mlsdk.run("churn", name="live", store=uri, capture=(), params={"lr": 0.1}) as run:
+        for step in range(5000):
+            run.log(loss=1 / (step + 1))
+        run.log_artifact(b"weights", name="model")
+    there = mlsdk.get_run(run.id, store=uri)
+    logs = mlsdk.open_store(uri).logs
+    for log in logs.list("runs/"):
+        logs.seal(log)
+    first = mlsdk.sync(uri, str(tmp_path / "folder"))
+    again = mlsdk.sync(uri, str(tmp_path / "folder"))
+    here = mlsdk.get_run(run.id, store=str(tmp_path / "folder"))
+    with here.open("model") as file:
+        content = file.read()
+
+    assert (there.status, there.params, len(there.history("loss"))) == ("finished", {"lr": 0.1}, 5000)
+    assert here.metrics == there.metrics
+    assert list(here.history("loss").values) == list(there.history("loss").values)
+    assert content == b"weights"
+    assert not first.left
+    assert sum(part.size_bytes for part in again.passes) == 0
