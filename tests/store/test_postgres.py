@@ -162,6 +162,17 @@ def test_blobs_are_read_piece_by_piece(pool):
         assert whole.read() == data
 
 
+def test_waiting_for_news(pool):
+    """Who waits hears that something was appended elsewhere, and nothing where nothing was."""
+    logs, other = PostgresLogs(pool), PostgresLogs(pool)
+    first = logs.wait_for_news(0.0)
+    nothing = logs.wait_for_news(0.01)
+    other.append(LOG, 0, b"abc")
+
+    assert (first, nothing, logs.wait_for_news(20.0)) == (True, False, True)
+    logs.close()
+
+
 # opening
 
 

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import os
+import time
 from collections.abc import Iterator, Sequence
+from threading import Lock
 from typing import TYPE_CHECKING, NamedTuple
 
 from mlsdk.errors import ConflictError, NotFoundError, StoreError
 from mlsdk.log.frames import LONGEST_CLOSE_BYTES, is_closed
 from mlsdk.store.layout import check_log_name
-from mlsdk.store.postgres.pool import Connection, Pool
+from mlsdk.store.postgres.pool import Connection, Pool, load, translated
 from mlsdk.store.seams import Piece
 
 if TYPE_CHECKING:
@@ -21,6 +24,9 @@ SMALL_BYTES = 4_000
 MANY_SMALL = 64
 LONGEST_SEAL_BYTES = 900 << 20
 """A value in PostgreSQL has less than 1 GiB; a log that is longer when sealed stays raw."""
+
+TELL_EVERY_S = 0.2
+"""A process tells those who wait for news no more often."""
 
 _NEVER_BEHIND = 2**63 - 1
 _PAGE = 1000
@@ -37,6 +43,11 @@ class PostgresLogs:
 
     def __init__(self, pool: Pool) -> None:
         self._pool = pool
+        self._channel = f"mlsdk_{pool.schema}"
+        self._told_at = 0.0
+        self._listening = Lock()
+        self._ear: Connection | None = None
+        self._ear_pid = 0
 
     def append(self, log: str, offset: int, data: bytes) -> int:
         """See `Logs.append`."""
@@ -49,7 +60,38 @@ class PostgresLogs:
         """See `BatchLogs.append_all`: all in one transaction."""
         for log in {piece.log for piece in pieces}:
             _check(log)
-        return self._pool.do(lambda db: _append_all(db, pieces)) if pieces else []
+
+        def work(db: Connection) -> list[int | ConflictError]:
+            ends = _append_all(db, pieces)
+            if time.monotonic() > self._told_at + TELL_EVERY_S:
+                db.execute("SELECT pg_notify(%s, '')", (self._channel,))
+                self._told_at = time.monotonic()
+            return ends
+
+        return self._pool.do(work) if pieces else []
+
+    def wait_for_news(self, timeout_s: float) -> bool:
+        """Wait until something may have been appended, by anybody; False if nothing was heard of in time.
+
+        Not every append is told of, so that telling costs nothing: look again after the time-out too.
+        """
+        psycopg = load()
+        with self._listening:
+            if self._ear is None or self._ear.closed or self._ear_pid != os.getpid():
+                self._ear, self._ear_pid = self._pool.connect(), os.getpid()
+                self._ear.execute(f'LISTEN "{self._channel}"')
+                return True  # what was told before is not heard
+            try:
+                return bool(list(self._ear.notifies(timeout=timeout_s, stop_after=1)))
+            except psycopg.Error as error:
+                self._ear.close()
+                raise translated(error) from error
+
+    def close(self) -> None:
+        """Let go of the connection that listens."""
+        ear, self._ear = self._ear, None
+        if ear is not None:
+            ear.close()
 
     def read(self, log: str, offset: int = 0, limit: int | None = None) -> bytes:
         """See `Logs.read`."""
