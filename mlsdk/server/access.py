@@ -60,7 +60,8 @@ class Access:
         """
         self._follower.see_to()
         token = self._shown(secret)
-        if token is None:  # it may have been made a moment ago, on another server
+        named = id_in(secret)
+        if token is None and named and named not in self._known.tokens:  # made a moment ago, on another server?
             self._follower.see_to_now()
             token = self._shown(secret)
         if token is None:

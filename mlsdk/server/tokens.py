@@ -33,7 +33,7 @@ def is_it(secret: str, kept: str | None) -> bool:
 def id_in(secret: str) -> str:
     """The id of a token that a secret names; empty if it has not the form of one."""
     parts = secret.split("_", 2) if len(secret) <= _LONGEST_SECRET else []
-    return parts[1] if len(parts) == 3 and parts[0] == "mlsdk" else ""
+    return parts[1] if len(parts) == 3 and parts[0] == "mlsdk" and len(parts[1]) == 16 else ""
 
 
 def check_actor(actor: str) -> str:

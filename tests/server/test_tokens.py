@@ -67,7 +67,7 @@ def test_comparing_takes_one_path(access: Access, monkeypatch: pytest.MonkeyPatc
         _why(access, other) for other in (secret[:-1] + "!", f"mlsdk_{'0' * 16}_{'x' * 43}", "", "x" * 5000, "é\0")
     }
 
-    assert asked == [(64, 64)] * 11
+    assert asked == [(64, 64)] * 7  # an unknown one is looked for once more
     assert len(wrong) == 1
     assert token not in wrong.pop()
 
