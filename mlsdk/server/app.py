@@ -212,5 +212,5 @@ class _Endpoint:
         if self.row.answer_type == HTML and self.row.cookie:
             from mlsdk.server.pages import failure
 
-            return failure(answer, scope["path"])
+            return failure(answer, scope["path"], elsewhere=self.service.sign_in is not None)
         return answer

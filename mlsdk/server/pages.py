@@ -47,17 +47,24 @@ def shell(title: str, body: str, *, where: str = "", follow: str = "", who: str 
     ).encode()
 
 
-def failure(answer: Answer, call_path: str) -> Answer:
-    """The page for an error: who is not signed in gets the form for it."""
+def failure(answer: Answer, path: str, *, elsewhere: bool) -> Answer:
+    """The page for an error: who is not signed in gets the form for it.
+
+    Args:
+        answer: the error.
+        path: what was asked for.
+        elsewhere: whether people can sign in at a provider, too.
+    """
     told: Any = answer.body
     about = told["error"]
     if answer.status == 401:
-        return _sign_in(answer, "" if call_path == "/" else about["message"])
+        return _sign_in(answer, "" if path == "/" else about["message"], elsewhere=elsewhere)
     text = f"<h1>{answer.status}</h1><p>{_e(about['message'])}</p><p><a href='/'>Back</a></p>"
     return Answer(shell(f"{answer.status}", text), answer.status, HTML, answer.headers, compress=False)
 
 
-def _sign_in(answer: Answer, said: str) -> Answer:
+def _sign_in(answer: Answer, said: str, *, elsewhere: bool) -> Answer:
+    link = '<p><a href="/auth/login">Sign in at your organisation</a></p>' if elsewhere else ""
     hint = f"<p class='problem'>{_e(said)}</p>" if said and not said.startswith("no token") else ""
     body = (
         '<section class="door"><h1>Sign in</h1>'
@@ -65,8 +72,7 @@ def _sign_in(answer: Answer, said: str) -> Answer:
         'autocomplete="current-password" autofocus></label><button>Sign in</button></form>'
         "<p class='dim'>A token is made by <code>mlsdk token make</code>; on the machine that serves, yours is in "
         "<code>~/.config/mlsdk/credentials.json</code>.</p>"
-        '<p class="dim"><a href="/auth/login">Sign in at your organisation</a>, if this server is set up for it.</p>'
-        "</section>"
+        f"{link}</section>"
     )
     return Answer(shell("Sign in", body), answer.status, HTML, answer.headers, compress=False)
 
@@ -81,7 +87,8 @@ def enter(call: Call) -> Answer:
         cookie = set_cookie(secret, secure=call.secure)
     except (AccessError, ValueError):
         said = "This token is not valid: nobody has it, it was revoked, or it has expired."
-        return _sign_in(Answer(b"", 401, HTML, {"WWW-Authenticate": "Bearer"}), said)
+        again = Answer(b"", 401, HTML, {"WWW-Authenticate": "Bearer"})
+        return _sign_in(again, said, elsewhere=call.service.sign_in is not None)
     call.service.audit("").record(principal.actor, "sign in", token=principal.token, request=call.request)
     return Answer(b"", 303, HTML, {"Location": "/", "Set-Cookie": cookie}, compress=False)
 
@@ -247,7 +254,7 @@ def _pairs(title: str, values: Mapping[str, Any]) -> str:
 
 
 def _is_short(value: object) -> bool:
-    return len(_text(value)) < 300 and not isinstance(value, (list, tuple))
+    return len(_text(value)) < 160 and not isinstance(value, (list, tuple))
 
 
 def _text(value: object) -> str:
