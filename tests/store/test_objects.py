@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import hashlib
 import io
+import json
 import os
 import urllib.request
 from concurrent.futures import ThreadPoolExecutor
@@ -466,3 +467,19 @@ def test_a_live_run_and_a_sync(server, uri, tmp_path, monkeypatch):
     assert content == b"weights"
     assert not first.left
     assert sum(part.size_bytes for part in again.passes) == 0
+
+
+def test_markers_of_long_ago_may_be_deleted(uri, tmp_path):
+    """A catalog that has not looked for weeks finds what is new without the markers."""
+    writer, reader = open_logs(uri), objects.open_objects(uri, str(tmp_path / "r.db"))
+    for name in ("a", "b"):
+        log = finished(name)
+        writer.append(log.name, 0, log.data)
+        before = names(reader) if name == "a" else before
+    writer.bucket.delete([item.key for item in writer.bucket.list("closed")])
+    early = names(reader)
+    memo = json.loads(reader.catalog.memo("looked"))
+    reader.catalog.memo("looked", json.dumps({**memo, "wide": memo["wide"] - 21 * 86_400}))
+
+    assert before == early == ["a"]
+    assert names(reader) == ["a", "b"]

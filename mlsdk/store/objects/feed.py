@@ -24,6 +24,9 @@ _WIDE_EVERY_S = 3_600.0
 _WIDE_S = 2 * 86_400.0
 """Once an hour it is looked so far back: for a sender that stood still between two requests."""
 
+_QUIET_S = 86_400.0
+"""A log that has not grown for so long, as its writer was killed, is looked at once an hour too."""
+
 _OLD_S = 20 * 86_400.0
 """A catalog that has not looked for so long looks at all logs: markers may have been deleted since."""
 
@@ -44,24 +47,28 @@ def refresh(logs: ObjectLogs, catalog: SQLiteCatalog) -> None:
     memo = json.loads(catalog.memo("looked") or "{}")
     opened = logs.marks.opened()
     if memo and 0 <= now - memo["wide"] < _OLD_S:
-        ends: dict[str, int] = notes.get("ends", {})
-        sizes = dict(zip(opened, together(logs.size, opened), strict=True))
-        grown = {log for log, size in sizes.items() if size != ends.get(log)}
+        wide = now - memo["wide"] > _WIDE_EVERY_S
+        before: dict[str, list[float]] = memo["open"]
+        watched = [log for log in opened if wide or log not in before or now - before[log][1] < _QUIET_S]
+        sizes = zip(watched, together(logs.size, watched), strict=True)
+        grown = {log for log, size in sizes if log not in before or size != before[log][0]}
     else:
-        memo, ends = {"since": 0.0, "wide": 0.0, "open": []}, {}
+        memo, wide, before = {"since": 0.0, "wide": now}, True, {}
         grown = set(logs.list("runs/"))
-    ends = {**ends, **_take_in(logs, catalog, grown)}
-    wide = not 0 <= now - memo["wide"] < _WIDE_EVERY_S
+    ends = _take_in(logs, catalog, grown)
     marked = dict(logs.marks.closed(max(0.0, memo["since"] - (_WIDE_S if wide else _LATE_S))))
-    over = {*marked.values(), *(set(memo["open"]) - set(opened))}
+    over = {*marked.values(), *(set(before) - set(opened))}
     over -= catalog.closed(over)
     _take_in(logs, catalog, over)
     _end(catalog, over)
-    notes.update(checked=True, ends={log: ends.get(log, 0) for log in opened})
-    since = max(memo["since"], *map(_time_of, marked), 0.0)
-    found = {"since": since, "wide": now if wide else memo["wide"], "open": sorted(opened)}
+    found = {
+        "since": max(memo["since"], *map(_time_of, marked), 0.0),
+        "wide": now if wide else memo["wide"],
+        "open": {log: [ends[log], now] if log in ends else before.get(log, [0, now]) for log in sorted(opened)},
+    }
     if found != memo:
         catalog.memo("looked", json.dumps(found))
+    notes["checked"] = True
     catalog.look_at_living()
 
 
