@@ -12,6 +12,7 @@ import pytest
 from mlsdk.errors import AccessError, NotFoundError, StoreError, UnavailableError, UsageError
 from mlsdk.server import follower
 from mlsdk.server.access import ACCESS, ALL, Access, Role
+from mlsdk.server.audit import Audit
 from mlsdk.store import open_store
 from mlsdk.store.base import Store
 from mlsdk.store.layout import Layout
@@ -266,3 +267,48 @@ def test_store_without_shared_logs_is_refused() -> None:
 
     with pytest.raises(StoreError, match="has no shared logs"):
         Access(Store("memory:least", logs, kept.blobs, kept.catalog, lambda: None))
+
+
+@pytest.fixture(params=["postgresql", "s3"])
+def remote_home(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Store:
+    """A home store that servers on many machines share."""
+    if request.param == "postgresql":
+        from tests.servers.postgres import shared_server
+
+        return open_store(shared_server().uri())
+    from tests.servers.s3 import KEY, SECRET, moto
+
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", KEY)
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", SECRET)
+    return open_store(moto().uri())
+
+
+@pytest.mark.slow
+def test_home_in_a_database_or_bucket(remote_home: Store) -> None:
+    """Over PostgreSQL and a bucket, changes of several servers at once are all there, and a revoked token stops."""
+    servers = [Access(remote_home) for _ in range(3)]
+
+    def work(server: Access, number: int) -> None:
+        for step in range(4):
+            server.set_member(f"server {number}", "default", f"actor {number}-{step}", Role.WRITER)
+
+    threads = [threading.Thread(target=work, args=(one, number)) for number, one in enumerate(servers)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    first, second, _ = servers
+    token, secret = first.make_token("op", "actor 1-1", {"default": Role.WRITER})
+    seen = second.authenticate(secret).role("default")
+    first.revoke_token("op", token)
+    chains = [Audit(remote_home, name) for name in ("one", "two")]
+    for audit in chains:
+        audit.record("op", "act")
+    stopped = _within_a_second(lambda: _refused(second, secret))
+    for one in servers:
+        one.close()
+
+    assert len(first.members("default")) == 12
+    assert second.members("default") == first.members("default")
+    assert (seen, stopped) == (Role.WRITER, True)
+    assert chains[0].verify() == (2, 4, [])
