@@ -4,10 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from types import TracebackType
+from typing import TYPE_CHECKING
 
 from mlsdk.tracking import context
 from mlsdk.tracking.active import ActiveRun
 from mlsdk.tracking.problems import Problems
+
+if TYPE_CHECKING:
+    from mlsdk.records import Problem
 
 
 class DisabledRun(ActiveRun):
@@ -20,6 +24,11 @@ class DisabledRun(ActiveRun):
         self.finished = False
         self._token = None
         self._problems = Problems(name, lambda _: None)
+
+    @property
+    def problems(self) -> tuple[Problem, ...]:
+        """None: nothing is kept."""
+        return ()
 
     @property
     def store_uri(self) -> str:
