@@ -472,10 +472,10 @@ def test_a_live_run_and_a_sync(server, uri, tmp_path, monkeypatch):
 def test_markers_of_long_ago_may_be_deleted(uri, tmp_path):
     """A catalog that has not looked for weeks finds what is new without the markers."""
     writer, reader = open_logs(uri), objects.open_objects(uri, str(tmp_path / "r.db"))
-    for name in ("a", "b"):
-        log = finished(name)
-        writer.append(log.name, 0, log.data)
-        before = names(reader) if name == "a" else before
+    first, second = finished("a"), finished("b")
+    writer.append(first.name, 0, first.data)
+    before = names(reader)
+    writer.append(second.name, 0, second.data)
     writer.bucket.delete([item.key for item in writer.bucket.list("closed")])
     early = names(reader)
     memo = json.loads(reader.catalog.memo("looked"))
