@@ -8,14 +8,16 @@ from typing import Any
 
 import attrs
 
-from mlsdk.errors import DigestError, NotFoundError, UsageError
+from mlsdk.errors import DigestError, NotFoundError, StoreError, UsageError
 from mlsdk.server.calls import BYTES, Answer, Call, Refused, checked, wrong
 from mlsdk.server.logs import page
 from mlsdk.server.uploads import Upload, digest_of
 from mlsdk.store.blobs import check_digest
 
 _READ_BYTES = 1 << 20
-_PRESIGNED_S = 3_600
+_PART_BYTES = 4 << 20
+"""Of a range that is read at once: each may be a request to an object store."""
+_PRESIGNED_S = 900.0
 
 _RANGE = re.compile(r"bytes=(\d{1,18})?-(\d{1,18})?")
 
@@ -39,8 +41,9 @@ def read(call: Call) -> Answer:
     digest, blobs = checked(check_digest, call.path["digest"]), call.store.blobs
     size, age = blobs.info(digest)
     headers = {"Mlsdk-Age-S": f"{age:.3f}", "Accept-Ranges": "bytes", "ETag": f'"{digest}"'}
-    if call.query["redirect"] and call.method == "GET" and hasattr(blobs, "presign"):
-        return Answer(b"", 307, BYTES, {**headers, "Location": blobs.presign(digest, "GET", _PRESIGNED_S)})
+    direct = _presigned(call, digest, "GET") if call.query["redirect"] and call.method == "GET" else None
+    if direct is not None:
+        return Answer(b"", 307, BYTES, {**headers, "Location": direct})
     begin, end = _range(call.headers.get("range", ""), size)
     status = 200
     if (begin, end) != (0, size):
@@ -84,8 +87,8 @@ def _whole(call: Call, digest: str) -> Iterator[bytes]:
 
 def _part(call: Call, digest: str, begin: int, end: int) -> Iterator[bytes]:
     blobs = call.store.blobs
-    for at in range(begin, end, _READ_BYTES):
-        with blobs.open(digest, at, min(_READ_BYTES, end - at)) as file:
+    for at in range(begin, end, _PART_BYTES):
+        with blobs.open(digest, at, min(_PART_BYTES, end - at)) as file:
             yield file.read()
 
 
@@ -104,9 +107,19 @@ def begin(call: Call) -> Any:
     _check_size(call, wanted.size_bytes)
     if _is_there(call, digest):
         return {"there": True}
+    offset = _upload(call, digest).offset()
+    return {"there": False, "offset": offset, "url": None if offset else _presigned(call, digest, "PUT")}
+
+
+def _presigned(call: Call, digest: str, method: str) -> str | None:
+    """An address of the object store itself, for a while; None where there is none."""
     blobs = call.store.blobs
-    url = blobs.presign(digest, "PUT", _PRESIGNED_S) if hasattr(blobs, "presign") else None
-    return {"there": False, "offset": _upload(call, digest).offset(), "url": url}
+    if not hasattr(blobs, "presign"):
+        return None
+    try:
+        return str(blobs.presign(digest, method, _PRESIGNED_S))
+    except StoreError:  # no key to sign with, as for a bucket that everybody may use
+        return None
 
 
 def _is_there(call: Call, digest: str) -> bool:
@@ -114,6 +127,8 @@ def _is_there(call: Call, digest: str) -> bool:
     blobs = call.store.blobs
     try:
         size, age = blobs.info(digest)
+        if hasattr(blobs, "renew"):
+            return bool(blobs.renew(digest, size))
         if age > _RENEW_S or size <= _SMALL_BYTES:
             with blobs.open(digest) as file:
                 blobs.put(file)
@@ -163,13 +178,12 @@ def done(call: Call) -> Any:
         DigestError: it is something else; it is removed.
         NotFoundError: nothing was sent.
     """
-    digest, blobs = checked(check_digest, call.path["digest"]), call.store.blobs
-    size, _ = blobs.info(digest)
-    try:
-        blobs.open(digest).close()
-    except DigestError:
-        blobs.delete(digest)
-        raise
+    digest, blobs, size = checked(check_digest, call.path["digest"]), call.store.blobs, call.query["size_bytes"]
+    _check_size(call, size)
+    if not hasattr(blobs, "accept"):
+        raise wrong("this store gives out no addresses to send blobs to; send them in parts")
+    if not blobs.accept(digest, size):
+        raise NotFoundError(f"nothing was sent as {digest}")
     return {"there": _kept(call, digest, size)["there"]}
 
 

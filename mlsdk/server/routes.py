@@ -20,6 +20,7 @@ _AFTER = Param("after", str, None, "the name after which to go on")
 _LIMIT = Param("limit", int, None, "entries at most; the server has a limit of its own")
 _PREFIX = Param("prefix", str, "", "how the names begin")
 _OFFSET = Param("offset", int, 0, "in raw bytes")
+_TOTAL = Param("size_bytes", int, 0, "of the whole blob")
 
 
 @attrs.frozen
@@ -230,7 +231,7 @@ _BLOBS = (
         "send a part of a blob",
         body=bytes,
         answer=PartTaken,
-        params=(_OFFSET, Param("size_bytes", int, 0, "of the whole blob")),
+        params=(_OFFSET, _TOTAL),
         writes=True,
     ),
     Row(
@@ -240,6 +241,7 @@ _BLOBS = (
         WRITER,
         "check what was sent to a presigned URL",
         answer=There,
+        params=(_TOTAL,),
         writes=True,
     ),
 )

@@ -33,12 +33,12 @@ class Served:
 
 
 @contextmanager
-def serving(folder: Path, *options: str) -> Iterator[Served]:
+def serving(folder: Path, *options: str, store: str | None = None) -> Iterator[Served]:
     """The command, on a free port; ended by SIGTERM if it has not ended."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
-    words = [sys.executable, "-m", "mlsdk", "serve", str(folder / "store"), "--port", str(port), *options]
+    words = [sys.executable, "-m", "mlsdk", "serve", store or str(folder / "store"), "--port", str(port), *options]
     told = {**os.environ, "XDG_CONFIG_HOME": str(folder / "config")}
     with subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=told) as process:
         try:

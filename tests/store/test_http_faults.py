@@ -502,7 +502,7 @@ def test_a_blob_to_the_object_store(alone):
 
         assert put == (BIG_DIGEST, len(BIG))
         assert (request.method, request.body, request.header("Authorization")) == ("PUT", BIG, None)
-        assert alone.requests[-1].path == f"/v1/w/default/uploads/{BIG_DIGEST}/done"
+        assert alone.requests[-1].path == f"/v1/w/default/uploads/{BIG_DIGEST}/done?size_bytes={len(BIG)}"
 
 
 def test_an_object_store_that_takes_nothing_from_here(proxy):

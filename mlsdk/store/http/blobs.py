@@ -52,7 +52,7 @@ class HttpBlobs:
                 return
             url, offset = answer.get("url"), int(answer.get("offset") or 0)
             try:
-                if url and self._direct and size >= _DIRECT_BYTES and self._put_direct(str(url), file, digest):
+                if url and self._direct and size >= _DIRECT_BYTES and self._put_direct(str(url), file, digest, size):
                     return
                 while True:
                     file.seek(offset)
@@ -70,7 +70,7 @@ class HttpBlobs:
             except ConflictError as error:  # another one sends the same
                 patience.pause(UnavailableError(str(error)), offset)
 
-    def _put_direct(self, url: str, file: BinaryIO, digest: str) -> bool:
+    def _put_direct(self, url: str, file: BinaryIO, digest: str, size: int) -> bool:
         """Send the whole to an address of the object store; False if it cannot be reached from here."""
         if not _may_follow(self._session.address.origin, url):
             return False
@@ -81,7 +81,7 @@ class HttpBlobs:
             self._direct = False
         if not self._direct:
             return False
-        answer = self._session.call("POST", f"/uploads/{digest}/done").json()
+        answer = self._session.call("POST", f"/uploads/{digest}/done", params={"size_bytes": size}).json()
         return bool(answer.get("there"))
 
     # reading
