@@ -15,6 +15,9 @@ from typing import Any
 from mlsdk.store import outbox
 from mlsdk.store.base import Store, open_file
 from mlsdk.store.gc import references
+from mlsdk.store.http.address import address_of
+from mlsdk.store.http.logs import HttpLogs
+from mlsdk.store.http.session import Session
 from mlsdk.store.mending import last_valid
 from mlsdk.store.sync import blobs_named
 from tests import programs
@@ -106,6 +109,11 @@ class Served:
         return outbox_of(f"{url or self.url}/default", self.home / "outboxes")
 
 
+def logs_of(url: str, token: str) -> HttpLogs:
+    """Logs on a server, without settings."""
+    return HttpLogs(Session(address_of(f"{url}/default"), token=token))
+
+
 def outbox_of(uri: str, base: Path) -> Path:
     """The outbox of a store below a folder, in whatever environment."""
     return base / os.path.basename(outbox.folder_of(uri))
@@ -141,11 +149,17 @@ def settle(root: Path, settings: dict[str, str], tries: int = 20) -> None:
     """Send all that waits, as often as that takes; companions end by themselves then."""
     for _ in range(tries):
         left = call(settings, "sync")
-        if not outbox.markers(str(root)) and gone(root, 5):
+        if not any(part["left"] for part in left) and not _unsent(root) and gone(root, 5):
             break
         time.sleep(0.2)
     else:
-        raise AssertionError(f"not up: {left}, {outbox.status(str(root))}")
+        raise AssertionError(f"not up: {left}, {_unsent(root)}, {outbox.status(str(root))}")
+
+
+def _unsent(root: Path) -> list[str]:
+    """Markers of logs that are there: a companion that was killed may have announced one that it never made."""
+    logs = open_file(f"file:{root}", ":memory:").logs
+    return [marker for marker in outbox.markers(str(root)) if logs.size(f"runs/{marker.replace('.', '/')}")]
 
 
 def differences(root: Path, there: Store) -> list[str]:
