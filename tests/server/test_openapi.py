@@ -62,8 +62,8 @@ def test_nothing_that_it_allows_is_a_500(tmp_path: Path) -> None:
             for mode in (GenerationMode.POSITIVE, GenerationMode.NEGATIVE):
                 _try(operation.ok(), mode, served, statuses)
 
-    assert statuses[200] > 50
-    assert statuses[400] > 50
+    assert statuses[200] > 20
+    assert statuses[400] > 10
     assert statuses[500] == 0
 
 

@@ -67,6 +67,7 @@ def children(pid: int) -> list[int]:
     return [int(word) for word in found.split()]
 
 
+@pytest.mark.slow
 def test_over_a_bucket(monkeypatch: pytest.MonkeyPatch) -> None:
     """In a bucket each workspace is a prefix; large blobs may go past the server, and are checked all the same."""
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", s3.KEY)
