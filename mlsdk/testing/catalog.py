@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable
 
 from mlsdk.errors import NewerFormatError, NotFoundError
@@ -208,3 +209,62 @@ class CatalogContract:
         assert run.params == {"lr": 1}
         assert (run.artifacts, dict(run.ranks)) == ({}, {})
         assert catalog.find().runs == (run,)
+
+    def test_counting_and_hints(self, catalog: Catalog, logs: Logs) -> None:
+        """How many runs fit, whether any has a field, and which ids begin and end so: what messages to people need."""
+        made_logs = [made(name, acc=acc, at=at, lr=at) for at, (name, acc) in enumerate({"a": 0.5, "b": 0.75}.items())]
+        for log in made_logs:
+            ingest(catalog, logs, log)
+        ingest(catalog, logs, MadeLog(made_logs[0].run, "edit", order=START_NS + 9).facts({"run": {"deleted": True}}))
+        ids = [log.run for log in made_logs]
+
+        assert (catalog.count(), catalog.count(parse("deleted")), catalog.count(parse("params.lr > 7"))) == (1, 1, 0)
+        assert (catalog.has_key("params.lr"), catalog.has_key("metrics.acc"), catalog.has_key("params.x")) == (
+            True,
+            True,
+            False,
+        )
+        assert catalog.matching_ids() == ids[::-1]
+        assert catalog.matching_ids(beginning=ids[0][:20], end=ids[0][-5:]) == [ids[0]]
+        assert catalog.matching_ids(end="0" * 31 + "f") == []
+        assert catalog.matching_ids(limit=1) == [ids[1]]
+
+    def test_the_unreadable_are_told(self, catalog: Catalog, logs: Logs) -> None:
+        """Each run that only a newer version reads is told by a sentence."""
+        ingest(catalog, logs, made("a"))
+        before = list(catalog.unreadable())
+        newer = MadeLog(version=FORMAT_VERSION + 1).facts({"run": {"name": "n"}}).close()
+        ingest(catalog, logs, newer)
+        told = list(catalog.unreadable())
+
+        assert before == []
+        assert len(told) == 1
+        assert "pip install -U mlsdk" in told[0]
+
+    def test_documents_are_what_records_are_made_of(self, catalog: Catalog, logs: Logs) -> None:
+        """What is kept of a run is handed on as it is: the same runs in the same order and pages as `find` gives."""
+        for at in range(3):
+            ingest(catalog, logs, made(f"r{at}", acc=at / 4, at=at))
+        order = parse_order("-metrics.acc")
+        page, listing = catalog.find(None, order, None, 2), catalog.documents(None, order, None, 2)
+        names = [json.loads(listed.document)["run"]["name"] for listed in listing.runs]
+        one = catalog.document(page.runs[0].id)
+
+        assert names == [run.name for run in page.runs] == ["r2", "r1"]
+        assert [listed.status for listed in listing.runs] == ["finished", "finished"]
+        assert [run.name for run in catalog.find(None, order, listing.after, 2).runs] == ["r0"]
+        assert json.loads(one.document) == json.loads(listing.runs[0].document)
+        assert isinstance(_error(lambda: catalog.document("0" * 32)), NotFoundError)
+
+    def test_what_a_record_looks_up(self, catalog: Catalog, logs: Logs) -> None:
+        """Details and children of a run, oldest first and without deleted ones; of an unknown run there are none."""
+        parent = made("parent").facts({"code": {"entry": "train.py"}})
+        children = [made(f"c{at}", at=at + 1).facts({"run": {"parent": parent.run}}) for at in range(3)]
+        for log in (*reversed(children), parent):
+            ingest(catalog, logs, log)
+        ingest(catalog, logs, MadeLog(children[1].run, "edit", order=START_NS * 2).facts({"run": {"deleted": True}}))
+
+        assert catalog.details(parent.run)["code"] == {"entry": "train.py"}
+        assert catalog.get(parent.run).code["entry"] == "train.py"
+        assert catalog.get(parent.run).children == (children[0].run, children[2].run)
+        assert isinstance(_error(lambda: catalog.details("0" * 32)), NotFoundError)

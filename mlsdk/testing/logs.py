@@ -8,7 +8,7 @@ from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from multiprocessing import get_context
 
 from mlsdk.errors import ConflictError, NotFoundError, StoreError
-from mlsdk.store.seams import Logs
+from mlsdk.store.seams import Logs, Piece
 
 RUN = "01900000000070008000000000000001"
 LOG = f"runs/{RUN}/01900000000070008000000000000002"
@@ -216,6 +216,31 @@ class LogsContract:
         with ProcessPoolExecutor(3, get_context("spawn")) as pool:
             futures = [pool.submit(append_entries, reopen, who, 25) for who in range(3)]
         _assert_shared(logs, [entry for future in futures for entry in future.result()], [])
+
+    # batches
+
+    def test_a_batch_is_each_of_its_pieces(self, logs: Logs) -> None:
+        """Pieces of many logs in one call do what each would do by itself; one that does not fit hinders no other."""
+        if "batch" not in logs.capabilities:
+            return
+        names = [f"runs/{RUN}/{number:032x}" for number in range(5)]
+        logs.append(names[1], 0, b"other")
+        pieces = [
+            Piece(names[0], 0, b"one;"),
+            Piece(names[0], 4, b"two;"),
+            Piece(names[1], 0, b"conflict"),
+            Piece(names[2], 7, b"beyond a hole"),
+            Piece(names[3], 0, b"three;"),
+            Piece(names[4], 0, b""),
+        ]
+        found = [logs.append_all(pieces), logs.append_all(pieces), logs.append_all([])]  # type: ignore[attr-defined]
+        ends = [[end.end if isinstance(end, ConflictError) else end for end in part] for part in found]
+
+        assert ends[0][1:] == ends[1][1:] == [8, 5, 0, 6, 0]
+        assert [type(end) for end in found[0]] == [int, int, ConflictError, ConflictError, int, int]
+        assert ends[2] == []
+        assert (logs.read(names[0]), logs.read(names[1]), logs.read(names[3])) == (b"one;two;", b"other", b"three;")
+        assert list(logs.list(f"runs/{RUN}/")) == [names[0], names[1], names[3]]
 
     # sealing
 
