@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import argparse
 import sys
+from collections.abc import Mapping
 from datetime import datetime, timezone
 from itertools import islice
 from typing import Any
 
 from mlsdk.cli import stores
 from mlsdk.cli.care import seconds
-from mlsdk.cli.offices import Row, office
+from mlsdk.cli.offices import Office, Row, office
 from mlsdk.cli.screen import Screen, clean
 from mlsdk.cli.values import counted
-from mlsdk.errors import UsageError
+from mlsdk.errors import MlsdkError, UsageError
 
 _ROLES = ("viewer", "writer", "approver", "admin")
 
@@ -60,6 +61,8 @@ def _make(args: argparse.Namespace) -> int:
     scopes = dict(map(_scope, args.scope)) or {place.workspace: "writer"}
     expires_s = None if args.expires == "never" else seconds(args.expires)
     made = place.make_token(args.actor, scopes, expires_s, args.note)
+    if args.actor is not None:
+        _say_what_is_missing(place, args.actor, scopes)
     if args.json:
         return stores.emit(dict(made))
     allows = ", ".join(f"{role} in {'all workspaces' if name == '*' else name}" for name, role in scopes.items())
@@ -67,6 +70,20 @@ def _make(args: argparse.Namespace) -> int:
     print(clean(f"token {made['id']}: at most {allows}; {until}; shown this once:"), file=sys.stderr)
     print(made["secret"])
     return 0
+
+
+def _say_what_is_missing(place: Office, actor: str, scopes: Mapping[str, str]) -> None:
+    """A token allows no more than its owner may do: say where that is less than what was asked for."""
+    for name, wanted in scopes.items():
+        try:
+            rows = place.members(name)
+        except MlsdkError:  # who may not see the members is told nothing of them
+            continue
+        held = max((_ROLES.index(row["role"]) for row in rows if row["actor"] == actor), default=-1)
+        if held < _ROLES.index(wanted):
+            has = f"only the role {_ROLES[held]}" if held >= 0 else "no role"
+            todo = f"mlsdk member set {actor} {wanted} --workspace {name!r}"
+            print(clean(f"mlsdk: {actor} has {has} in {name!r}, and a token allows no more: `{todo}`"), file=sys.stderr)
 
 
 def _scope(text: str) -> tuple[str, str]:

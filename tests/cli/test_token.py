@@ -50,6 +50,17 @@ def test_tokens(call, served, place):
     assert after.revoked
 
 
+def test_a_token_that_allows_nothing(call, served, place):
+    """Who makes a token for somebody without the role is told the command that gives it."""
+    said = call("token", "make", "--actor", "zoe", "--store", place)[2]
+    call("member", "set", "zoe", "writer", "--store", place)
+    then = call("token", "make", "--actor", "zoe", "--store", place)[2]
+    call("member", "remove", "zoe", "--store", place)
+
+    assert "mlsdk member set zoe writer --workspace 'default'" in said
+    assert "member set" not in then
+
+
 def test_members_and_workspaces(call, served, place):
     """Workspaces are made and taken away, roles given and taken."""
     name = "team" if "http" in place else "squad"
