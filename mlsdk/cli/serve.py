@@ -102,10 +102,12 @@ def _work(
     journal = Journal(args.access_log, errors=True)
     if first:
         _greet(args, service, uri, public)
+    one = server(service, journal, tls=tls, proxy=args.behind_proxy)
     for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: None)  # the server gives the signal on when it has stopped: all is done then
+        # Before the server listens, this stops it; it gives the signal on when it has stopped: all is done then.
+        signal.signal(number, lambda *_: setattr(one, "should_exit", True))
     try:
-        server(service, journal, tls=tls, proxy=args.behind_proxy).run(sockets=[listening])
+        one.run(sockets=[listening])
     finally:
         journal.close()
 
@@ -202,13 +204,13 @@ def _new_secret(service: Service, uri: str, public: str, who: str) -> str | None
     from mlsdk.store import credentials
 
     try:
-        service.access.authenticate(credentials.token_for(public) or "")
+        service.access.authenticate(credentials.kept(public) or "")
     except MlsdkError:
         is_operator = service.access.members(ALL).get(who) is Role.ADMIN
         if uri.startswith("file:") and is_operator:
             return service.access.make_token(who, who, {ALL: Role.ADMIN}, note=f"made by mlsdk serve at {public}")[1]
         return None
-    return credentials.token_for(public)
+    return credentials.kept(public)
 
 
 def _user() -> str:
