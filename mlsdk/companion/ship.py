@@ -7,6 +7,7 @@ waits for the network.
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import random
 import sys
@@ -70,6 +71,8 @@ class Shipper:
         self._wake, self._blobs_wake = threading.Event(), threading.Event()
         self._stopped = threading.Event()
         self._lock: int | None = None
+        self._first = False
+        """Whether this is the one that ships."""
         self._succeeded_at = time.monotonic()
         self._trimmed_at = 0.0
         self._trimmed_after = -1
@@ -88,7 +91,7 @@ class Shipper:
     @property
     def stays(self) -> bool:
         """Whether there is something to ship, and hope that it can be."""
-        if self._looked and (self._lock is None or (self._shipment is not None and not self._shipment.is_behind)):
+        if self._looked and (not self._first or (self._shipment is not None and not self._shipment.is_behind)):
             return False
         return not self._backoff.hopeless and time.monotonic() - self._succeeded_at < STAY_S
 
@@ -122,15 +125,16 @@ class Shipper:
 
     def _may_ship(self) -> bool:
         """Whether this is the one that ships: companions of several jobs may serve one outbox."""
-        if self._lock is None:
-            self._lock = _locked(os.path.join(self._root, "ship", ".lock"))
-        return self._lock is not None
+        if not self._first:
+            self._first, self._lock = _locked(os.path.join(self._root, "ship", ".lock"))
+        return self._first
 
     def _pass(self) -> float:
         """Look and send once; how long to pause then."""
-        backoff, told = self._backoff, outbox.settings(self._root)
-        pause, before = told["ship_every_s"], self._sent_bytes
+        backoff, before = self._backoff, self._sent_bytes
         try:
+            told = outbox.settings(self._root)
+            pause = told["ship_every_s"]
             shipment = self._shipment = self._shipment or Shipment(self._root)
             shipment.look()
             shipment.send()
@@ -144,9 +148,9 @@ class Shipper:
         else:
             backoff.worked()
             self._succeeded_at = time.monotonic()
-            if shipment.has_blobs:
-                self._blobs_wake.set()
             self._trim(shipment, told["outbox_bytes"])
+        if self._shipment is not None and self._shipment.has_blobs:  # also where one log is not taken
+            self._blobs_wake.set()
         self._say()
         return pause
 
@@ -224,17 +228,22 @@ def forget() -> None:
     _here.clear()
 
 
-def _locked(path: str) -> int | None:
-    """A lock on a file; None if another process holds it."""
-    import fcntl
+def _locked(path: str) -> tuple[bool, int | None]:
+    """A lock on a file: whether no other process holds it, and its descriptor.
 
+    Where there are no locks everybody ships: sending twice is the same as sending once.
+    """
     try:
+        import fcntl
+
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    except ImportError:
+        return True, None
     except OSError:
-        return None
+        return False, None
     try:
         fcntl.lockf(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
+    except OSError as error:
         os.close(descriptor)
-        return None
-    return descriptor
+        return error.errno not in (errno.EACCES, errno.EAGAIN), None
+    return True, descriptor

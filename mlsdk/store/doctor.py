@@ -20,6 +20,7 @@ from mlsdk.store.base import FolderStore
 from mlsdk.store.blobs import blob_path
 from mlsdk.store.fold import LogState
 from mlsdk.store.gc import DAY_S, DAYS_OF_MARKERS
+from mlsdk.store.grown import end_of
 from mlsdk.store.layout import Layout, split_marker, utc_day
 
 GRACE_S = 60.0
@@ -109,10 +110,9 @@ def _look(store: FolderStore, layout: Layout, name: str, logs: dict[str, Log]) -
             advice = "the raw one counts; --fix keeps it"
             yield Finding("double", name, "is there raw and sealed", advice, lambda: mending.drop_copy(layout, name))
         data = store.logs.read(name)
-        state, blobs, end = LogState(name), dict[str, str](), 0
+        state, blobs, end = LogState(name), dict[str, str](), end_of(data)
         for entry, position in decode(data):
             state.add(entry, position)
-            end = position.offset
             if isinstance(entry, Facts):
                 blobs.update(_digests(entry))
     except FileNotFoundError:  # sealed or erased in this moment

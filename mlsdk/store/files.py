@@ -56,7 +56,7 @@ class FileLogs:
         except FileNotFoundError:  # nothing was ever kept here
             self.layout.make()
             self.layout.mark_open(run, writer)
-        with open(self.layout.log_path(log), "a+b") as file, _locked(file.fileno()):
+        with open(self.layout.log_path(log), "a+b") as file, locked(file.fileno()):
             found = os.fstat(file.fileno())
             end = found.st_size
             if not found.st_nlink:
@@ -180,7 +180,7 @@ class FileLogs:
 
         raw_path, path = self.layout.log_path(log), self.layout.seal_path(log)
         try:
-            with open(raw_path, "rb") as raw, _locked(raw.fileno()):
+            with open(raw_path, "rb") as raw, locked(raw.fileno()):
                 if not os.fstat(raw.fileno()).st_nlink:
                     return False
                 temporary = f"{path}.{os.getpid()}-{os.urandom(4).hex()}.part"
@@ -201,7 +201,7 @@ class FileLogs:
     def unseal(self, log: str) -> bool:
         """Bring the raw file of a sealed log back; False if it is not sealed."""
         try:
-            with open(self.layout.seal_path(log), "rb") as sealed, _locked(sealed.fileno()):
+            with open(self.layout.seal_path(log), "rb") as sealed, locked(sealed.fileno()):
                 if not self.is_sealed(log):
                     return False
                 temporary = f"{self.layout.log_path(log)}.{os.getpid()}-{os.urandom(4).hex()}.part"
@@ -251,8 +251,8 @@ def _read(path: str, offset: int = 0, limit: int | None = None) -> bytes:
 
 
 @contextlib.contextmanager
-def _locked(descriptor: int) -> Iterator[None]:
-    """Alone among the processes that append to a file; where there are no such locks, senders must not meet."""
+def locked(descriptor: int) -> Iterator[None]:
+    """Alone among those that append to a file or replace it; where there are no such locks, they must not meet."""
     try:
         import fcntl
     except ImportError:

@@ -64,11 +64,14 @@ def _look_at_day(layout: Layout, catalog: SQLiteCatalog, day: str, before: Day |
     if before and before[0] == changed and before[2]:
         return before
     since = before[1] if before and before[0] == changed else now
-    known: set[str] = catalog.database.notes.setdefault("closed", {}).setdefault(day, set())
-    new = set(_names(folder)) - known
+    known: dict[str, int] = catalog.database.notes.setdefault("closed", {}).setdefault(day, {})
+    # One that was there before under another number is of a log that has grown and closed again.
+    new = {name: number for name, number in _numbered(folder).items() if known.get(name) != number}
     _read(catalog, catalog.unread(_logs(new)), final=True)
     late = catalog.unread(_logs(new))
-    known.update(new.difference(map(_marker, late)))
+    for log in late:
+        del new[_marker(log)]
+    known.update(new)
     patience = _LATE_S if late else _RACY_S
     return [changed, since, now - since > patience]
 
@@ -103,6 +106,15 @@ def _logs(markers: Iterable[str]) -> list[str]:
 def _marker(log: str) -> str:
     _, run, writer = log.split("/")
     return f"{run}.{writer}"
+
+
+def _numbered(folder: str) -> dict[str, int]:
+    """The files of a folder and their numbers in the file system."""
+    try:
+        with os.scandir(folder) as entries:
+            return {entry.name: entry.inode() for entry in entries}
+    except (FileNotFoundError, NotADirectoryError):
+        return {}
 
 
 def _names(folder: str) -> list[str]:

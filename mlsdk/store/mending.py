@@ -7,10 +7,11 @@ from __future__ import annotations
 
 import contextlib
 import os
+from collections.abc import Callable
 
-from mlsdk.log.decode import decode
 from mlsdk.log.frames import Frame, frames
 from mlsdk.log.ids import new_id
+from mlsdk.store.files import locked
 from mlsdk.store.layout import Layout
 from mlsdk.store.target import FileTarget
 from mlsdk.store.writer import LogWriter
@@ -33,19 +34,25 @@ def put_aside(layout: Layout, path: str) -> str:
 
 def cut(layout: Layout, log: str, end: int) -> None:
     """End a log at `end`. What stood behind is kept aside, unless it was only the zeros of allocated space."""
-    path = layout.log_path(log)
-    with open(path, "rb") as file:
-        data = file.read()
-    _replace(layout, path, data[:end], keep=any(data[end:]))
+    _rewrite(layout, layout.log_path(log), lambda data: data[:end])
 
 
 def excise(layout: Layout, log: str) -> None:
     """Keep of a log the valid frames; the file as it was is kept aside."""
-    path = layout.log_path(log)
-    with open(path, "rb") as file:
+    _rewrite(layout, layout.log_path(log), _frames_of)
+
+
+def _frames_of(data: bytes) -> bytes:
+    return b"".join(data[frame.start : frame.end] for frame in frames(data) if isinstance(frame, Frame))
+
+
+def _rewrite(layout: Layout, path: str, change: Callable[[bytes], bytes]) -> None:
+    """Put other content in the place of a log, while nobody who ships to it appends."""
+    with open(path, "rb") as file, locked(file.fileno()):
         data = file.read()
-    kept = b"".join(data[frame.start : frame.end] for frame in frames(data) if isinstance(frame, Frame))
-    _replace(layout, path, kept, keep=True)
+        content = change(data)
+        keep = not data.startswith(content) or any(data[len(content) :])
+        _replace(layout, path, content, keep=keep)
 
 
 def _replace(layout: Layout, path: str, content: bytes, *, keep: bool) -> None:
@@ -101,11 +108,3 @@ def mark(layout: Layout, log: str, *, open_: bool) -> None:
         layout.mark_open(run, writer)
     else:
         layout.mark_closed(run, writer)
-
-
-def last_valid(data: bytes) -> int:
-    """Where the last valid frame of a log ends."""
-    end = 0
-    for _, position in decode(data):
-        end = position.offset
-    return end

@@ -211,7 +211,8 @@ def settings(root: str) -> dict[str, float]:
         found = json.loads(_read(os.path.join(root, "ship", _SETTINGS)) or "{}")
     except ValueError:
         found = {}
-    return {name: found.get(name) or config.number(name) for name in _TOLD}
+    told = found if isinstance(found, dict) else {}
+    return {name: told.get(name) or config.number(name) for name in _TOLD}
 
 
 def markers(root: str) -> list[str]:

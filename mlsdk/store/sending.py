@@ -38,7 +38,7 @@ SEAL_BYTES = 65_536
 _HEAD_BYTES = 65_536
 _KEPT_BYTES = 64 << 20
 _SETTLED_S = 60.0
-_FOR_ALL = (UnavailableError, AccessError, NewerFormatError)
+FOR_ALL = (UnavailableError, AccessError, NewerFormatError)
 """What is said of a store, not of a log."""
 
 
@@ -305,7 +305,7 @@ class Sender:
         except Exception as error:  # whatever it was, nothing is known of what has arrived: ask again
             for way, _ in batch:
                 way.forget()
-            if not isinstance(error, MlsdkError) or isinstance(error, _FOR_ALL):
+            if not isinstance(error, MlsdkError) or isinstance(error, FOR_ALL):
                 raise
             if len(batch) == 1:
                 batch[0][0].failed = self.failed = error
@@ -360,7 +360,12 @@ class Sender:
             self.destination.target().retire(run, writer)
         seal: Callable[[str], bool] | None = getattr(self.destination.logs, "seal", None)
         if "seal" in self.destination.logs.capabilities and seal is not None and way.end >= SEAL_BYTES:
-            seal(way.log)
+            try:
+                seal(way.log)
+            except FOR_ALL:
+                raise
+            except MlsdkError:  # it is there, if not as small as it could be
+                pass
 
 
 def _mended_tail(store: Store, log: str, end: int) -> bool:

@@ -11,7 +11,7 @@ from mlsdk.errors import DigestError, MlsdkError, NotFoundError
 from mlsdk.store import open_store, outbox
 from mlsdk.store.base import Store, open_file
 from mlsdk.store.intake import in_parts
-from mlsdk.store.sending import Left, Reader, Sender, Way
+from mlsdk.store.sending import FOR_ALL, Left, Reader, Sender, Way
 from mlsdk.store.sync import BlobSender, Pass, blobs_named
 
 NEW_S = 60.0
@@ -129,9 +129,11 @@ class Shipment:
         """Send blobs that the logs name.
 
         Raises:
-            UnavailableError, AccessError, StoreError: the store does not take it; try again later.
+            UnavailableError, AccessError: the store takes nothing; try again later.
+            StoreError: it does not take one of the blobs; all others were sent.
         """
         _, blobs = self._open()
+        failed: MlsdkError | None = None
         for parcel in tuple(self._parcels.values()):
             if parcel.way.behind or parcel.way.there is None:
                 continue  # its own bytes first
@@ -143,7 +145,14 @@ class Shipment:
                 except DigestError as error:
                     parcel.way.aside = str(error)
                     break
+                except FOR_ALL:
+                    raise
+                except MlsdkError as error:
+                    failed = error
+                    continue
                 parcel.blobs.pop(digest, None)
+        if failed is not None:
+            raise failed
 
     def settle(self) -> None:
         """Take away the markers of what is wholly there."""
@@ -260,13 +269,13 @@ def send_outbox(root: str) -> Pass:
     shipment = Shipment(root)
     why = None
     with outbox.shipping():
-        try:
-            shipment.look()
-            shipment.send()
-            shipment.send_blobs()
-            shipment.settle()
-        except MlsdkError as error:  # the other outboxes are sent all the same
-            why = str(error)
+        for step in (shipment.look, shipment.send, shipment.send_blobs, shipment.settle):
+            try:
+                step()
+            except MlsdkError as error:  # the other outboxes are sent all the same
+                why = why or str(error)
+                if isinstance(error, FOR_ALL):
+                    break
     left = shipment.left()
     if why is not None:
         left = [Left(item.name, item.size_bytes, why if item.why == _WAITS else item.why) for item in left]

@@ -27,8 +27,11 @@ from mlsdk.store.gc import named_inside, references, tombstone_of
 from mlsdk.store.intake import in_parts
 from mlsdk.store.sending import Left, Sender, Way, ends
 
-_PRIVATE = ("shared/access", "shared/audit")
-"""Who may do what on a server, and who did, are that server's own."""
+_PRIVATE = ("shared/access/", "shared/audit/", "shared/uploads/")
+"""Who may do what on a server, who did, and what is half there, are that server's own."""
+
+_RENEW_S = 3600.0
+"""A blob that was put longer ago is put again where a log that comes now names it: `gc` may be about to take it."""
 
 _PAGE = 500
 
@@ -213,7 +216,7 @@ def _send_shared(source: Store, destination: Store, left: list[Left]) -> None:
     if "shared" not in source.logs.capabilities:
         return
     for log in source.logs.list("shared/"):
-        if log.startswith(_PRIVATE):
+        if f"{log}/".startswith(_PRIVATE):
             continue
         size, there = source.logs.size(log), destination.logs.size(log)
         if size <= there:
@@ -263,7 +266,7 @@ class BlobSender:
         self.size_bytes = 0
 
     def send(self, digest: str) -> None:
-        """Bring a blob over, if it is not there.
+        """Bring a blob over, if it is not there; renew its age, if it is.
 
         Raises:
             DigestError: its bytes here are damaged.
@@ -271,11 +274,16 @@ class BlobSender:
         """
         if digest in self._there:
             return
-        if not self.destination.blobs.exists(digest):
+        try:
+            age_s: float | None = self.destination.blobs.info(digest)[1]
+        except NotFoundError:
+            age_s = None
+        if age_s is None or age_s > _RENEW_S:
             with self.source.blobs.open(digest) as file:  # this is where damage here is seen
                 size = self._put(digest, file)
-            self.count += 1
-            self.size_bytes += size
+            if age_s is None:
+                self.count += 1
+                self.size_bytes += size
         self._there.add(digest)
 
     def _put(self, digest: str, file: BinaryIO) -> int:

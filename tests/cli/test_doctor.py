@@ -15,6 +15,7 @@ import mlsdk
 from mlsdk.log.frames import Frame, frames
 from mlsdk.store import mending, open_store
 from mlsdk.store.layout import Layout, utc_day
+from mlsdk.testing import MadeLog
 from tests.cli.conftest import age
 from tests.conftest import ROOT
 
@@ -321,3 +322,18 @@ def test_mending_that_fails_is_said(ask, call, runs, monkeypatch):
     assert code == 1
     assert "No space left on device" in out
     assert "1 finding left" in out
+
+
+def test_a_schema_at_the_end_stays(ask):
+    """Of a log that ends with a schema, because its writer died before the point, only what is no frame is cut."""
+    log = MadeLog(identity={}).points(["a"], [(0, 1.0)])
+    whole = log.data[: log.borders[-2]]  # without the points
+    path = Path(Layout(".mlsdk").log_path(log.name))
+    Layout(".mlsdk").make()
+    path.parent.mkdir()
+    path.write_bytes(whole + b"torn")
+    age(str(path))
+    mended = _mended(ask)
+
+    assert "torn" in mended
+    assert path.read_bytes() == whole

@@ -210,13 +210,17 @@ def test_a_quiet_folder_is_not_listed_again(monkeypatch: pytest.MonkeyPatch) -> 
     store = open_file("file:store")
     short_run("a")
     names(store)
-    real, listed, real_names = time.time, [], markers._names
+    real, listed = time.time, []
 
-    def names_of(folder: str) -> list[str]:
-        listed.append(os.path.basename(folder))
-        return real_names(folder)
+    def noting(read):
+        def noted(folder: str):
+            listed.append(os.path.basename(folder))
+            return read(folder)
 
-    monkeypatch.setattr(markers, "_names", names_of)
+        return noted
+
+    monkeypatch.setattr(markers, "_names", noting(markers._names))
+    monkeypatch.setattr(markers, "_numbered", noting(markers._numbered))
     monkeypatch.setattr(time, "time", lambda: real() + 10)
     names(store)
     first, listed[:] = listed[:], []
@@ -312,3 +316,20 @@ def test_damage_is_passed_when_the_log_is_over() -> None:
     assert waiting == ["a"]
     assert (found.name, found.params) == ("b", {})
     assert [problem.kind for problem in found.problems] == ["damage"]
+
+
+def test_closed_again_between_two_looks() -> None:
+    """A log that was closed, grows and is closed again before anybody looks is read on."""
+    log = MadeLog().facts({"run": {"name": "before"}})
+    first = len(log.data)
+    log.facts({"run": {"name": "after"}})
+    here, store = target(), open_file("file:store")
+    here.layout.make()
+    store.logs.append(log.name, 0, log.data[:first])
+    here.retire(log.run, log.name.split("/")[2])
+    before = names(store)
+    store.logs.append(log.name, first, log.data[first:])
+    here.retire(log.run, log.name.split("/")[2])
+
+    assert before == ["before"]
+    assert names(store) == ["after"]
