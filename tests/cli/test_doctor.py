@@ -13,6 +13,7 @@ import pytest
 
 import mlsdk
 from mlsdk.log.frames import Frame, frames
+from mlsdk.log.identity import writer_identity
 from mlsdk.store import mending, open_store
 from mlsdk.store.layout import Layout, utc_day
 from mlsdk.testing import MadeLog
@@ -326,7 +327,7 @@ def test_mending_that_fails_is_said(ask, call, runs, monkeypatch):
 
 def test_a_schema_at_the_end_stays(ask):
     """Of a log that ends with a schema, because its writer died before the point, only what is no frame is cut."""
-    log = MadeLog(identity={}).points(["a"], [(0, 1.0)])
+    log = MadeLog(identity={**writer_identity(), "pid": 2**22 + 1}).points(["a"], [(0, 1.0)])
     whole = log.data[: log.borders[-2]]  # without the points
     path = Path(Layout(".mlsdk").log_path(log.name))
     Layout(".mlsdk").make()
