@@ -11,12 +11,14 @@
 from __future__ import annotations
 
 import functools
+import itertools
 import json
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 from mlsdk.errors import QueryError
 from mlsdk.query.dialect import Connection, Dialect, SqlValue
+from mlsdk.query.evaluate import like_tokens
 from mlsdk.query.names import Path, clean_text
 from mlsdk.query.sql import Part, Position, Row, by_path, counting, holds, select
 from mlsdk.query.tree import Compare, In, Leaf, Order, Tree, conjuncts
@@ -143,7 +145,16 @@ _RANGES = ("=", "<", "<=", ">", ">=")
 
 
 def _is_range(leaf: Leaf, operators: tuple[str, ...]) -> bool:
-    return leaf.op in operators if isinstance(leaf, Compare) else isinstance(leaf, In) and not leaf.negated
+    if isinstance(leaf, Compare):
+        return leaf.op in operators or (leaf.op == "like" and _is_beginning(str(leaf.value)))
+    return isinstance(leaf, In) and not leaf.negated
+
+
+def _is_beginning(pattern: str) -> bool:
+    """Whether what is like this is all that begins in one way: a range of the index."""
+    tokens = list(like_tokens(pattern))
+    plain = list(itertools.takewhile(lambda token: not token[1], tokens))
+    return bool(plain) and all(token == ("%", True) for token in tokens[len(plain) :])
 
 
 def _cursor(row: Row) -> str:
