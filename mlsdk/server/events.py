@@ -25,6 +25,9 @@ _HEARTBEAT_S = 15.0
 _MOST = 500
 """Runs that one look is about, and that wait for one listener: who is slower than that has to come again."""
 
+_NEWEST = 50
+"""So many of the last runs are looked at, too: one may have begun and ended at another server since the last look."""
+
 _LIVE: Tree = parse("status = 'running'")
 
 
@@ -169,9 +172,12 @@ class _Watch:
 
     def _go(self) -> None:
         while self._wait():
+            with self._condition:
+                touched, self._touched = self._touched, set()
             try:
-                self._look()
+                self._look(touched)
             except MlsdkError:  # the store cannot be read at present: the listeners stay, and hear of it later
+                self.touch(touched)
                 time.sleep(_EVERY_S)
 
     def _wait(self) -> bool:
@@ -186,37 +192,42 @@ class _Watch:
         time.sleep(_AT_ONCE_S)
         return True
 
-    def _look(self) -> None:
+    def _look(self, touched: set[str]) -> None:
         with self._condition:
-            touched, self._touched = self._touched, set()
             listeners = list(self.listeners)
         self._store.refresh()
-        found = {_id(listed): listed for listed in self._store.catalog.documents(_LIVE, (), None, _MOST).runs}
+        found = self._found(_LIVE, _MOST)
+        newest = self._found(None, _NEWEST)
         named = {listener.run for listener in listeners if listener.run is not None}
+        found |= {run: newest[run] for run in (touched | named) & newest.keys()}
         for run in (*touched, *named, *self._known):
-            if run not in found and len(found) < 2 * _MOST:
+            if run not in found and run not in newest and len(found) < 2 * _MOST:
                 try:
                     found[run] = self._store.catalog.document(run)
                 except MlsdkError:  # gone, or of a newer version
                     continue
+        at_first, found = found, newest | found
         stamp = time.time_ns() // 1_000_000
         for listener in listeners:
             if listener.is_new:
                 listener.is_new = False
-                news = found | self._ended_since(listener)
+                news = at_first | self._ended_since(listener)
             else:
                 news = {run: listed for run, listed in found.items() if self._known.get(run) != listed}
             for run, listed in news.items():
                 if listener.wants(run):
                     listener.tell(run, _event(stamp, listed))
-        self._known = {run: listed for run, listed in found.items() if listed.status == "running" or run in named}
+        kept = named | newest.keys()
+        self._known = {run: listed for run, listed in found.items() if listed.status == "running" or run in kept}
+
+    def _found(self, query: Tree | None, most: int) -> dict[str, Listed]:
+        return {_id(listed): listed for listed in self._store.catalog.documents(query, (), None, most).runs}
 
     def _ended_since(self, listener: _Listener) -> dict[str, Listed]:
         if listener.since_ms is None or listener.run is not None:
             return {}
         since = datetime.fromtimestamp(max(0, listener.since_ms / 1000 - 2 * _EVERY_S), timezone.utc)
-        ended = Compare(("ended_at",), ">=", since)
-        return {_id(listed): listed for listed in self._store.catalog.documents(ended, (), None, _MOST).runs}
+        return self._found(Compare(("ended_at",), ">=", since), _MOST)
 
 
 def _id(listed: Listed) -> str:

@@ -12,13 +12,13 @@ import urllib.request
 from pathlib import Path
 from typing import Any
 
+from mlsdk.log.frames import Frame, frames
 from mlsdk.store import outbox
 from mlsdk.store.base import Store, open_file
 from mlsdk.store.gc import references
 from mlsdk.store.http.address import address_of
 from mlsdk.store.http.logs import HttpLogs
 from mlsdk.store.http.session import Session
-from mlsdk.store.mending import last_valid
 from mlsdk.store.sync import blobs_named
 from tests import programs
 from tests.servers.s3 import free_port
@@ -169,7 +169,7 @@ def differences(root: Path, there: Store) -> list[str]:
     found = []
     for log in names:
         data = here.logs.read(log)
-        data = data[: last_valid(data)]
+        data = data[: max((frame.end for frame in frames(data) if isinstance(frame, Frame)), default=0)]
         other = there.logs.read(log) if there.logs.size(log) else b""
         if data != other:
             found.append(f"{log}: {len(data):,} bytes here, {len(other):,} there")

@@ -140,14 +140,18 @@ def test_what_one_is_told_the_other_knows(pair: Pair) -> None:
         listening = threading.Thread(target=lambda: heard.extend(_lines(events)), daemon=True)
         listening.start()
         log = MadeLog(order=time.time_ns()).facts({"run": {"name": "seen"}})
+        short = MadeLog(order=time.time_ns()).facts({"run": {"name": "short", "status": "finished"}}).close()
         logs = logs_of(pair.one.url, pair.token)
         logs.append(log.name, 0, log.data)
         seen = programs.eventually(lambda: any(log.run in line for line in heard))
+        logs.append(short.name, 0, short.data)
+        seen_too = programs.eventually(lambda: any(short.run in line for line in heard))
     revoked = operator.delete(f"/v1/tokens/{made['id']}").status_code
     refused = programs.eventually(lambda: guest.get("/v1/me").status_code == 401, within_s=5)
 
     assert before
     assert seen
+    assert seen_too
     assert revoked in (200, 204)
     assert refused
 

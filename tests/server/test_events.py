@@ -57,13 +57,14 @@ def send(api: Session, log: MadeLog, workspace: str = "default") -> None:
 def test_a_run_is_followed(served: Running) -> None:
     """A listener hears of what is live, of what begins, and of how it ends."""
     api = served.session()
+    served.service.access.make_workspace("operator", "followed")
     first, second = live("first"), live("second")
-    send(api, first)
-    with listening(api, "/v1/w/default/events") as stream:
+    send(api, first, "followed")
+    with listening(api, "/v1/w/followed/events") as stream:
         known = next(stream)
-        send(api, second)
+        send(api, second, "followed")
         begun = next(stream)
-        send(api, second.facts({"run": {"status": "finished"}}).close())
+        send(api, second.facts({"run": {"status": "finished"}}).close(), "followed")
         ended = next(stream)
 
     assert known["event"] == "run"
