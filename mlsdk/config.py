@@ -44,7 +44,7 @@ SETTINGS: dict[str, Setting] = {
         Setting("store", str, None, "URI or folder of the store; by default the nearest `.mlsdk` folder upwards"),
         Setting("experiment", str, None, "experiment of runs that name none; by default the file that runs"),
         Setting("mode", str, "on", "`disabled` records nothing and costs next to nothing", ("on", "disabled")),
-        Setting("run", str, None, "id of a run to join from another process, as a rank or worker"),
+        Setting("run", str, None, "id of a run to join from another process, as a rank or worker; `own` for none"),
         Setting("capture", str, None, "names of captures, by commas; `none` for none; by default all"),
         Setting("output", bool, True, "record stdout and stderr beside the run"),
         Setting(

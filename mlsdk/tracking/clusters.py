@@ -26,6 +26,9 @@ ANNOTATION = "mlsdk_run"
 WAIT_S = 5.0
 """So long a scheduler may take to answer."""
 
+MOST = 4
+"""Runs that a worker keeps joined: two clients may send tasks at once."""
+
 _annotated: ContextVar[Any] = ContextVar("mlsdk_dask_annotation", default=None)
 _joined: dict[str, ActiveRun] = {}
 _lock = Lock()
@@ -83,12 +86,12 @@ def _join(run_id: str, uri: str, worker: Any) -> ActiveRun:
         known = _of_process(run_id)
         if known is not None:
             return known
-        for before in tuple(_joined.values()):  # tasks of an earlier run: they are done, or join once more
-            before.finish()
-        _joined.clear()
+        while len(_joined) >= MOST:  # tasks of the earliest run: they are done, or join once more
+            _joined.pop(next(iter(_joined))).finish()
         run = join(run_id, store=uri, rank=_rank(run_id, worker))
         context.handed.add(run._writer.id)
         context.hand_down()
+        _joined.pop(run_id, None)
         _joined[run_id] = run
         return run
 

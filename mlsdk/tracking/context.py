@@ -84,16 +84,25 @@ def leave(token: Token[ActiveRun | None]) -> None:
         entered.set(None)
 
 
-def hand_down() -> None:
-    """Leave word of the newest live run for processes that multiprocessing spawns, and for tasks sent to a cluster."""
+def hand_down(started: ActiveRun | None = None) -> None:
+    """Leave word for others: of the newest live run for processes that are spawned, of this context's for Dask's tasks.
+
+    Args:
+        started: the run that this context has just started; by default the one that it has by now.
+    """
     newest = next((run for writer, run in reversed(tuple(live.items())) if writer not in handed), None)
-    word = "" if newest is None else f"{newest.id}@{newest.store_uri}"
+    word = _word(newest)
     if os.environ.get(_WORD, "") != word:
         os.environ[_WORD] = word
     if "dask.base" in sys.modules:
         from mlsdk.tracking.clusters import annotate
 
-        annotate(word)
+        own = started or entered.get() or bare.get()
+        annotate(_word(None if own is None or own.finished else own))
+
+
+def _word(run: ActiveRun | None) -> str:
+    return "" if run is None else f"{run.id}@{run.store_uri}"
 
 
 def _disabled() -> ActiveRun | None:

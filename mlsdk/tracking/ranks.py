@@ -9,13 +9,17 @@ from __future__ import annotations
 import hashlib
 import os
 import sys
-from typing import Any, NamedTuple
+import threading
+from collections.abc import Callable
+from typing import Any, NamedTuple, TypeVar
 
 from mlsdk.log.identity import read_text, start_ticks, writer_identity
-from mlsdk.log.ids import new_id, shared_id
+from mlsdk.log.ids import new_id, shared_id, started_ns
+
+T = TypeVar("T")
 
 WAIT_S = 5.0
-"""So long a launcher's store may take to answer."""
+"""So long a launcher's store may take to answer; one that did not is not asked again."""
 
 _FIRST_OWN_STEP = 0xFFFFFFF0
 """SLURM numbers the steps that `srun` starts from 0; batch scripts and interactive shells have numbers from here on."""
@@ -34,6 +38,9 @@ _MPI_JOB = ("PMIX_NAMESPACE", "OMPI_MCA_ess_base_jobid", "OMPI_MCA_orte_precondi
 
 _born = os.getpid()
 _calls: dict[str, int] = {}
+_told: set[tuple[str | None, str, int]] = set()
+_silent: set[str] = set()
+"""Stores that did not answer in time."""
 
 
 class Seat(NamedTuple):
@@ -62,22 +69,61 @@ class _Launcher(NamedTuple):
     started_ns: int
 
 
-def find() -> Seat | None:
+def find(root: str | None, label: str | None = None, told: tuple[str, int] | None = None) -> Seat | None:
     """The seat of this process for the run that it is about to start; None where it was started alone.
 
     Only the process that a launcher started has one, not its children: they inherit the variables.
+
+    Args:
+        root: folder of the store, where a rank notes which runs it has had.
+        label: name of the tracked function, if it is one.
+        told: `MLSDK_RUN` and the rank, where both are given.
     """
     if os.getpid() != _born or os.environ.get(_TAKEN, str(_born)) != str(_born):
         return None
-    call = _this_call()
+    call = _this_call(label)
+    if told is not None:
+        seat: Seat | None = _of_told(*told, root, call)
+    else:
+        seat = _of_launcher(call)
+        while seat is not None and seat.run is not None and not _claim(root, seat.run, seat.rank):
+            _calls[call.site] = number = call.number + 1
+            call = call._replace(number=number)
+            seat = _of_launcher(call)
+    if seat is not None and seat.run is not None:
+        os.environ[_TAKEN] = str(_born)
+    return seat
+
+
+def _of_launcher(call: _Call) -> Seat | None:
     seat = None
     if not _is_spawned():
         seat = _of_torchrun(call) or _of_mpi(call) or _of_slurm(call)
     if seat is None or seat.run is None:
         seat = _of_torch(call) or _of_ray(call) or seat or _of_variables()
-    if seat is not None and seat.run is not None:
-        os.environ[_TAKEN] = str(_born)
     return seat
+
+
+def _of_told(run: str, rank: int, root: str | None, call: _Call) -> Seat:
+    """`MLSDK_RUN` is the first run that a rank starts; those after it are others, which all ranks share too."""
+    again = (root, run, rank) in _told
+    _told.add((root, run, rank))
+    return Seat(rank, _derived(started_ns(run), call, run) if again else run, _group("run", run))
+
+
+def _claim(root: str | None, run: str, rank: int) -> bool:
+    """Take a seat; False if a process before this one had it, started by the same rank's script."""
+    if root is None:
+        return True
+    folder = os.path.join(root, "cache", "seats")
+    try:
+        os.makedirs(folder, exist_ok=True)
+        os.close(os.open(os.path.join(folder, f"{run}.{rank}"), os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o644))
+    except FileExistsError:
+        return False
+    except OSError:  # whatever it is, writing the run meets it too, and says so
+        return True
+    return True
 
 
 def _is_spawned() -> bool:
@@ -85,7 +131,7 @@ def _is_spawned() -> bool:
     return processes is not None and processes.parent_process() is not None
 
 
-def _this_call() -> _Call:
+def _this_call(label: str | None) -> _Call:
     """Where outside this package the run is started, and for which time in this process.
 
     Thus a run that rank 0 starts alone, say for an evaluation, is never taken for the one that all start.
@@ -94,7 +140,7 @@ def _this_call() -> _Call:
     while frame.f_back is not None and frame.f_code.co_filename.startswith(_PACKAGE):
         frame = frame.f_back
     code = frame.f_code
-    site = f"{os.path.basename(code.co_filename)}:{code.co_name}:{frame.f_lineno}"
+    site = f"{os.path.basename(code.co_filename)}:{code.co_name}:{frame.f_lineno}:{label or ''}"
     _calls[site] = number = _calls.get(site, -1) + 1
     return _Call(site, number)
 
@@ -137,7 +183,8 @@ def _of_torchrun(call: _Call) -> Seat | None:
     if os.environ.get("TORCHELASTIC_USE_AGENT_STORE") != "True" or "torch.distributed" not in sys.modules:
         return Seat(rank, None, group, "import torch before the run is started, or set MLSDK_RUN for all ranks")
     try:
-        run, group = _by_store(_agents_store(*address), f"mlsdk/{job}/{attempt}/{size}", f"mlsdk/{job}", call)
+        keys = f"mlsdk/{job}/{attempt}/{size}", f"mlsdk/{job}"
+        run, group = _bounded(":".join(address), lambda: _by_store(_agents_store(*address), *keys, call))
         return Seat(rank, run, f"torchrun-{group}")
     except Exception as error:  # torch's errors are many; training goes on with separate runs, which say so
         return Seat(rank, None, group, f"the rendezvous store at {':'.join(address)} failed: {error}")
@@ -163,6 +210,34 @@ def _first_word(store: Any, key: str, proposal: str) -> str:
     return said.decode("ascii") if isinstance(said, bytes) else str(said)
 
 
+def _bounded(name: str, ask: Callable[[], T]) -> T:
+    """What a store of torch answers. One that is stuck keeps its caller for ever: a thread is left behind to it.
+
+    Raises:
+        TimeoutError: it has not answered in time, now or before.
+        Exception: what asking raised.
+    """
+    said: list[T] = []
+    failed: list[Exception] = []
+
+    def work() -> None:
+        try:
+            said.append(ask())
+        except Exception as error:  # torch's errors are many; it is raised where it was asked
+            failed.append(error)
+
+    if name not in _silent:
+        thread = threading.Thread(target=work, name="mlsdk-ranks", daemon=True)
+        thread.start()
+        thread.join(WAIT_S)
+    if said:
+        return said[0]
+    if failed:
+        raise failed[0]
+    _silent.add(name)
+    raise TimeoutError(f"it did not answer within {WAIT_S:.0f} s")
+
+
 def _of_torch(call: _Call) -> Seat | None:
     """By the store of a process group that is there, whoever started the processes."""
     torch = sys.modules.get("torch.distributed")
@@ -170,7 +245,7 @@ def _of_torch(call: _Call) -> Seat | None:
         if torch is None or not torch.is_available() or not torch.is_initialized() or torch.get_world_size() < 2:
             return None
         store = sys.modules["torch.distributed.distributed_c10d"]._get_default_store()
-        run, group = _by_store(store, "mlsdk", "mlsdk", call)
+        run, group = _bounded("group", lambda: _by_store(store, "mlsdk", "mlsdk", call))
         return Seat(torch.get_rank(), run, f"torch-{group}")
     except Exception:  # a store that cannot compare and set, or one of a version to come: then others are asked
         return None
@@ -193,8 +268,10 @@ def _of_mpi(call: _Call) -> Seat | None:
             run = _derived(launcher.started_ns, call, launcher.name, *job)
             return Seat(rank, run, _group("mpi", launcher.name, *job))
     slurm, began = _slurm_job()
-    if began is not None and number("SLURM_STEP_ID") is not None:
-        parts = (*slurm, os.environ["SLURM_STEP_ID"], *job)
+    # mpirun's own host is in the batch step, where it has sent `srun` for the others: a step says less than its job
+    launch = job if any(job) else [os.environ.get("SLURM_STEP_ID", "")]
+    if began is not None and any(launch):
+        parts = (*slurm, os.environ.get("SLURM_RESTART_COUNT", "0"), *launch)
         return Seat(rank, _derived(began * 10**9, call, "mpi", *parts), _group("mpi", *slurm))
     group = _group("mpi", *job, _host_of("localhost") if not any(job) else "")
     return Seat(rank, None, group, "MPI tells its ranks on several hosts nothing that no other job has; set MLSDK_RUN")
@@ -254,11 +331,11 @@ def _host_of(address: str) -> str:
 def _launcher(*variables: str) -> _Launcher | None:
     """The nearest ancestor that was not itself started as this rank: a shell between the two was.
 
-    None where that cannot be seen; and where it is the first process of all, which takes on the orphans of many.
+    In a container it may be the first process of all. None where that cannot be seen.
     """
     ours = {f"{name}={os.environ[name]}".encode() for name in variables if name in os.environ}
     pid = os.getppid()
-    while pid > 1:
+    while pid > 0:
         try:
             with open(f"/proc/{pid}/environ", "rb") as file:
                 theirs = set(file.read().split(b"\0"))

@@ -44,6 +44,12 @@ _RANK_VARIABLES = (
 _CLUSTERS = ("torch.distributed", "ray.train")
 """Modules that may know of ranks where no variable speaks of them."""
 
+OWN = "own"
+"""`MLSDK_RUN` where every process has runs of its own, whoever has started it."""
+
+_BORN = os.getpid()
+"""What is forked from here has the variables, and the process group, of another."""
+
 
 def run(
     experiment: str | None = None,
@@ -127,11 +133,11 @@ def start(
     wanted = chosen(asked_for)
     uri = config.store_uri(store)
     joined = _joined() if resume is None else None
-    rank = None if joined is None else _rank()
-    seat = _seat() if resume is None and joined is None else None
+    seat = _seat(joined, uri, label) if resume is None else None
     if seat is not None:
-        joined, rank = seat.run, seat.rank
+        joined = seat.run
         asked["tags"] = {"group": seat.group, **asked["tags"]}
+    rank = None if seat is None else seat.rank
     previous = None if resume is None else _previous(resume, uri)
     identity = previous.id if previous else joined or new_id()
     experiment = experiment or (previous.experiment if previous else None) or config.text("experiment") or entry_name()
@@ -192,7 +198,7 @@ def _enlist(active: ActiveRun, writer: Writer, *, observe: bool) -> None:
 
         active.opened = opened.Opened(writer.target.root)
         opened.install(context.find)
-    context.hand_down()
+    context.hand_down(active)
     writer.call_companion()
 
 
@@ -224,30 +230,31 @@ def _joining(run_id: str, uri: str, rank: int | None, experiment: str, name: str
     exits.install()
     if rank is not None:
         exits.owe(writer)
-        context.hand_down()
+        context.hand_down(active)
         writer.call_companion()
     return active
 
 
-def _seat() -> Seat | None:
+def _seat(joined: str | None, uri: str, label: str | None) -> Seat | None:
     """The place of this process among ranks that a launcher has started; None within a run, and where there are none.
 
     What looks for them is loaded only where something speaks of them.
     """
-    told = any(variable in os.environ for variable in _RANK_VARIABLES)
-    if not told and not any(module in sys.modules for module in _CLUSTERS):
+    rank = _rank()
+    told = (joined, rank) if joined is not None and rank is not None else None
+    if rank is None and (joined is not None or not any(module in sys.modules for module in _CLUSTERS)):
         return None
-    if context.find() is not None:
+    if context.find() is not None or os.getpid() != _BORN or config.text("run") == OWN:
         return None
     from mlsdk.tracking import ranks
 
-    return ranks.find()
+    return ranks.find(open_target(uri).root, label, told)
 
 
 def _joined() -> str | None:
     """The run that this process was told to join; None within a run: what starts there is a run of its own."""
     run_id = config.text("run")
-    if run_id is None or context.find() is not None:
+    if run_id in (None, OWN) or context.find() is not None:
         return None
     _check_id(run_id)
     return run_id
@@ -255,7 +262,7 @@ def _joined() -> str | None:
 
 def _check_id(run_id: str) -> None:
     if len(run_id) != 32 or not set(run_id) <= set("0123456789abcdef"):
-        raise ConfigError(f"MLSDK_RUN must be a run's whole id, 32 hexadecimal digits, not {run_id!r}")
+        raise ConfigError(f"MLSDK_RUN must be a run's whole id, 32 hexadecimal digits, or `{OWN}`, not {run_id!r}")
 
 
 def _first(run_id: str, rank: int | None, uri: str) -> bool:

@@ -5,8 +5,10 @@ from __future__ import annotations
 import json
 import math
 import os
+import shutil
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -15,6 +17,7 @@ import mlsdk
 from mlsdk.log.ids import started_ns
 from mlsdk.records import Series, over_ranks
 from tests import programs
+from tests.conftest import require
 
 BEGAN = 1_700_000_000
 
@@ -41,22 +44,22 @@ sys.stdout.write(json.dumps(said) + "\\n")  # at once: two processes write here
 
 LAUNCHER = """
 import json, os, subprocess, sys
-with_shell, *told = json.loads(sys.argv[1])
+script, *told = json.loads(sys.argv[1])
 words = [sys.executable, sys.argv[2]]
-if with_shell: words = ["/bin/sh", "-c", '"$@"; exit $?', "sh", *words]
+if script: words = ["/bin/sh", "-c", script, "sh", *words]
 for each in [subprocess.Popen(words, env={**os.environ, **more}) for more in told]:
     assert each.wait() == 0
 """
 
 
-def launched(*told: dict[str, str], shell: bool = False) -> list[tuple[str, str, list[str]]]:
+def launched(*told: dict[str, str], script: str = "", first: Sequence[str] = ()) -> list[tuple[str, str, list[str]]]:
     """What processes, started by one that stands for a launcher, make of the variables that each is told."""
     folder = Path("programs")
     folder.mkdir(exist_ok=True)
     (folder / "train.py").write_text("import mlsdk\n" + PROGRAM)
     (folder / "launcher.py").write_text(LAUNCHER)
     done = subprocess.run(
-        [sys.executable, "launcher.py", json.dumps([shell, *told]), "train.py"],
+        [*first, sys.executable, "launcher.py", json.dumps([script, *told]), "train.py"],
         env=programs.environment(MLSDK_EXIT_WAIT_S="0"),
         cwd=folder,
         capture_output=True,
@@ -76,13 +79,12 @@ def numbered(variable: str, told: dict[str, str]) -> list[dict[str, str]]:
 def test_a_step_of_slurm() -> None:
     """Tasks of one step of SLURM are one run, whose id sorts by the job's start; a requeued job is another, linked."""
     first = launched(*numbered("SLURM_PROCID", SLURM))
-    again = launched(*numbered("SLURM_PROCID", SLURM))
     requeued = launched(*numbered("SLURM_PROCID", {**SLURM, "SLURM_RESTART_COUNT": "1"}))
     other_step = launched(*numbered("SLURM_PROCID", {**SLURM, "SLURM_STEP_ID": "1"}))
     groups = {run.tags["group"] for run in mlsdk.runs(store="store")}
 
     assert [role for _, role, _ in first] == ["main", "rank 1"]
-    assert first == again
+    assert first[0][0] == first[1][0]
     assert len({run for run, _, _ in (*first, *requeued, *other_step)}) == 3
     assert started_ns(first[0][0]) == BEGAN * 10**9
     assert len(groups) == 1
@@ -106,10 +108,10 @@ def test_an_allocation_without_srun(told: dict[str, str]) -> None:
 
 
 @pytest.mark.parametrize(("variable", "told"), [("OMPI_COMM_WORLD_RANK", OPEN_MPI), ("PMI_RANK", HYDRA)])
-@pytest.mark.parametrize("shell", [False, True])
-def test_mpi_on_one_host(variable: str, told: dict[str, str], *, shell: bool) -> None:
+@pytest.mark.parametrize("script", ["", '"$@"; exit $?'])
+def test_mpi_on_one_host(variable: str, told: dict[str, str], script: str) -> None:
     """Ranks that one launcher of MPI has started here are one run, also through a shell; another launch is another."""
-    first, second = (launched(*numbered(variable, told), shell=shell) for _ in range(2))
+    first, second = (launched(*numbered(variable, told), script=script) for _ in range(2))
 
     assert [role for _, role, _ in first] == ["main", "rank 1"]
     assert first[0][0] == first[1][0]
@@ -134,6 +136,67 @@ def test_what_is_refused(variable: str, told: dict[str, str]) -> None:
     assert found[0][0] != found[1][0]
     assert len({run.tags["group"] for run in runs}) == 1
     assert all("MLSDK_RUN" in run.problems[0].message for run in runs)
+
+
+def test_a_script_that_starts_a_program_twice() -> None:
+    """What each rank's script starts a second time is a second run of all ranks, not more of the first."""
+    found = launched(*numbered("OMPI_COMM_WORLD_RANK", OPEN_MPI), script='"$@"; "$@"; exit $?')
+
+    assert [role for _, role, _ in found] == ["main", "main", "rank 1", "rank 1"]
+    assert {run for run, _, _ in found[:2]} == {run for run, _, _ in found[2:]}
+    assert len({run for run, _, _ in found}) == 2
+
+
+def test_a_launcher_that_is_all_of_a_container() -> None:
+    """Ranks find each other where their launcher is the first process of a container."""
+    first = ["unshare", "--pid", "--fork", "--mount-proc"]
+    can = shutil.which("unshare") is not None and subprocess.run([*first, "true"], check=False).returncode == 0
+    require(can, "leave to make a namespace of processes")
+    found = launched(*numbered("OMPI_COMM_WORLD_RANK", OPEN_MPI), first=first)
+
+    assert [role for _, role, _ in found] == ["main", "rank 1"]
+    assert found[0][0] == found[1][0]
+
+
+def test_mpi_of_several_hosts_in_a_job() -> None:
+    """Where `mpirun` has sent `srun` to the other hosts, the steps differ and the ranks are one run all the same."""
+    told = {**OPEN_MPI, "OMPI_COMM_WORLD_LOCAL_SIZE": "1", **SLURM}
+    batch = {name: value for name, value in told.items() if name != "SLURM_STEP_ID"}
+    found = launched({**batch, "OMPI_COMM_WORLD_RANK": "0"}, {**told, "OMPI_COMM_WORLD_RANK": "1"})
+
+    assert [role for _, role, _ in found] == ["main", "rank 1"]
+    assert found[0][0] == found[1][0]
+
+
+def test_processes_that_are_no_ranks() -> None:
+    """With MLSDK_RUN=own what a launcher starts is nobody's rank: a sweep by `srun` is as many runs."""
+    found = launched(*numbered("SLURM_PROCID", {**SLURM, "MLSDK_RUN": "own"}))
+
+    assert [role for _, role, _ in found] == ["main", "main"]
+    assert found[0][0] != found[1][0]
+
+
+def test_what_a_rank_that_was_told_its_run_starts() -> None:
+    """MLSDK_RUN is the first run of a rank; the next ones are shared too, and its children are its workers."""
+    told = "0123456789abcdef" * 2
+    code = """
+    import subprocess, sys
+    for turn in range(2 if len(sys.argv) == 1 else 1):
+        with mlsdk.run("told", params={"by": len(sys.argv)}) as run:
+            mlsdk.log(x=1.0)
+            print(run.id, run._writer.role, flush=True)
+            if len(sys.argv) == 1 and turn == 0: subprocess.run([sys.executable, *sys.argv, "c"], check=True)
+    """
+    said = [programs.execute(code, MLSDK_RUN=told, RANK=str(rank)).stdout.splitlines() for rank in range(2)]
+    runs = [[line.split()[0] for line in lines] for lines in said]
+
+    assert [line.partition(" ")[2] for lines in said for line in lines] == [
+        *("main", "worker", "main"),
+        *("rank 1", "worker", "rank 1"),
+    ]
+    assert runs[0] == runs[1]
+    assert runs[0][:2] == [told, told] != runs[0][1:]
+    assert [len(run.ranks) for run in mlsdk.runs()] == [1, 1]
 
 
 def test_children_of_a_rank() -> None:
