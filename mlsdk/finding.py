@@ -113,7 +113,7 @@ def edit(run: Run | str, *, store: str | os.PathLike[str] | None = None) -> Edit
     from mlsdk.editing import Edit
 
     opened = open_store(store)
-    return Edit(opened, run if isinstance(run, Run) else opened.find_one(run))
+    return Edit(opened, opened.find_one(run.id if isinstance(run, Run) else run))  # a run of another store is not there
 
 
 class Runs(Sequence[Run]):

@@ -166,3 +166,17 @@ def test_long_values_become_blobs(place: str) -> None:
 
     assert tag.size_bytes > 100_000
     assert tag.start.startswith('"xxx')
+
+
+def test_a_run_of_another_store() -> None:
+    """A run that is not in the store is refused; nothing is written about it there."""
+    with mlsdk.run("edit", store="memory:elsewhere") as run:
+        pass
+    with mlsdk.run("edit"):
+        pass
+    found = mlsdk.get_run(run.id, store="memory:elsewhere")
+    with pytest.raises(mlsdk.NotFoundError, match=run.id):
+        mlsdk.edit(found)
+    mlsdk.edit(found, store="memory:elsewhere").note("here")
+
+    assert mlsdk.get_run(run.id, store="memory:elsewhere").note == "here"

@@ -17,7 +17,7 @@ import traceback
 
 from mlsdk.capture.redaction import redact_text
 from mlsdk.errors import AccessError, MlsdkError, NewerFormatError, UnavailableError
-from mlsdk.store import outbox
+from mlsdk.store import outbox, posting
 from mlsdk.store.shipment import Shipment
 from mlsdk.store.trimming import trim
 
@@ -107,7 +107,7 @@ class Shipper:
             self._lock = None
 
     def _ship(self) -> None:
-        with outbox.shipping():
+        with posting.shipping():
             while not self._stopped.is_set():
                 pause = _LOCK_AGAIN_S
                 if self._may_ship():
@@ -168,7 +168,7 @@ class Shipper:
         outbox.write_status(self._root, said)
 
     def _ship_blobs(self) -> None:
-        with outbox.shipping():
+        with posting.shipping():
             while not self._stopped.is_set():
                 self._blobs_wake.wait()
                 self._blobs_wake.clear()

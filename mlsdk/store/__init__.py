@@ -51,7 +51,7 @@ def open_store(uri: str | os.PathLike[str] | None = None) -> Store:
     if store is None:
         store = _opened[wanted] = _opener(wanted.partition(":")[0])(wanted)
         if not wanted.startswith(("file:", "memory:")):
-            from mlsdk.store.outbox import settle
+            from mlsdk.store.posting import settle
 
             store.first(lambda: settle(wanted))
     from mlsdk.store.base import FolderStore

@@ -11,19 +11,20 @@ import json
 import os
 import threading
 import time
-from collections.abc import Iterator
 from typing import NamedTuple
 
 from mlsdk import config
 from mlsdk.errors import ConfigError, StoreError
-from mlsdk.log.segment import Segment
 from mlsdk.store.layout import Layout, split_marker
-from mlsdk.store.target import FileTarget
 
 STATUS = "status.json"
 _SETTINGS = "settings.json"
 _TOLD = ("ship_every_s", "outbox_bytes", "request_timeout_s")
-_SECRET_WORDS = ("password", "passwd", "token", "secret", "credential", "signature", "access_key", "api_key", "apikey")
+_SECRET_WORDS = (
+    *("password", "passwd", "token", "secret", "credential", "signature"),
+    *("access_key", "accesskey", "account_key", "accountkey", "api_key", "apikey"),
+)
+_SECRET_NAMES = ("sig", "sas")
 
 GIVE_UP_S = 2.0
 """Where the store has not been reached for so long, nobody waits for it longer than this."""
@@ -44,93 +45,6 @@ class Status(NamedTuple):
     """Of their logs and blobs, as far as not up."""
 
 
-class OutboxTarget(FileTarget):
-    """The local side of a remote store.
-
-    Args:
-        uri: of the remote store.
-        root: the outbox.
-    """
-
-    def __init__(self, uri: str, root: str) -> None:
-        super().__init__(uri, root)
-        self._budget = config.number("outbox_bytes")
-
-    def segment(self, run: str, writer: str) -> Segment:
-        """See `Target.segment`."""
-        made = super().segment(run, writer)
-        _written.add(f"{run}.{writer}")
-        _own.add(f"{run}.{writer}")
-        return made
-
-    def announce(self, run: str, writer: str) -> None:
-        """See `Target.announce`."""
-        super().announce(run, writer)
-        mine = _announced.setdefault(self.uri, {})
-        mine[f"{run}.{writer}"] = self.layout.root
-        if len(mine) % _MANY == 0:
-            waiting(self.uri)  # drops what is there
-
-    def retire(self, run: str, writer: str) -> None:
-        """See `Target.retire`."""
-        super().retire(run, writer)
-        _written.discard(f"{run}.{writer}")
-
-    def is_current(self) -> bool:
-        """See `FileTarget.is_current`."""
-        return super().is_current() and self.layout.root == folder_of(self.uri)
-
-    def check_room(self) -> None:
-        """Refuse a new run where what is not shipped takes more than the budget.
-
-        Raises:
-            StoreError: it does.
-        """
-        waiting = status(self.layout.root).size_bytes
-        if waiting > self._budget:
-            raise StoreError(
-                f"{waiting:,} bytes wait in {self.layout.root} to be sent to {self.uri}, more than"
-                f" MLSDK_OUTBOX_BYTES={self._budget:,.0f}: send them by `mlsdk sync`, allow more, or track elsewhere"
-                " by MLSDK_STORE=folder"
-            )
-
-
-_announced: dict[str, dict[str, str]] = {}
-"""By remote store, the logs that this process has announced: marker and outbox."""
-
-_own: set[str] = set()
-"""Logs that this process has written itself; the others are its companion's."""
-
-_written: set[str] = set()
-"""Logs that this process writes now."""
-
-_MANY = 1000
-
-_here = threading.local()
-
-
-def open_outbox(uri: str) -> OutboxTarget:
-    """The outbox of a remote store, made if it is not there.
-
-    Raises:
-        ConfigError: the URI holds a password or a token.
-        StoreError: there is no such kind of store, or the outbox cannot be written.
-    """
-    uri = checked(uri)
-    _check_scheme(uri)
-    root = folder_of(uri)
-    try:
-        os.makedirs(root, mode=0o700, exist_ok=True)
-        os.chmod(root, 0o700)
-        os.makedirs(os.path.join(root, "ship"), exist_ok=True)
-        _write(os.path.join(root, "remote"), uri + "\n")
-        told = {name: config.lookup(name).value for name in _TOLD}
-        _write(os.path.join(root, "ship", _SETTINGS), json.dumps(told))
-    except OSError as error:
-        raise StoreError(f"runs for {uri} are written to {root} first, which cannot be made: {error}") from error
-    return OutboxTarget(uri, root)
-
-
 def checked(uri: str) -> str:
     """A URI as it is kept.
 
@@ -140,10 +54,7 @@ def checked(uri: str) -> str:
     scheme, _, rest = uri.partition("://")
     place, _, query = rest.partition("?")
     user, at, _ = place.partition("/")[0].rpartition("@")
-    inside = at and (":" in user or scheme in ("http", "https"))
-    named = [word.partition("=")[0] for word in query.split("&")]
-    inside = inside or any(secret in name.lower() for name in named for secret in _SECRET_WORDS)
-    if inside:
+    if (at and (":" in user or scheme in ("http", "https"))) or any(map(_is_secret, query.split("&"))):
         where = {
             "http": "MLSDK_TOKEN, or `mlsdk login`",
             "https": "MLSDK_TOKEN, or `mlsdk login`",
@@ -154,7 +65,22 @@ def checked(uri: str) -> str:
     return f"{scheme}://{place.rstrip('/')}" + (f"?{query}" if query else "")
 
 
-def _check_scheme(uri: str) -> None:
+def _is_secret(word: str) -> bool:
+    """Whether a part of a query, `name=value`, is a secret, or an address that holds one."""
+    from urllib.parse import unquote_plus
+
+    name, _, value = unquote_plus(word).partition("=")
+    host = value.partition("://")[2].partition("/")[0]
+    named = any(secret in name.lower() for secret in _SECRET_WORDS) or name.lower() in _SECRET_NAMES
+    return named or ("@" in host and ":" in host.rpartition("@")[0])
+
+
+def check_scheme(uri: str) -> None:
+    """See that there is such a kind of store.
+
+    Raises:
+        StoreError: there is none.
+    """
     from mlsdk.store import SCHEMES
 
     scheme = uri.partition(":")[0]
@@ -168,11 +94,20 @@ def _check_scheme(uri: str) -> None:
 
 
 def base_folder() -> str:
-    """Where outboxes lie: the setting `outbox`, else the user's folder for state."""
+    """Where outboxes lie: the setting `outbox`, else the user's folder for state.
+
+    Raises:
+        ConfigError: there is none: the user has no home.
+    """
     named = config.text("outbox")
     if named:
         return os.path.abspath(os.path.expanduser(named))
     state = os.environ.get("XDG_STATE_HOME") or os.path.join(os.path.expanduser("~"), ".local", "state")
+    if not os.path.isabs(state):  # neither HOME nor an entry among the users: usual in containers
+        raise ConfigError(
+            "runs of a remote store are written to this machine first, and this user has no home folder: name a folder"
+            " that stays by MLSDK_OUTBOX"
+        )
     return os.path.join(state, "mlsdk")
 
 
@@ -193,8 +128,8 @@ def is_remote(uri: str) -> bool:
 
 def outboxes() -> list[str]:
     """The outboxes of this user."""
-    base = base_folder()
-    with contextlib.suppress(OSError):
+    with contextlib.suppress(OSError, ConfigError):
+        base = base_folder()
         folders = (os.path.join(base, name) for name in sorted(os.listdir(base)))
         return [folder for folder in folders if remote_of(folder)]
     return []
@@ -203,6 +138,17 @@ def outboxes() -> list[str]:
 def remote_of(root: str) -> str | None:
     """The URI of the store that a folder is the outbox of; None if it is none."""
     return _read(os.path.join(root, "remote")).strip() or None
+
+
+def claim(root: str, uri: str) -> None:
+    """Write down whose outbox a folder is, and the settings that this process has for shipping.
+
+    Raises:
+        OSError: it cannot be written.
+    """
+    _write(os.path.join(root, "remote"), uri + "\n")
+    told = {name: config.lookup(name).value for name in _TOLD}
+    _write(os.path.join(root, "ship", _SETTINGS), json.dumps(told))
 
 
 def settings(root: str) -> dict[str, float]:
@@ -221,6 +167,11 @@ def markers(root: str) -> list[str]:
         return sorted(name for name in os.listdir(Layout(root).ship) if split_marker(name))
     except OSError:
         return []
+
+
+def has_begun(root: str, marker: str) -> bool:
+    """Whether something of a log is in the remote store."""
+    return _read(os.path.join(root, "ship", marker)).strip() not in ("", "0")
 
 
 def status(root: str) -> Status:
@@ -290,71 +241,6 @@ def size_text(size: float) -> str:
             return f"{size:.1f} {unit}" if unit != "bytes" else f"{size:.0f} bytes"
         size /= 1000
     return f"{size:.1f} GB"
-
-
-# what this process waits for
-
-
-def waiting(uri: str, *, finished: bool = False) -> dict[str, str]:
-    """Logs of this process's runs that are not wholly shipped: marker and outbox.
-
-    Args:
-        uri: of the remote store.
-        finished: only those that it wrote itself and that will not grow any more.
-    """
-    mine = _announced.get(uri, {})
-    for marker, root in tuple(mine.items()):
-        if not os.path.exists(os.path.join(root, "ship", marker)):
-            mine.pop(marker, None)
-            _own.discard(marker)
-    if not finished:
-        return dict(mine)
-    return {marker: root for marker, root in mine.items() if marker in _own and marker not in _written}
-
-
-def remotes() -> list[str]:
-    """Remote stores that this process has written for."""
-    return list(_announced)
-
-
-def forget() -> None:
-    """In a forked child: the parent waits for its own logs."""
-    _announced.clear()
-    _own.clear()
-    _written.clear()
-
-
-def await_shipped(uri: str, seconds: float, *, finished: bool = False, patience_s: float = GIVE_UP_S) -> bool:
-    """Wait until this process's logs are up; False if that took longer than `seconds`.
-
-    Where the store has not been reached for a while already, `patience_s` is all that is waited.
-    """
-    begun, pause = time.monotonic(), 0.005
-    deadline = begun + seconds
-    while left := waiting(uri, finished=finished):
-        now = time.monotonic()
-        root = next(iter(left.values()))
-        if now > deadline or (now - begun >= patience_s and failing_s(root) > GIVE_UP_S):
-            return False
-        time.sleep(min(pause, max(0.0, deadline - now)))
-        pause = min(pause * 1.5, 0.05)
-    return True
-
-
-def settle(uri: str) -> None:
-    """Before a remote store is read: let it have the runs that this process has finished."""
-    if _announced and not getattr(_here, "shipping", False):
-        await_shipped(checked(uri), config.number("ship_wait_s"), finished=True, patience_s=0.0)
-
-
-@contextlib.contextmanager
-def shipping() -> Iterator[None]:
-    """In this thread, do not wait for what it is about to ship itself."""
-    _here.shipping = True
-    try:
-        yield
-    finally:
-        _here.shipping = False
 
 
 def _read(path: str) -> str:

@@ -8,7 +8,7 @@ import time
 from collections.abc import Iterator
 
 from mlsdk.errors import DigestError, MlsdkError, NotFoundError
-from mlsdk.store import open_store, outbox
+from mlsdk.store import open_store, outbox, posting
 from mlsdk.store.base import Store, open_file
 from mlsdk.store.intake import in_parts
 from mlsdk.store.sending import FOR_ALL, Left, Reader, Sender, Way
@@ -60,6 +60,8 @@ class Shipment:
         self._parcels: dict[str, _Parcel] = {}
         self._ours: tuple[Sender, BlobSender] | None = None
         self._asked: set[str] = set()
+        self._unmade: set[str] = set()
+        """Markers of logs that were announced and are not there yet."""
         self.shipped = 0
         """Logs that went up wholly since this was made."""
 
@@ -73,11 +75,13 @@ class Shipment:
 
     def look(self) -> None:
         """See which logs there are, what they have grown, and which blobs they name."""
-        markers = outbox.markers(self.root)
+        markers, unmade = outbox.markers(self.root), set[str]()
         for marker in self._parcels.keys() - set(markers):
             del self._parcels[marker]
         for marker in markers:
             parcel = self._parcels.get(marker) or self._meet(marker)
+            if parcel is None:
+                unmade.add(marker)
             if parcel is None or parcel.way.ended or parcel.way.aside:
                 continue
             way = parcel.way
@@ -87,6 +91,7 @@ class Shipment:
             elif len(way.digests) > parcel.looked_into:
                 parcel.looked_into = len(way.digests)
                 parcel.blobs.update(blobs_named(self.source, way.digests))
+        self._unmade = unmade
 
     def _meet(self, marker: str) -> _Parcel | None:
         """Take on a log; None while it is not there yet."""
@@ -165,6 +170,7 @@ class Shipment:
                 sender.finish(way)
                 self._unmark(parcel.marker)
                 self.shipped += 1
+                sender.pack(way)  # nobody waits for this at the end of a process: the marker has gone
 
     def _ask_for_erased(self, sender: Sender) -> None:
         """See which runs of long ago were erased in the store meanwhile: they do not go back there."""
@@ -200,10 +206,14 @@ class Shipment:
     @property
     def is_behind(self) -> bool:
         """Whether anything waits that could be sent, or was not looked at yet."""
-        parcels = (self._parcels.get(marker) for marker in outbox.markers(self.root))
-        return any(
-            parcel is None or (not parcel.way.aside and (parcel.behind or parcel.way.ended)) for parcel in parcels
-        )
+        for marker in outbox.markers(self.root):
+            parcel = self._parcels.get(marker)
+            if parcel is None:
+                if marker not in self._unmade:
+                    return True
+            elif not parcel.way.aside and (parcel.behind or parcel.way.ended):
+                return True
+        return False
 
     def moved(self) -> tuple[int, int, int, int]:
         """What was sent so far: logs, their bytes, blobs, their bytes."""
@@ -268,7 +278,7 @@ def send_outbox(root: str) -> Pass:
     _announce_forgotten(root)
     shipment = Shipment(root)
     why = None
-    with outbox.shipping():
+    with posting.shipping():
         for step in (shipment.look, shipment.send, shipment.send_blobs, shipment.settle):
             try:
                 step()

@@ -108,7 +108,7 @@ def open_target(uri: str) -> Target:
 
         target = DirectTarget(uri, *shelf(uri), at_once=True)
     else:
-        from mlsdk.store.outbox import open_outbox
+        from mlsdk.store.posting import open_outbox
 
         target = open_outbox(uri)
         target.check_room()

@@ -39,6 +39,8 @@ def install() -> None:
     _exit_code = None  # of a `sys.exit` before: somebody caught it, the process goes on
     _wait_s = config.number("exit_wait_s")
     _ship_wait_s = config.number("ship_wait_s")
+    if (posting := _posting()) is not None:
+        posting.shipped_by(_see_to_it)
     in_main = threading.current_thread() is threading.main_thread()
     if in_main and not _signals_installed:
         _signals_installed = True
@@ -69,7 +71,7 @@ def _drop_done() -> None:
 def _in_child() -> None:
     """A forked child keeps the current run but not its log; it makes its own when it logs."""
     _owed.clear()
-    for name in ("mlsdk.store.outbox", "mlsdk.companion.ship"):
+    for name in ("mlsdk.store.posting", "mlsdk.companion.ship"):
         if name in sys.modules:
             sys.modules[name].forget()
     for run in context.live.values():
@@ -99,34 +101,44 @@ def _at_exit() -> None:
         wait_for_shipping(_ship_wait_s)
 
 
-def _outbox() -> ModuleType | None:
-    """The module of outboxes, if a run of a remote store has loaded it."""
-    return sys.modules.get("mlsdk.store.outbox")
+def _posting() -> ModuleType | None:
+    """The module that writes into outboxes, if a run of a remote store has loaded it."""
+    return sys.modules.get("mlsdk.store.posting")
+
+
+def _see_to_it(root: str) -> bool:
+    """See that somebody ships an outbox: a companion, else this process, now; False if nobody goes on."""
+    if config.flag("companion") and ensure(root):
+        return True
+    send_here(root, config.number("ship_wait_s"))
+    return False
 
 
 def wait_for_shipping(seconds: float) -> None:
     """Wait until this process's runs are in their remote stores; say what is left. Never raises."""
-    outbox = _outbox()
-    if outbox is None:
+    posting = _posting()
+    if posting is None:
         return
     deadline = time.monotonic() + seconds
-    for uri in outbox.remotes():
+    for uri in posting.remotes():
         try:
-            _wait_for(outbox, uri, max(0.0, deadline - time.monotonic()))
+            _wait_for(posting, uri, max(0.0, deadline - time.monotonic()))
         except Exception as error:  # it must not be the end of the process that fails
             print(f"mlsdk: whether all runs are in {uri} is not known: {error}", file=sys.stderr)
 
 
-def _wait_for(outbox: ModuleType, uri: str, seconds: float) -> None:
-    left = outbox.waiting(uri)
+def _wait_for(posting: ModuleType, uri: str, seconds: float) -> None:
+    left = posting.waiting(uri)
     if not left:
         return
     root, deadline = next(iter(left.values())), time.monotonic() + seconds
     if is_missing(root) and not (config.flag("companion") and ensure(root)):
         send_here(root, seconds)
         deadline = time.monotonic()
-    if not outbox.await_shipped(uri, deadline - time.monotonic()):
-        print(f"mlsdk: {outbox.backlog(root)}; `mlsdk sync` sends them now", file=sys.stderr)
+    if not posting.await_shipped(uri, deadline - time.monotonic()):
+        from mlsdk.store.outbox import backlog
+
+        print(f"mlsdk: {backlog(root)}; `mlsdk sync` sends them now", file=sys.stderr)
 
 
 def _ending() -> tuple[str, dict[str, object] | None]:

@@ -9,7 +9,7 @@ import pytest
 
 import mlsdk
 from mlsdk.cli import main
-from mlsdk.store import outbox
+from mlsdk.store import outbox, posting
 from tests import far
 
 
@@ -18,7 +18,7 @@ def uri(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
     """A far store, its outbox in the test's own folder, and no companion."""
     monkeypatch.syspath_prepend(str(far.install(tmp_path)))
     monkeypatch.setenv("MLSDK_COMPANION", "0")
-    monkeypatch.setattr(outbox, "_announced", {})
+    monkeypatch.setattr(posting, "_announced", {})
     mlsdk.configure(outbox=str(tmp_path / "outbox"), ship_wait_s=0.2)
     return far.uri(tmp_path)
 

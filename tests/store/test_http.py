@@ -277,6 +277,18 @@ def test_signing_in_is_seen_at_once(served, store, monkeypatch, tmp_path):
     assert store.catalog.count() == 0
 
 
+def test_a_saved_token_after_one_of_the_environment(served, store, monkeypatch, tmp_path):
+    """Where the variable's token is refused, one that was saved is tried: a companion has variables of days ago."""
+    from mlsdk.store import credentials
+
+    monkeypatch.setenv("MLSDK_TOKEN", "mlsdk_none_at_all")
+    before = _error_of(store.catalog.count)
+    credentials.save(served.url, served.token)
+
+    assert isinstance(before, AccessError)
+    assert store.catalog.count() == 0
+
+
 def test_roles_and_workspaces(served, monkeypatch):
     """A role that does not suffice is said; a workspace that one may not see is not there."""
     viewer = served.token_of("ada", "team", Role.VIEWER)
@@ -284,11 +296,15 @@ def test_roles_and_workspaces(served, monkeypatch):
     team, other = open_http(f"{served.url}/team"), open_http(f"{served.url}/default")
     refused = _error_of(lambda: team.logs.append(f"runs/{1:032x}/{2:032x}", 0, b"x"))
     hidden = _error_of(other.catalog.count)
+    asked = _error_of(lambda: other.logs.size(f"runs/{1:032x}/{2:032x}"))
 
     assert team.catalog.count() == 0
     assert isinstance(refused, AccessError)
     assert "writer" in str(refused)
     assert isinstance(hidden, NotFoundError)
+    assert isinstance(asked, NotFoundError)
+    assert "workspace" in str(asked)
+    assert team.logs.size(f"runs/{1:032x}/{2:032x}") == 0
 
 
 def test_nothing_shows_the_token(served, store):

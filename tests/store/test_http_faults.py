@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import email.utils
 import hashlib
 import json
 import os
+import socket
+import socketserver
+import ssl
 import threading
 import time
+from pathlib import Path
 
 import pytest
 
@@ -540,6 +545,63 @@ def test_certificates_are_checked(tmp_path, monkeypatch):
         assert type(missing) is StoreError
         assert "none.pem" in str(missing)
         assert open_http(f"{served.url}/default").catalog.count() == 0
+
+
+def test_a_certificate_of_ones_own(tmp_path, monkeypatch):
+    """A server that asks for a certificate gets that of `MLSDK_CLIENT_CERT`; without it no answer comes."""
+    cert, key = _certificate(tmp_path)
+    both = tmp_path / "both.pem"
+    both.write_bytes(Path(cert).read_bytes() + Path(key).read_bytes())
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(cert, key)
+    context.load_verify_locations(cert)
+    context.verify_mode = ssl.CERT_REQUIRED
+    with running(f"file:{tmp_path}/store") as served, _behind(context, int(served.url.rpartition(":")[2])) as port:
+        address = f"https://127.0.0.1:{port}/default"
+        monkeypatch.setenv("MLSDK_STORE", address)
+        monkeypatch.setenv("MLSDK_TOKEN", served.token)
+        monkeypatch.setenv("REQUESTS_CA_BUNDLE", cert)
+        refused = error_of(open_http(address, attempts=1).catalog.count)
+        monkeypatch.setenv("MLSDK_CLIENT_CERT", str(both))
+        store = open_http(address)
+        count = store.catalog.count()
+        store.logs._session.close()
+
+        assert isinstance(refused, mlsdk.MlsdkError)
+        assert count == 0
+
+
+@contextlib.contextmanager
+def _behind(context, port):
+    """A proxy that ends TLS before a server; its port."""
+
+    class Handler(socketserver.BaseRequestHandler):
+        def handle(self):
+            with (
+                contextlib.suppress(OSError),
+                context.wrap_socket(self.request, server_side=True) as client,
+                socket.create_connection(("127.0.0.1", port)) as there,
+            ):
+                threading.Thread(target=_pump, args=(there, client), daemon=True).start()
+                _pump(client, there)
+
+    class Server(socketserver.ThreadingTCPServer):
+        daemon_threads = True
+
+    with Server(("127.0.0.1", 0), Handler) as found:
+        thread = threading.Thread(target=found.serve_forever, args=(0.05,), daemon=True)
+        thread.start()
+        try:
+            yield found.server_address[1]
+        finally:
+            found.shutdown()
+            thread.join()
+
+
+def _pump(source, to):
+    with contextlib.suppress(OSError):
+        while data := source.recv(65536):
+            to.sendall(data)
 
 
 def _certificate(folder):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import stat
 import time
@@ -10,9 +11,12 @@ from pathlib import Path
 import pytest
 
 import mlsdk
-from mlsdk.store import outbox
-from mlsdk.store.base import open_file
+from mlsdk.store import outbox, posting, shipment
+from mlsdk.store.base import Store, open_file
+from mlsdk.store.blobs import chunks
+from mlsdk.store.memory import MemoryBlobs, MemoryLogs
 from mlsdk.store.shipment import Shipment, send_outbox
+from mlsdk.store.sqlite import SQLiteCatalog
 from mlsdk.store.target import open_target
 from mlsdk.store.trimming import trim
 from mlsdk.testing import MadeLog
@@ -24,7 +28,7 @@ def uri(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
     """A far store, its outbox in the test's own folder, and no companion."""
     monkeypatch.syspath_prepend(str(far.install(tmp_path)))
     monkeypatch.setenv("MLSDK_COMPANION", "0")
-    monkeypatch.setattr(outbox, "_announced", {})
+    monkeypatch.setattr(posting, "_announced", {})
     mlsdk.configure(outbox=str(tmp_path / "outbox"), ship_wait_s=5.0)
     return far.uri(tmp_path)
 
@@ -51,6 +55,10 @@ def put(root: str, log: MadeLog) -> None:
         ("postgresql://ada:secret@db/runs", "PGPASSWORD"),
         ("postgresql://ada@db/runs?password=secret", "PGPASSWORD"),
         ("s3://bucket/runs?secret_access_key=secret", "AWS_SECRET_ACCESS_KEY"),
+        ("s3://bucket/runs?endpoint=http://ada:secret@127.0.0.1:9000", "AWS_SECRET_ACCESS_KEY"),
+        ("postgresql://db/runs?%70assword=secret", "PGPASSWORD"),
+        ("az://container/runs?account_key=secret", "AWS_SECRET_ACCESS_KEY"),
+        ("az://container/runs?sig=secret", "AWS_SECRET_ACCESS_KEY"),
     ],
 )
 def test_no_secret_in_a_uri(given: str, where: str, tmp_path: Path) -> None:
@@ -87,6 +95,18 @@ def test_by_default_in_the_folder_for_state(uri: str, monkeypatch: pytest.Monkey
 
     assert at_home.startswith(str(tmp_path / "home" / ".local" / "state" / "mlsdk"))
     assert outbox.folder_of(uri).startswith(str(tmp_path / "state" / "mlsdk"))
+
+
+def test_without_a_home(uri: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A user without a home folder, as in containers, is told to name a folder; none is made below the working one."""
+    monkeypatch.delenv("XDG_STATE_HOME", raising=False)
+    monkeypatch.setattr(os.path, "expanduser", lambda path: path)
+    mlsdk.configure(outbox=None)
+    with pytest.raises(mlsdk.ConfigError, match="MLSDK_OUTBOX"):
+        mlsdk.run("far", store=uri)
+
+    assert outbox.outboxes() == []
+    assert not Path("~").exists()
 
 
 def test_an_unknown_kind_of_store(uri: str) -> None:
@@ -252,3 +272,65 @@ def test_it_goes_on_where_it_was(uri: str) -> None:
     assert int(noted) == log.borders[-3]
     assert behind == [len(log.data) - int(noted)]
     assert outbox.markers(root) == []
+
+
+def test_a_live_run_is_found_in_its_store(uri: str) -> None:
+    """A run that has just begun is found in the remote store by the process that records it, and can be edited."""
+    with mlsdk.run("far", store=uri, capture=()) as run:
+        run.log(loss=0.5)
+        found = mlsdk.get_run(run.id, store=uri)
+        mlsdk.edit(found, store=uri).set_tags({"a": 1})
+
+    assert found.metrics["loss"].last == 0.5
+    assert mlsdk.get_run(run.id, store=uri).tags == {"a": 1}
+
+
+def test_a_resumed_run_whose_copy_is_gone(uri: str) -> None:
+    """A run of which nothing is left here goes on where it is in the remote store: steps, points, blobs."""
+    run = record(uri)
+    root = outbox.folder_of(uri)
+    for folder, _, names in os.walk(root):
+        for name in names:
+            os.utime(os.path.join(folder, name), (1e9, 1e9))
+        os.utime(folder, (1e9, 1e9))
+    trim(root, 0)
+    kept = [name for name in os.listdir(os.path.join(root, "runs")) if name == run.id]
+    with mlsdk.run(store=uri, resume=run.id, capture=()) as again:
+        again.log(loss=0.25)
+    found = mlsdk.get_run(run.id, store=uri)
+    history = found.history("loss")
+    with found.open("weights") as file:
+        weights = file.read()
+
+    assert kept == []
+    assert (list(history.steps), list(history.values)) == ([0, 1], [0.5, 0.25])
+    assert weights == b"some weights"
+
+
+class Refusing(MemoryBlobs):
+    """Blobs of which one is refused, as a store may that limits sizes."""
+
+    def put(self, source):
+        data = b"".join(chunks(source))
+        if data == b"too large":
+            raise mlsdk.StoreError("too large")
+        return super().put(data)
+
+
+def test_a_blob_that_is_refused_hinders_no_other(uri: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A blob that the store does not take is told and stays marked; all others, and all logs, arrive."""
+    logs, blobs = MemoryLogs(), Refusing()
+    catalog = SQLiteCatalog(":memory:", logs, blobs)
+    store = Store(uri, logs, blobs, catalog, catalog.take_in_all)
+    monkeypatch.setattr(shipment, "_opened", lambda _: store)
+    far.mood(uri, down=True)
+    mlsdk.configure(ship_wait_s=0.1)
+    for weights in (b"too large", b"small"):
+        with mlsdk.run("far", store=uri, capture=()) as run:
+            run.log_artifact(weights, name="weights")
+    pass_ = send_outbox(outbox.folder_of(uri))
+
+    assert {left.why for left in pass_.left} == {"too large"}
+    assert blobs.exists(hashlib.sha256(b"small").hexdigest())
+    assert len({marker.split(".")[0] for marker in outbox.markers(outbox.folder_of(uri))}) == 1
+    assert len(list(logs.list())) >= 2

@@ -13,7 +13,7 @@ from mlsdk.log.frames import OPEN, Frame, frames
 from mlsdk.log.sealed import Sealed
 from mlsdk.log.values import loads
 from mlsdk.store.http.address import in_path
-from mlsdk.store.http.answers import made
+from mlsdk.store.http.answers import Answer, made
 from mlsdk.store.http.session import Server, Session
 from mlsdk.store.layout import check_log_name
 from mlsdk.store.seams import Piece
@@ -36,6 +36,8 @@ class HttpLogs:
 
     def __init__(self, session: Session) -> None:
         self._session = session
+        self._seen = False
+        """Whether the workspace is known to be there."""
 
     @property
     def capabilities(self) -> frozenset[str]:
@@ -122,10 +124,22 @@ class HttpLogs:
 
     def size(self, log: str) -> int:
         """See `Logs.size`."""
+        head = self._head(log)
+        return 0 if head is None else int(head.number("Mlsdk-Size"))
+
+    def _head(self, log: str) -> Answer | None:
+        """What the server says of a log without its bytes; None where there is none.
+
+        Raises:
+            NotFoundError: there is no such workspace, or none that one may see.
+        """
         try:
-            return int(self._session.call("HEAD", _path(log)).number("Mlsdk-Size"))
+            return self._session.call("HEAD", _path(log))
         except NotFoundError:
-            return 0
+            if not self._seen:  # an answer without a body does not say what was not found
+                self._session.call("GET", "/logs", params={"limit": 1})
+                self._seen = True
+            return None
 
     def list(self, prefix: str = "") -> Iterator[str]:
         """See `Logs.list`."""
@@ -142,10 +156,8 @@ class HttpLogs:
 
     def is_sealed(self, log: str) -> bool:
         """Whether the server keeps a log as column blocks."""
-        try:
-            return self._session.call("HEAD", _path(log)).headers.get("Mlsdk-Sealed") == "1"
-        except NotFoundError:
-            return False
+        head = self._head(log)
+        return head is not None and head.headers.get("Mlsdk-Sealed") == "1"
 
     def open_sealed(self, log: str) -> Sealed:
         """The column blocks of a log, made here of what the server sends raw."""

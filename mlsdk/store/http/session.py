@@ -15,7 +15,7 @@ from typing import Any, BinaryIO, NamedTuple, TypeVar
 from mlsdk.config import number
 from mlsdk.errors import StoreError, UnavailableError
 from mlsdk.log.frames import FORMAT_VERSION
-from mlsdk.store.credentials import token_for
+from mlsdk.store.credentials import kept, token_for
 from mlsdk.store.http.address import Address
 from mlsdk.store.http.answers import API, Answer, check
 from mlsdk.version import VERSION
@@ -148,9 +148,9 @@ class Session:
         with self._connection() as connection:
             with _translated(_origin(url), waits):
                 response = self._requested(connection, method, url, query, body, sent, token, waits)
-                if response.status_code == 401 and own and (newer := self._kept_token()) != token:
+                if response.status_code == 401 and own and (newer := self._newer_token(token)) is not None:
                     response.close()
-                    self._token = token = newer  # somebody signed in meanwhile
+                    self._token = token = newer
                     response = self._requested(connection, method, url, query, body, sent, token, waits)
             with contextlib.closing(response):
                 if own:
@@ -197,6 +197,14 @@ class Session:
 
     def _kept_token(self) -> str | None:
         return self._given or token_for(self.address.origin)
+
+    def _newer_token(self, refused: str | None) -> str | None:
+        """Another token than the one that was refused: somebody may have signed in meanwhile."""
+        if self._given:
+            return None
+        # A companion has the variable of the program that started it, maybe days ago: what is saved can be newer.
+        tokens = (token_for(self.address.origin), kept(self.address.origin))
+        return next((token for token in tokens if token not in (None, refused)), None)
 
     def _note(self, headers: Mapping[str, str]) -> None:
         said = headers.get("Mlsdk-Format", "")
