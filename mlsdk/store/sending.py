@@ -6,6 +6,7 @@ by anybody, at any time.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import time
 from collections.abc import Callable, Iterable, Sequence
@@ -358,14 +359,16 @@ class Sender:
         _, run, writer = way.log.split("/")
         if isinstance(self.destination, FolderStore):
             self.destination.target().retire(run, writer)
+
+    def pack(self, way: Way) -> None:
+        """Let the destination keep a log that has ended as column blocks. It is there in any case.
+
+        A long one takes longer than a call may: the destination goes on with it, and nobody asks again.
+        """
         seal: Callable[[str], bool] | None = getattr(self.destination.logs, "seal", None)
         if "seal" in self.destination.logs.capabilities and seal is not None and way.end >= SEAL_BYTES:
-            try:
+            with contextlib.suppress(MlsdkError):
                 seal(way.log)
-            except FOR_ALL:
-                raise
-            except MlsdkError:  # it is there, if not as small as it could be
-                pass
 
 
 def _mended_tail(store: Store, log: str, end: int) -> bool:

@@ -196,6 +196,7 @@ def _send(sender: Sender, names: list[str], left: list[Left]) -> set[str]:
             left.append(Left(way.log, way.behind, way.aside))
         elif way.ended and way.log in sender.logs and not way.behind:
             sender.finish(way)
+            sender.pack(way)
     return {digest for way in ways for digest in way.digests}
 
 
