@@ -14,6 +14,7 @@ from pathlib import Path
 
 from tests.benchmarks.captures import CAPTURE_ROWS
 from tests.benchmarks.measure import Row, child, cpu_of_python, environment, folder, settle
+from tests.benchmarks.network import NETWORK_ROWS
 
 
 def import_time() -> list[Row]:
@@ -349,4 +350,4 @@ ROWS: dict[str, Callable[[], list[Row]]] = {
         *CAPTURE_ROWS,
     )
 }
-LARGE = {"hundred_thousand_runs": hundred_thousand_runs}
+LARGE = {row.__name__: row for row in (hundred_thousand_runs, *NETWORK_ROWS)}

@@ -34,7 +34,7 @@ with mlsdk.run(name=sys.argv[2], capture=()) as run:
         mlsdk.log(a=number, b=number / 3)
         os.write(pipe, struct.pack("<q", number))
         if number % 50 == 0:
-            sys.stdin.read(0), os.sched_yield()
+            os.sched_yield()
 """
 
 
@@ -102,7 +102,8 @@ class Rounds:
         self._served = Served(database.uri(self._schema), home / "server", "--rate", "0")
         self._settings = self._served.client(MLSDK_SHIP_WAIT_S="1", MLSDK_EXIT_WAIT_S="5")
         self._outbox = self._served.outbox()
-        self._program = programs.program(CLIENT, "kills.py")
+        self._program = home / "client.py"
+        self._program.write_text("import mlsdk\n" + CLIENT, "utf-8")
         self._acknowledged: dict[str, int] = {}
         self._appender = Appender(self._served)
 

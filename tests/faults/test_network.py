@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import re
+import subprocess
+import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -10,7 +14,9 @@ import pytest
 
 from mlsdk.store.base import Store, open_file
 from tests import programs
-from tests.faults.remote import Served, call, differences, end_companions, settle
+from tests.conftest import require
+from tests.faults.newcomer import cable, can_make_hosts, hosts, serving
+from tests.faults.remote import Served, call, differences, end_companions, outbox_of, settle
 from tests.servers import proxy as network
 from tests.servers.proxy import Proxy
 
@@ -172,3 +178,41 @@ def test_bits_that_are_turned_around(served, bad, settings) -> None:
     assert altered > 5
     assert differences(_outbox(served, bad), store) == []
     assert _points(store) == [float(step) for step in range(int(done.stdout.splitlines()[-1]))]
+
+
+@pytest.mark.slow
+def test_a_cable_that_is_pulled(tmp_path: Path) -> None:
+    """Between two hosts whose cable is pulled for seconds, packets just vanish: all is there once when it is back."""
+    require(can_make_hosts(), "the right to make network namespaces (`ip netns`, of iproute2)")
+    homes = tmp_path / "server", tmp_path / "workstation"
+    for home in homes:
+        home.mkdir()
+    with hosts(*homes) as (server, workstation), serving(server) as url:
+        kept = json.loads((homes[0] / ".config" / "mlsdk" / "credentials.json").read_text("utf-8"))["tokens"]
+        settings = {"MLSDK_STORE": f"{url}/default", "MLSDK_TOKEN": kept[url], "MLSDK_REQUEST_TIMEOUT_S": "2"}
+        path = programs.program(TRAINING.replace("SECONDS", "8"))
+        process = subprocess.Popen(
+            workstation.command(sys.executable, str(path)),
+            env=workstation.environment(**settings, MLSDK_SHIP_WAIT_S="1"),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        programs.await_line(process)
+        for _ in range(2):
+            time.sleep(1.5)
+            cable(workstation, plugged=False)
+            time.sleep(1.5)
+            cable(workstation, plugged=True)
+        out, err = programs.finish(process)
+        root = outbox_of(settings["MLSDK_STORE"], homes[1] / ".local" / "state" / "mlsdk")
+        tries = 0
+        while json.loads(workstation.mlsdk("sync", "--json", **settings))[0]["left"] and tries < 20:
+            tries += 1
+        end_companions(root)
+        store = open_file(f"file:{homes[0]}/team", ":memory:")
+
+        assert process.returncode == 0
+        assert "Traceback" not in err
+        assert differences(root, store) == []
+        assert _points(store) == [float(step) for step in range(int(out))]

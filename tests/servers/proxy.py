@@ -106,6 +106,7 @@ class Proxy:
 
     Args:
         port: of the server, on loopback. None for none: then it can only answer by itself.
+        at: its own port; by default any free one.
 
     Attributes:
         port: of the proxy.
@@ -113,7 +114,7 @@ class Proxy:
         only: says which requests faults are for; by default all.
     """
 
-    def __init__(self, port: int | None = None) -> None:
+    def __init__(self, port: int | None = None, at: int = 0) -> None:
         self._server = port
         self.requests: list[Request] = []
         self.connections = 0
@@ -127,7 +128,7 @@ class Proxy:
         self._sockets: set[socket.socket] = set()
         self._threads: list[threading.Thread] = []
         self._listener: socket.socket | None = None
-        self.port = 0
+        self.port = at
         self.up()
 
     def __enter__(self) -> Proxy:
