@@ -121,7 +121,8 @@ def _comparable(tree: Tree | None, path: Path) -> bool:
 def _narrow(connection: Connection, dialect: Dialect, tree: Tree | None, limit: int | None) -> Path | None:
     """The path whose index range under the filter has the fewest rows, if fewer than `limit`; it looks no further."""
     best = None
-    operators = _RANGES if limit == dialect.few else (*_RANGES, "like")
+    # Where everything is counted anyhow. Else it would be looked at twice: to count it, and to find it.
+    operators = _RANGES if limit is not None else (*_RANGES, "like")
     for path, leaves in by_path(conjuncts(tree)).items():
         ranges = [leaf for leaf in leaves if _is_range(leaf, operators)]
         at = dialect.place(path)

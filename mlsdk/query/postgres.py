@@ -122,6 +122,8 @@ class Postgres:
         """Tell the planner what it cannot know: for how many runs a condition holds."""
         settings = {f"enable_{name}": "on" if on else "off" for name, on in _WAYS[way].items()}
         settings |= {"join_collapse_limit": "8" if way == "sets" else "1", "work_mem": "256MB"}
+        # Shared among workers, a long index looks cheaper than the short range of another one.
+        settings["max_parallel_workers_per_gather"] = "2" if way == "sets" else "0"
         changes = ", ".join(f"set_config('{name}', '{to}', true)" for name, to in settings.items())
         connection.execute(f"SELECT {changes}")
 
@@ -163,11 +165,20 @@ def _like(column: str, pattern: str, bind: Binder) -> str:
     above = f"{_whole(column, '>=', prefix, bind)} AND {_whole(column, '<', _after(prefix), bind)}"
     if all(token == ("%", True) for token in tokens[len(plain) :]):
         return above
-    escaped = clean_text("".join(char if wild or char not in "%_\\" else f"\\{char}" for char, wild in tokens))
+    # First by bytes, where `_` may be several of them: a fifth of the cost of making text of each value.
+    bytewise = "".join("%" if token == ("_", True) else _escaped(*token) for token in tokens)
+    likely = f"{above} AND {column} LIKE {bind(TEXT + clean_text(bytewise).encode())}"
+    if ("_", True) not in tokens:
+        return likely
     # CASE: only text may be read as text, and the order of other conditions is not ours to say.
     is_text = f"{column} >= {_literal(TEXT)} AND {column} < {_literal(AFTER_TEXT)}"
     text = f"convert_from(substring({column} FROM 2), 'UTF8')"
-    return f"{above} AND CASE WHEN {is_text} THEN {text} LIKE {bind(escaped)} ELSE FALSE END"
+    pattern = clean_text("".join(_escaped(*token) for token in tokens))
+    return f"{likely} AND CASE WHEN {is_text} THEN {text} LIKE {bind(pattern)} ELSE FALSE END"
+
+
+def _escaped(char: str, wild: bool) -> str:
+    return char if wild or char not in "%_\\" else f"\\{char}"
 
 
 def _after(prefix: bytes) -> bytes:
