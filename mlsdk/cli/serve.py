@@ -91,10 +91,11 @@ def _work(
     from mlsdk.server.signin import SignIn, settings_from
     from mlsdk.server.workspaces import Workspaces
 
-    service = Service(Workspaces(uri), limits, secure=tls is not None)
     host, port = listening.getsockname()[:2]
     origin = f"http{'s' if tls else ''}://{f'[{host}]' if ':' in host else host}:{port}"
     public = (args.public_url or origin).rstrip("/")
+    secure = public.startswith("https:")
+    service = Service(Workspaces(uri), limits, secure=secure, proxied=args.behind_proxy)
     settings = settings_from(
         args.oidc_issuer, args.oidc_client_id, public, args.oidc_members or [], os.environ.get(SECRET_VARIABLE)
     )
@@ -102,7 +103,7 @@ def _work(
     journal = Journal(args.access_log, errors=True)
     if first:
         _greet(args, service, uri, public)
-    one = server(service, journal, tls=tls, proxy=args.behind_proxy)
+    one = server(service, journal, tls=tls)
     for number in (signal.SIGTERM, signal.SIGINT):
         # Before the server listens, this stops it; it gives the signal on when it has stopped: all is done then.
         signal.signal(number, lambda *_: setattr(one, "should_exit", True))

@@ -78,6 +78,20 @@ class Access:
         token, now_s = self._shown(secret), time.time()
         return None if token is None or token.expired(now_s) else self._known.principal(token, now_s)
 
+    def still(self, token: str, workspace: str) -> bool:
+        """Whether a token gives a role in a workspace, as far as is known here: for what goes on after the answer."""
+        if not self._follower.keep_on():
+            return False
+        known, now_s = self._known.tokens.get(token), time.time()
+        if known is None or known.revoked or known.expired(now_s):
+            return False
+        return self._known.principal(known, now_s).role(workspace) is not None
+
+    def allowed(self, token: str) -> Mapping[str, Role]:
+        """What a token allows now, by workspace; see `token`."""
+        with self._lock:
+            return self._known.principal(self._token(token), time.time()).roles
+
     def _shown(self, secret: str) -> Token | None:
         """The token with this secret that was not revoked; what is wrong and what is unknown take the same path."""
         token = self._known.tokens.get(id_in(secret))

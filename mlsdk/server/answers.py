@@ -9,7 +9,7 @@ from typing import Any
 
 from mlsdk import errors
 from mlsdk.errors import ConflictError, MlsdkError, QueryError, UnavailableError
-from mlsdk.server.calls import JSON, Answer, Refused
+from mlsdk.server.calls import BYTES, JSON, Answer, Refused
 
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
@@ -17,6 +17,11 @@ Run = Callable[[Callable[[], Any]], Awaitable[Any]]
 
 _WORTH_BYTES = 1_400
 """What fits into one packet is not compressed."""
+
+_PIECE_BYTES = 1 << 18
+"""Large answers are sent in such pieces, so that a client who does not take them shows."""
+
+_INERT = "default-src 'none'; sandbox"
 
 _ECHO = 4_000
 """Of a filter that is refused, so much is sent back."""
@@ -77,7 +82,7 @@ def of_error(error: Exception, request: str) -> Answer:
 
 
 async def send_answer(answer: Answer, accepted: str, method: str, send: Send, run: Run) -> None:
-    """Send an answer.
+    """Send an answer that is whole.
 
     Args:
         answer: the answer.
@@ -87,33 +92,34 @@ async def send_answer(answer: Answer, accepted: str, method: str, send: Send, ru
         run: does blocking work in a thread.
     """
     body: Any = answer.body
-    headers = {"content-type": answer.type, **answer.headers}
+    headers = _headers(answer)
     encoding = _encoding(accepted) if answer.compress else ""
-    if not isinstance(body, (bytes, Iterator)):
+    if not isinstance(body, bytes):
         body = json_bytes(body)
-    if isinstance(body, bytes):
-        if encoding and len(body) > _WORTH_BYTES and method != "HEAD":
-            plain = body
-            body = await run(lambda: packed(plain, encoding))
-            headers["content-encoding"] = encoding
-        if answer.compress:
-            headers["vary"] = "Accept-Encoding"
-        size: int | None = len(body) if answer.size is None else answer.size
-        pieces: Iterator[bytes] = iter((body,))
-    else:
-        size, pieces = answer.size, body
-    if size is not None and answer.status not in (204, 304):
-        headers["content-length"] = str(size)
+    if encoding and len(body) > _WORTH_BYTES and method != "HEAD":
+        plain = body
+        body = await run(lambda: packed(plain, encoding))
+        headers["content-encoding"] = encoding
+    if answer.compress:
+        headers["vary"] = "Accept-Encoding"
+    if answer.status not in (204, 304):
+        headers["content-length"] = str(len(body) if answer.size is None else answer.size)
     await send({"type": "http.response.start", "status": answer.status, "headers": raw(headers)})
-    if method != "HEAD" and not isinstance(body, bytes):
-        while True:
-            piece = await run(lambda: next(pieces, None))
-            if piece is None:
-                break
-            await send({"type": "http.response.body", "body": piece, "more_body": True})
-    await send({"type": "http.response.body", "body": body if isinstance(body, bytes) and method != "HEAD" else b""})
-    with contextlib.suppress(AttributeError):
-        pieces.close()  # type: ignore[attr-defined]
+    for at in range(0, 0 if method == "HEAD" else len(body) - _PIECE_BYTES, _PIECE_BYTES):
+        await send({"type": "http.response.body", "body": body[at : at + _PIECE_BYTES], "more_body": True})
+    last = b"" if method == "HEAD" else body[max(0, (len(body) - 1) // _PIECE_BYTES * _PIECE_BYTES) :]
+    await send({"type": "http.response.body", "body": last})
+
+
+async def threaded(pieces: Iterator[bytes], run: Run) -> AsyncIterator[bytes]:
+    """Pieces that are read in a thread, one by one, as they are sent."""
+    try:
+        while (piece := await run(lambda: next(pieces, None))) is not None:
+            yield piece
+    finally:
+        # A thread may be at a piece still, when the client has gone: then the rest is let go of with the pieces.
+        with contextlib.suppress(AttributeError, ValueError):
+            pieces.close()  # type: ignore[attr-defined]
 
 
 async def send_stream(answer: Answer, pieces: AsyncIterator[bytes], receive: Receive, send: Send) -> None:
@@ -121,20 +127,18 @@ async def send_stream(answer: Answer, pieces: AsyncIterator[bytes], receive: Rec
     import asyncio
 
     async def flow() -> None:
-        async for piece in pieces:
-            await send({"type": "http.response.body", "body": piece, "more_body": True})
+        async with contextlib.aclosing(pieces):  # type: ignore[type-var]
+            async for piece in pieces:
+                await send({"type": "http.response.body", "body": piece, "more_body": True})
 
     async def departure() -> None:
         while (await receive())["type"] != "http.disconnect":
             pass
 
-    await send(
-        {
-            "type": "http.response.start",
-            "status": answer.status,
-            "headers": raw({"content-type": answer.type, **answer.headers}),
-        }
-    )
+    headers = _headers(answer)
+    if answer.size is not None:
+        headers["content-length"] = str(answer.size)
+    await send({"type": "http.response.start", "status": answer.status, "headers": raw(headers)})
     tasks = [asyncio.ensure_future(flow()), asyncio.ensure_future(departure())]
     try:
         done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
@@ -145,6 +149,12 @@ async def send_stream(answer: Answer, pieces: AsyncIterator[bytes], receive: Rec
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
     await send({"type": "http.response.body", "body": b""})
+
+
+def _headers(answer: Answer) -> dict[str, str]:
+    """Of one answer. What people have sent is never shown as a page, whatever a browser takes it for."""
+    shown = {"content-security-policy": _INERT, "content-disposition": "attachment"} if answer.type == BYTES else {}
+    return {"content-type": answer.type, **shown, **answer.headers}
 
 
 def raw(headers: Mapping[str, str]) -> list[tuple[bytes, bytes]]:

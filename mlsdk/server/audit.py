@@ -236,7 +236,7 @@ def _named(entry: dict[str, Any]) -> list[tuple[str, int, str]]:
 
 def is_private(log: str) -> bool:
     """Whether a log is the server's own: nobody reads, writes or deletes it through the routes for logs."""
-    return (log + "/").startswith((AUDIT, "shared/access/"))
+    return (log.casefold() + "/").startswith((AUDIT, "shared/access/", "shared/uploads/"))  # some disks mind no case
 
 
 def _is_in(entry: dict[str, Any], waiting: list[dict[str, Any]]) -> bool:
@@ -270,6 +270,6 @@ def _prev_of(raw: bytes) -> str:
 
 def _position(after: str | None) -> tuple[str, int]:
     log, colon, number = (after or ":-1").rpartition(":")
-    if not colon or not number.lstrip("-").isdigit():
+    if not colon or not re.fullmatch(r"-?[0-9]{1,9}", number):
         raise UsageError(f"{after!r} is no place in the audit chain; give `after` of the page before")
     return log, int(number)

@@ -35,12 +35,10 @@ class Events:
     """The listeners of all workspaces.
 
     Args:
-        open_store: the store of a workspace.
         limits: how many may listen.
     """
 
-    def __init__(self, open_store: Callable[[str], Store], limits: Limits) -> None:
-        self._open = open_store
+    def __init__(self, limits: Limits) -> None:
         self._limits = limits
         self._watches: dict[str, _Watch] = {}
         self._condition = Condition()
@@ -66,28 +64,34 @@ class Events:
         for watch in list(self._watches.values()):
             watch.stop()
 
-    async def listen(self, workspace: str, run: str | None, since: str) -> AsyncIterator[bytes]:
+    async def listen(
+        self, store: Store, workspace: str, run: str | None, since: str, may: Callable[[], bool]
+    ) -> AsyncIterator[bytes]:
         """The stream of one listener.
 
         Args:
+            store: of the workspace.
             workspace: where.
             run: only this run; None for all.
             since: the id of the last event that it got, else empty: what has ended since then is told again.
+            may: whether it may still listen; looked at before anything is sent.
         """
-        listener = _Listener(
-            asyncio.get_running_loop(), run, int(since) if since.isdigit() and len(since) < 15 else None
-        )
+        is_stamp = since.isascii() and since.isdigit() and len(since) < 15
+        listener = _Listener(asyncio.get_running_loop(), run, int(since) if is_stamp else None)
         with self._condition:
             watch = self._watches.get(workspace)
             if watch is None or not watch.add(listener):
-                watch = self._watches[workspace] = _Watch(self._open(workspace))
+                watch = self._watches[workspace] = _Watch(store)
                 watch.add(listener)
         if self._stopping:
             watch.stop()
         try:
             yield b"retry: 2000\n\n"
             while not listener.is_over:
-                yield await listener.next(_HEARTBEAT_S)
+                news = await listener.next(_HEARTBEAT_S)
+                if not may():
+                    return
+                yield news
         finally:
             watch.remove(listener)
 
@@ -176,7 +180,7 @@ class _Watch:
                 touched, self._touched = self._touched, set()
             try:
                 self._look(touched)
-            except MlsdkError:  # the store cannot be read at present: the listeners stay, and hear of it later
+            except Exception:  # the store cannot be read at present: the listeners stay, and hear of it later
                 self.touch(touched)
                 time.sleep(_EVERY_S)
 

@@ -49,6 +49,14 @@ class Follower:
         """Whether whoever asks now is answered from memory; if not, it may take a second."""
         return time.monotonic() - self._looked_at < 0.9 * FRESH_S
 
+    def keep_on(self) -> bool:
+        """Go on looking, without waiting for it; whether what is known is not too old."""
+        now = self._asked_at = time.monotonic()
+        if self._thread is None:
+            with self._changed:
+                self._start()
+        return now - self._looked_at <= KEPT_S
+
     def see_to(self) -> None:
         """See to it that what is known is fresh; while the store cannot be read, that it is not too old.
 

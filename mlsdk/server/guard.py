@@ -16,6 +16,7 @@ from mlsdk.server.answers import Send, of_error, raw, send_answer
 from mlsdk.server.bodies import Receive
 from mlsdk.server.calls import Refused
 from mlsdk.server.journal import Journal
+from mlsdk.server.limits import Gauge
 from mlsdk.server.service import Service
 from mlsdk.version import VERSION
 
@@ -35,11 +36,28 @@ _ALWAYS = raw(
     }
 )
 
+_CLOSE = {"Connection": "close"}
+
 _TOKEN = re.compile(r"mlsdk_\w+")
 """What looks like a token of ours: somebody may put it where it does not belong."""
 
 _FREE = ("/health", "/ready")
 """Answered also when as many requests are under way as may be."""
+
+_DOORS = ("/auth/", "/static/")
+"""What strangers may call: it has slots of its own, so that they do not take those of members."""
+
+
+class _Slot:
+    """The right to be under way, given back once."""
+
+    def __init__(self, gauge: Gauge | None) -> None:
+        self._gauge = gauge
+
+    def give(self) -> None:
+        gauge, self._gauge = self._gauge, None
+        if gauge is not None:
+            gauge.give()
 
 
 class Guard:
@@ -89,14 +107,12 @@ class Guard:
                 sent["bytes"] += len(message.get("body", b""))
             await send(message)
 
-        taken = False
+        scope["mlsdk.slot"] = _Slot(None)
         try:
             headers = self._headers(scope)
             scope["mlsdk.headers"] = headers
-            taken = scope["path"] in _FREE or self.service.requests.take()
-            if not taken:
-                self.service.metrics.add("refused")
-                raise Refused(503, UnavailableError("as many requests are under way as this server takes", 1.0))
+            self._come_from(scope, headers)
+            scope["mlsdk.slot"] = self._slot(scope["path"])
             await self.app(scope, receive, counted)
         except Refused as refused:
             await send_answer(of_error(refused, request), "", scope["method"], counted, _none)
@@ -107,9 +123,32 @@ class Guard:
             else:  # the answer has begun: only breaking it off tells the client
                 raise
         finally:
-            if taken and scope["path"] not in _FREE:
-                self.service.requests.give()
+            scope["mlsdk.slot"].give()
             self._note(scope, sent, time.perf_counter() - begun)
+
+    def _slot(self, path: str) -> _Slot:
+        """The right to be under way.
+
+        Raises:
+            Refused: too many are.
+        """
+        if path in _FREE:
+            return _Slot(None)
+        gauge = self.service.doors if path.startswith(_DOORS) else self.service.requests
+        if not gauge.take():
+            self.service.metrics.add("refused")
+            raise Refused(503, UnavailableError("as many requests are under way as this server takes", 1.0))
+        return _Slot(gauge)
+
+    def _come_from(self, scope: MutableMapping[str, Any], headers: dict[str, str]) -> None:
+        """From where a request came, and how: behind a proxy, what that one says, and nobody before it."""
+        client = scope.get("client")
+        address = client[0] if client else ""
+        if self.service.proxied:
+            address = headers.get("x-forwarded-for", "").rpartition(",")[2].strip()[:60] or address
+            scheme = headers.get("x-forwarded-proto", "").rpartition(",")[2].strip().lower()
+            scope["scheme"] = scheme if scheme in ("http", "https") else scope.get("scheme", "http")
+        scope["mlsdk.address"] = address
 
     def _headers(self, scope: MutableMapping[str, Any]) -> dict[str, str]:
         """The headers, by names in lower case.
@@ -130,6 +169,8 @@ class Guard:
             text = key.decode("latin-1").lower()
             if text in ("authorization", "content-length", "content-type", "content-encoding") and text in found:
                 raise Refused(400, UsageError(f"the header {text} is given twice"))
+            if text == "transfer-encoding" and (text in found or value.strip().lower() != b"chunked"):
+                raise Refused(400, UsageError("Transfer-Encoding may be chunked, and nothing else"), _CLOSE)
             joint = "; " if text == "cookie" else ", "
             found[text] = f"{found[text]}{joint}{value.decode('latin-1')}" if text in found else value.decode("latin-1")
         return found
@@ -141,6 +182,7 @@ class Guard:
         self.service.metrics.request(method, route, status, took_s)
         self.journal.request(
             request=scope["mlsdk.request"],
+            address=scope.get("mlsdk.address"),
             actor=scope.get("mlsdk.actor"),
             token=scope.get("mlsdk.token"),
             method=scope["method"][:20],

@@ -6,7 +6,7 @@ import json
 import sys
 import time
 from threading import Lock
-from typing import Any, TextIO
+from typing import Any, BinaryIO
 
 from mlsdk.capture.redaction import redact_text
 
@@ -27,8 +27,8 @@ class Journal:
         self._path = out
         self._errors = errors
         self._lock = Lock()
-        self._file: TextIO | None = None
-        self._looked = 0.0
+        self._file: BinaryIO | None = None
+        self._looked = self._complained = 0.0
 
     def request(self, **about: Any) -> None:
         """Write one line."""
@@ -37,9 +37,18 @@ class Journal:
         now = time.time()
         line = json.dumps({"t": _utc(now), **about}, separators=(",", ":"))
         with self._lock:
-            file = self._opened(now)
-            file.write(line + "\n")
-            file.flush()
+            try:
+                file = self._opened(now)
+                file.write(line.encode() + b"\n")
+                file.flush()
+            except (OSError, ValueError) as error:  # a full disk stops no request; a closed file neither
+                self._complain(error, now)
+
+    def _complain(self, error: Exception, now: float) -> None:
+        """Say once a minute that lines are lost."""
+        if now - self._complained > 60:
+            self._complained = now
+            print(f"mlsdk: {self._path} cannot be written: {error}", file=sys.stderr)
 
     def error(self, request: str, trace: str) -> None:
         """Write why a request failed; what looks like a secret is replaced."""
@@ -49,9 +58,9 @@ class Journal:
                 sys.stderr.write(f"request {request} failed:\n{clean}\n")
                 sys.stderr.flush()
 
-    def _opened(self, now: float) -> TextIO:
+    def _opened(self, now: float) -> BinaryIO:
         if self._path == "-":
-            return sys.stdout
+            return sys.stdout.buffer
         assert self._path is not None
         if self._file is not None and now - self._looked > 1.0:
             import os
@@ -65,7 +74,7 @@ class Journal:
                 self._file.close()
                 self._file = None
         if self._file is None:
-            self._file = open(self._path, "a", encoding="utf-8")  # noqa: SIM115 - open as long as the server runs
+            self._file = open(self._path, "ab", buffering=0)  # noqa: SIM115 - open as long as the server runs
         return self._file
 
     def close(self) -> None:

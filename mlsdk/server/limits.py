@@ -20,19 +20,25 @@ class Limits:
         body_bytes: of one request, as it is sent.
         inflated_bytes: of one request, decompressed.
         json_bytes: of a body in JSON.
-        held_bytes: of all bodies that are in memory at once; beyond, callers are asked to come again.
+        form_bytes: of a request that needs no token.
+        held_bytes: of all bodies and large answers that are in memory at once; beyond, callers are asked to come again.
         blob_bytes: of one blob.
         url_bytes: of path and query together.
         header_bytes: of all headers of a request.
-        requests: at once.
+        connections: at once; more are closed unheard.
+        requests: at once, streams apart.
+        doors: requests at once of those that need no token, such as for signing in.
+        share: requests at once of one actor, streams too.
         streams: of server-sent events at once.
         rate_per_s: requests of one token, in the long run; 0 for no limit.
         burst: requests of one token at once, above that rate.
+        stranger_rate_per_s: requests of one address without a valid token, in the long run; 0 for no limit.
+        stranger_burst: such requests at once, above that rate.
         request_s: for the work of one request.
         headers_s: until the headers of a request are there.
-        idle_s: without a byte of a body.
+        idle_s: without a byte of a body, or of an answer taken.
         settle_s: that a body may take to get going, before its speed is looked at.
-        least_bytes_per_s: a body that comes slower than this, in the long run, is given up.
+        least_bytes_per_s: a body that comes slower than this in the long run is given up; so is an answer taken so.
         page: entries in one answer.
         readers: threads for queries and downloads.
         writers: threads for appends and uploads.
@@ -43,14 +49,20 @@ class Limits:
     body_bytes: int = 32 * MIB
     inflated_bytes: int = 128 * MIB
     json_bytes: int = MIB
+    form_bytes: int = 16_384
     held_bytes: int = 1024 * MIB
     blob_bytes: int = 1 << 40
     url_bytes: int = 8_192
     header_bytes: int = 32_768
+    connections: int = 8_192
     requests: int = 256
+    doors: int = 32
+    share: int = 128
     streams: int = 500
     rate_per_s: float = 200.0
     burst: int = 1_000
+    stranger_rate_per_s: float = 10.0
+    stranger_burst: int = 200
     request_s: float = 60.0
     headers_s: float = 10.0
     idle_s: float = 15.0
@@ -85,8 +97,8 @@ class Rates:
         self._buckets: OrderedDict[str, tuple[float, float]] = OrderedDict()
         self._lock = Lock()
 
-    def wait_s(self, caller: str) -> float:
-        """0 and one request taken, or the seconds after which there is one again."""
+    def wait_s(self, caller: str, *, look: bool = False) -> float:
+        """0 and one request taken, or the seconds after which there is one again; a look takes none."""
         if not self._rate:
             return 0.0
         now = self._clock()
@@ -94,7 +106,7 @@ class Rates:
             left, at = self._buckets.pop(caller, (float(self._burst), now))
             left = min(self._burst, left + (now - at) * self._rate)
             wait = 0.0 if left >= 1 else (1 - left) / self._rate
-            self._buckets[caller] = (left if wait else left - 1, now)
+            self._buckets[caller] = (left if wait or look else left - 1, now)
             while len(self._buckets) > self._KNOWN:
                 self._buckets.popitem(last=False)
         return wait
@@ -124,3 +136,35 @@ class Gauge:
         """Give it back."""
         with self._lock:
             self.used -= amount
+
+
+class Shares:
+    """How much each of many has in use, against a limit for each.
+
+    Args:
+        limit: what one may have in use at once.
+
+    >>> shares = Shares(1)
+    >>> shares.take("a"), shares.take("a"), shares.take("b")
+    (True, False, True)
+    """
+
+    def __init__(self, limit: int) -> None:
+        self._limit = limit
+        self._used: dict[str, int] = {}
+        self._lock = Lock()
+
+    def take(self, whose: str) -> bool:
+        """Take one; False, and nothing taken, if that would be too much."""
+        with self._lock:
+            used = self._used.get(whose, 0)
+            if used < self._limit:
+                self._used[whose] = used + 1
+            return used < self._limit
+
+    def give(self, whose: str) -> None:
+        """Give it back."""
+        with self._lock:
+            self._used[whose] -= 1
+            if not self._used[whose]:
+                del self._used[whose]

@@ -16,6 +16,11 @@ if TYPE_CHECKING:
     import uvicorn
 
 
+_DEAF_MS = 60_000
+_SPARE_FILES = 256
+"""Descriptors that are no connections: stores, logs, what is sent."""
+
+
 def bind(host: str, port: int) -> socket.socket:
     """A socket to listen on.
 
@@ -27,6 +32,8 @@ def bind(host: str, port: int) -> socket.socket:
         listening = socket.socket(family, kind, protocol)
         try:
             listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            if hasattr(socket, "TCP_USER_TIMEOUT"):  # who takes nothing is let go by the system, too
+                listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, _DEAF_MS)
             listening.bind(address)
             listening.listen(1024)
         except OSError:
@@ -41,16 +48,13 @@ def bind(host: str, port: int) -> socket.socket:
     return listening
 
 
-def server(
-    service: Service, journal: Journal | None = None, *, tls: tuple[str, str] | None = None, proxy: bool = False
-) -> uvicorn.Server:
+def server(service: Service, journal: Journal | None = None, *, tls: tuple[str, str] | None = None) -> uvicorn.Server:
     """A server that is ready to run.
 
     Args:
         service: what it works with.
         journal: where requests are written.
         tls: the files of certificate chain and key.
-        proxy: whether a proxy before it says from where and how requests came.
 
     Example: `server(service).run(sockets=[bind("127.0.0.1", 8383)])`.
     """
@@ -73,6 +77,7 @@ def server(
     config = uvicorn.Config(
         app,
         log_config=None,
+        log_level="error",  # a warning for each strange request would let strangers fill the disk
         access_log=False,
         server_header=False,
         lifespan="on",
@@ -82,8 +87,7 @@ def server(
         timeout_keep_alive=75,
         timeout_graceful_shutdown=int(service.limits.stop_s),
         h11_max_incomplete_event_size=service.limits.header_bytes + service.limits.url_bytes,
-        proxy_headers=proxy,
-        forwarded_allow_ips="*" if proxy else None,
+        proxy_headers=False,  # see `mlsdk.server.guard`: only what the nearest proxy says counts
         ssl_certfile=tls[0] if tls else None,
         ssl_keyfile=tls[1] if tls else None,
     )
@@ -91,23 +95,30 @@ def server(
 
 
 def _patient(service: Service) -> Any:
-    """uvicorn's protocol, which gives up on headers that are too long or do not come."""
+    """uvicorn's protocol, which gives up on headers that are too long or do not come, and on who takes no answer."""
     try:
         from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol as Protocol
     except ImportError:
         from uvicorn.protocols.http.h11_impl import H11Protocol as Protocol  # type: ignore[assignment]
 
     limits = service.limits
+    connections = min(limits.connections, _files() - _SPARE_FILES)
     most = limits.header_bytes + limits.url_bytes + 65_536  # one read may hold the beginning of a body, too
 
     class Patient(Protocol):
-        """Between two requests, and until the headers are there, the connection is on a clock."""
+        """Until the headers are there, and while answers are not taken, the connection is on a clock."""
 
         _waits: asyncio.TimerHandle | None = None
         _head_bytes = 0
+        _stalls: asyncio.TimerHandle | None = None
+        _untaken = 0
 
         def connection_made(self, transport: Any) -> None:
             super().connection_made(transport)
+            if len(self.connections) > connections:
+                service.metrics.add("refused")
+                transport.abort()
+                return
             self._waits = self.loop.call_later(limits.headers_s, self._give_up)
 
         def data_received(self, data: bytes) -> None:
@@ -123,7 +134,31 @@ def _patient(service: Service) -> Any:
 
         def connection_lost(self, exc: Exception | None) -> None:
             self._settled()
+            self._is_taken()
             super().connection_lost(exc)
+
+        def pause_writing(self) -> None:
+            super().pause_writing()
+            self._untaken = self.transport.get_write_buffer_size()
+            self._stalls = self.loop.call_later(limits.idle_s, self._look)
+
+        def resume_writing(self) -> None:
+            self._is_taken()
+            super().resume_writing()
+
+        def _is_taken(self) -> None:
+            if self._stalls is not None:
+                self._stalls.cancel()
+                self._stalls = None
+
+        def _look(self) -> None:
+            left = self.transport.get_write_buffer_size()
+            if self._untaken - left < limits.idle_s * limits.least_bytes_per_s:
+                service.metrics.add("refused")
+                self.transport.abort()
+                return
+            self._untaken = left
+            self._stalls = self.loop.call_later(limits.idle_s, self._look)
 
         def _is_busy(self) -> bool:
             cycle: Any = self.cycle
@@ -142,3 +177,17 @@ def _patient(service: Service) -> Any:
                 self.transport.close()
 
     return Patient
+
+
+def _files() -> int:
+    """How many descriptors this process may have, raised as far as it may raise that."""
+    try:
+        import resource
+    except ImportError:  # Windows
+        return 4 * _SPARE_FILES
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = 1 << 16 if hard == resource.RLIM_INFINITY else min(hard, 1 << 16)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+        soft = wanted
+    return 1 << 16 if soft == resource.RLIM_INFINITY else max(soft, 2 * _SPARE_FILES)

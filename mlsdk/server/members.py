@@ -214,18 +214,18 @@ def revoke_token(call: Call) -> Any:
     if known is None or (known.actor != call.who.actor and not is_operator(call.who)):
         raise Refused(404, NotFoundError(f"no token {token[:80]!r} of yours"))
     if token != call.who.token and not is_operator(call.who):
-        _check_covers(call.who, known)
+        _check_covers(call.who, access.allowed(token))
     access.revoke_token(call.who.actor, token, below=call.query["below"])
     _record(call, "revoke token", revoked=token, below=call.query["below"])
     return Answer(status=204)
 
 
-def _check_covers(who: Principal, token: Token) -> None:
+def _check_covers(who: Principal, allowed: Mapping[str, Role]) -> None:
     """See that a token of little power does not end one of more: a leaked one must not lock its owner out."""
-    own = {name: who.roles.get(ALL) if name == ALL else who.role(name) for name in token.scopes}
-    for name, held in own.items():
-        if held is not None and held < token.scopes[name]:
-            raise forbidden(f"your token allows less in {name!r} than {token.id}: use one that allows as much")
+    for name, role in allowed.items():
+        held = who.roles.get(ALL) if name == ALL else who.role(name)
+        if held is None or held < role:
+            raise forbidden("your token allows less than the one that it shall end: use one that allows as much")
 
 
 def is_operator(who: Principal) -> bool:
@@ -236,7 +236,7 @@ def is_operator(who: Principal) -> bool:
 def _operator(call: Call, act: str, **about: Any) -> None:
     """See that the caller is an operator; write down that somebody else tried."""
     if not is_operator(call.who):
-        _record(call, "refused", wanted=act, **about)
+        call.service.record_refusal(call.who, act, **about)
         raise forbidden("only an operator of the server may do this: the role admin in all workspaces")
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import html
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
@@ -12,7 +13,7 @@ from mlsdk.query.parse import parse_order
 from mlsdk.records import Run, RunStatus
 from mlsdk.server import curves
 from mlsdk.server.calls import HTML, Answer, Call, Refused
-from mlsdk.server.cookies import same_site, set_cookie
+from mlsdk.server.cookies import cookie_in, same_site, set_cookie
 from mlsdk.server.filters import filter_of
 from mlsdk.table import ago, duration, number
 
@@ -94,8 +95,14 @@ def enter(call: Call) -> Answer:
 
 
 def leave(call: Call) -> Answer:
-    """Take the cookie away."""
+    """Take the cookie away; its token ends, if it was made for this browser by signing in."""
     _check_site(call)
+    access = call.service.access
+    with contextlib.suppress(AccessError):
+        principal = access.authenticate(cookie_in(call.headers))
+        if access.token(principal.token).sign_in:
+            access.revoke_token(principal.actor, principal.token, below=False)
+            call.service.audit("").record(principal.actor, "sign out", token=principal.token, request=call.request)
     headers = {"Location": "/", "Set-Cookie": set_cookie("", secure=call.secure)}
     return Answer(b"", 303, HTML, headers, compress=False)
 

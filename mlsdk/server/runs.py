@@ -180,9 +180,17 @@ def forget(call: Call) -> Answer:
 
 def events(call: Call) -> Answer:
     """Runs as they change."""
-    stream = call.service.events
-    if stream.is_full():
+    service, who, workspace = call.service, call.who, call.workspace
+    if service.events.is_full():
         raise Refused(503, UnavailableError("as many listen as this server takes", 5.0))
-    run = call.query["run"]
-    pieces = stream.listen(call.workspace, None if run is None else run_id(run), call.headers.get("last-event-id", ""))
+    run = None if call.query["run"] is None else run_id(call.query["run"])
+    if call.method == "HEAD":
+        return Answer(b"", 200, TYPE)
+    pieces = service.events.listen(
+        call.store,
+        workspace,
+        run,
+        call.headers.get("last-event-id", ""),
+        lambda: service.access.still(who.token, workspace) and service.has(workspace),
+    )
     return Answer(pieces, 200, TYPE, {"X-Accel-Buffering": "no"}, compress=False)

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from threading import Lock
+from typing import Any
+from weakref import WeakValueDictionary
 
 from mlsdk.log.ids import new_id
-from mlsdk.server.access import Access
+from mlsdk.server.access import Access, Principal
 from mlsdk.server.audit import Audit
 from mlsdk.server.calls import Row
 from mlsdk.server.events import Events
-from mlsdk.server.limits import Gauge, Limits, Rates
+from mlsdk.server.limits import Gauge, Limits, Rates, Shares
 from mlsdk.server.metrics import Metrics
 from mlsdk.server.signin import SignIn
 from mlsdk.server.workspaces import DEFAULT, Workspaces
@@ -31,25 +34,36 @@ class Service:
         workspaces: the stores.
         limits: what is taken at most.
         secure: whether browsers reach it by TLS, here or at a proxy.
+        proxied: whether a proxy says from where and how requests came; else nobody's word for it counts.
     """
 
-    def __init__(self, workspaces: Workspaces, limits: Limits | None = None, *, secure: bool = False) -> None:
+    def __init__(
+        self, workspaces: Workspaces, limits: Limits | None = None, *, secure: bool = False, proxied: bool = False
+    ) -> None:
         self.workspaces = workspaces
         self.limits = limits or Limits()
-        self.secure = secure
+        self.secure, self.proxied = secure, proxied
         self.instance = new_id()
         """The id of this server process: names its audit logs."""
         self.access = Access(workspaces.home)
         self.sign_in: SignIn | None = None
         """Where people sign in by OpenID Connect, if anywhere."""
         self.metrics = Metrics(self._figures)
-        self.events = Events(workspaces.store, self.limits)
+        self.events = Events(self.limits)
         self.rates = Rates(self.limits.rate_per_s, self.limits.burst)
+        self.strangers = Rates(self.limits.stranger_rate_per_s, self.limits.stranger_burst)
+        """By address: requests without a valid token."""
+        self.refusals = Rates(0.1, 20)
+        """By actor: refused acts that are written down; nobody shall fill the disk with them."""
         self.requests, self.held = Gauge(self.limits.requests), Gauge(self.limits.held_bytes)
+        self.doors = Gauge(self.limits.doors)
+        self.shares = Shares(self.limits.share)
         self.reads = Threads(self.limits.readers, "reads")
         self.writes = Threads(self.limits.writers, "writes")
-        self.gate = ThreadPoolExecutor(4, thread_name_prefix="mlsdk-gate")
-        """Threads that look at tokens: mostly from memory, but not always."""
+        self.gate = Threads(4, "gate")
+        """Threads that look at tokens, mostly from memory but not always, and that say how the server is."""
+        self.signing = Threads(4, "signing")
+        """Threads for signing in: they may have to wait for a provider."""
         self.rows: tuple[Row, ...] = ()
         """The routes; `make_app` sets them."""
         self.stopping = False
@@ -66,6 +80,11 @@ class Service:
                 store = self.workspaces.store(workspace) if workspace else self.workspaces.home
                 found = self._audits.setdefault(workspace, Audit(store, self.instance))
         return found
+
+    def record_refusal(self, principal: Principal, wanted: str, **about: Any) -> None:
+        """Write down that somebody tried what only admins or operators may; somebody who goes on, not each time."""
+        if not self.refusals.wait_s(principal.actor):
+            self.audit(HOME).record(principal.actor, "refused", token=principal.token, wanted=wanted, **about)
 
     def has(self, workspace: str) -> bool:
         """Whether there is such a workspace."""
@@ -94,9 +113,8 @@ class Service:
     def close(self) -> None:
         """Let go of the threads."""
         self.access.close()
-        self.reads.pool.shutdown(wait=False, cancel_futures=True)
-        self.writes.pool.shutdown(wait=False, cancel_futures=True)
-        self.gate.shutdown(wait=False, cancel_futures=True)
+        for threads in (self.reads, self.writes, self.gate, self.signing):
+            threads.pool.shutdown(wait=False, cancel_futures=True)
 
     def _figures(self) -> dict[str, float]:
         return {
@@ -118,7 +136,16 @@ class Threads:
 
     def __init__(self, count: int, name: str) -> None:
         self.pool = ThreadPoolExecutor(count, thread_name_prefix=f"mlsdk-{name}")
+        self._share = max(1, count // 2)
+        self._turns: WeakValueDictionary[str, asyncio.Semaphore] = WeakValueDictionary()
         self.busy = Gauge(1 << 30)
+
+    def turn(self, actor: str) -> asyncio.Semaphore:
+        """What lets one actor have half of the threads at once, and no more; for the event loop's thread."""
+        found = self._turns.get(actor)
+        if found is None:
+            found = self._turns[actor] = asyncio.Semaphore(self._share)
+        return found
 
     def counted(self, work: Callable[[], object]) -> Callable[[], object]:
         """The same work, seen as busy while it lasts."""

@@ -22,7 +22,7 @@ def check_api(headers: Mapping[str, str]) -> None:
     """
     asked = headers.get("mlsdk-api", "")
     if asked and asked != str(API_VERSION):
-        newer = asked.isdigit() and len(asked) < 9 and int(asked) > API_VERSION
+        newer = asked.isascii() and asked.isdigit() and len(asked) < 9 and int(asked) > API_VERSION
         side = "upgrade the server" if newer else "upgrade the client: pip install -U mlsdk"
         said = f"this server (mlsdk {VERSION}) speaks API {API_VERSION}, the client {asked[:20]!r}: {side}"
         raise Refused(426, UsageError(said), _UPGRADE)
@@ -35,7 +35,7 @@ def check_format(headers: Mapping[str, str]) -> None:
         Refused: the client writes a newer one.
     """
     written = headers.get("mlsdk-format", "")
-    if written.isdigit() and len(written) < 9 and int(written) > FORMAT_VERSION:
+    if written.isascii() and written.isdigit() and len(written) < 9 and int(written) > FORMAT_VERSION:
         said = (
             f"this server (mlsdk {VERSION}) reads logs up to format {FORMAT_VERSION}, the client writes format"
             f" {written}: upgrade the server"

@@ -297,7 +297,7 @@ def test_the_access_log(tmp_path: Path) -> None:
     lines = [json.loads(line) for line in text.splitlines()]
 
     assert len(lines) == 5
-    assert set(lines[0]) == set("t request actor token method route path status bytes ms".split())
+    assert set(lines[0]) == set("t request address actor token method route path status bytes ms".split())
     assert (lines[0]["actor"], lines[0]["route"], lines[0]["status"]) == ("operator", "/v1/w/{w}/append", 200)
     assert [line["status"] for line in lines] == [200, 200, 400, 404, 401]
     assert "canary" not in text
