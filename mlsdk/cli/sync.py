@@ -22,6 +22,7 @@ def sync_options(parser: argparse.ArgumentParser) -> None:
     add("source", nargs="?", metavar="FROM", help="a store; without it, all that waits for remote stores is sent")
     add("destination", nargs="?", metavar="TO", help="the other store; by default the settings' store")
     add("--one-way", action="store_true", help="only from FROM to TO, not back")
+    add("--check", action="store_true", help="read all logs on both sides, and say which bytes differ")
 
 
 def sync(args: argparse.Namespace) -> int:
@@ -31,10 +32,12 @@ def sync(args: argparse.Namespace) -> int:
     """
     if args.one_way and args.source is None:
         raise UsageError("--one-way needs FROM: what waits for remote stores is sent one way in any case")
+    if args.check and args.source is None:
+        raise UsageError("--check needs FROM and TO: it compares two stores")
     if args.source is None:
         report = Report(tuple(send_outboxes(args.store)))
     else:
-        report = bring(args.source, args.destination or args.store, one_way=args.one_way)
+        report = bring(args.source, args.destination or args.store, one_way=args.one_way, check=args.check)
     if args.json:
         stores.emit(_plain(report))
     else:

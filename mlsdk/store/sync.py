@@ -14,6 +14,7 @@ from mlsdk.errors import (
     AccessError,
     ConflictError,
     DigestError,
+    FormatError,
     MlsdkError,
     NewerFormatError,
     NotFoundError,
@@ -24,6 +25,7 @@ from mlsdk.query.parse import parse
 from mlsdk.store import open_store
 from mlsdk.store.base import FolderStore, Store
 from mlsdk.store.gc import named_inside, references, tombstone_of
+from mlsdk.store.grown import end_of
 from mlsdk.store.intake import in_parts
 from mlsdk.store.sending import Left, Sender, Way, ends
 
@@ -80,6 +82,7 @@ def sync(
     destination: str | os.PathLike[str] | None = None,
     *,
     one_way: bool = False,
+    check: bool = False,
 ) -> Report:
     """Bring two stores to the same runs, or send what waits for remote stores.
 
@@ -91,6 +94,8 @@ def sync(
             the settings name.
         destination: folder or URI of the other; by default the store of the settings.
         one_way: only from source to destination.
+        check: read on both sides all that both have, and say where the bytes differ. Otherwise what is as long on both
+            sides, and was sent before, is taken to be the same.
 
     Returns:
         What was brought over, and what is left with the reason.
@@ -114,7 +119,29 @@ def sync(
     passes = [carry(one, other)]
     if not one_way:
         passes.append(carry(other, one))
+    if check:
+        found = (*passes[0].left, *differences(one, other))
+        passes[0] = passes[0]._replace(left=found)
     return Report(tuple(passes))
+
+
+def differences(one: Store, other: Store) -> Iterator[Left]:
+    """Logs of which two stores hold other bytes, as far as both have them; all of it is read."""
+    theirs = set(other.logs.list("runs/"))
+    for log in one.logs.list("runs/"):
+        if log not in theirs:
+            continue
+        try:
+            here, there = one.logs.read(log), other.logs.read(log)
+        except NotFoundError:  # erased in this moment
+            continue
+        except FormatError as error:
+            yield Left(log, 0, f"it cannot be read: {error}")
+            continue
+        length = min(end_of(here), end_of(there))
+        if here[:length] != there[:length]:
+            at = next(at for at in range(length) if here[at] != there[at])
+            yield Left(log, len(here), f"other bytes stand in {other.uri} from {at:,} on: both stay as they are")
 
 
 def _opened(uri: str | os.PathLike[str] | None, *, made: bool) -> Store:
@@ -175,10 +202,10 @@ def _to_carry(source: Store, erased: set[str], tombs: set[str]) -> Iterator[str]
 
 def _send(sender: Sender, names: list[str], left: list[Left]) -> set[str]:
     """Send logs; what they may name of blobs."""
-    there = ends(sender.destination.logs, names)
+    there, here = ends(sender.destination.logs, names), _sizes(sender.source, names)
     ways = []
-    for name, end in zip(names, there, strict=True):
-        if _looks_done(sender, name, end):
+    for name, end, size in zip(names, there, here, strict=True):
+        if end and end == size and _is_done(sender, name, end):
             continue
         way = Way(name, end)
         sender.reader.begin_at(way, end)
@@ -200,13 +227,18 @@ def _send(sender: Sender, names: list[str], left: list[Left]) -> set[str]:
     return {digest for way in ways for digest in way.digests}
 
 
-def _looks_done(sender: Sender, log: str, end: int) -> bool:
-    """Whether as much of a log is there as here, so that nothing needs to be read."""
+def _sizes(source: Store, names: list[str]) -> list[int]:
+    """Sizes of logs in a source: in few calls, where that may be asked of it."""
+    try:
+        return ends(source.logs, names)
+    except AccessError:  # of one that may only be read
+        return [source.logs.size(name) for name in names]
+
+
+def _is_done(sender: Sender, log: str, end: int) -> bool:
+    """Whether what is there, as much as here, needs no further look: space that is allocated is no part of a log."""
     from mlsdk.log.frames import LONGEST_CLOSE_BYTES, is_closed
 
-    logs = sender.source.logs
-    if not end or logs.size(log) != end:
-        return False
     if not isinstance(sender.source, FolderStore) or sender.reader.is_sealed(log):
         return True
     return is_closed(sender.reader.read(log, max(0, end - LONGEST_CLOSE_BYTES), LONGEST_CLOSE_BYTES))

@@ -34,7 +34,9 @@ def trim(root: str, budget: int) -> int:
     for run, size in runs.items():
         if freed >= over:
             break
-        logs = list(store.logs.list(f"runs/{run}/"))  # before the look: one that a resumed run makes now is not among them
+        logs = list(
+            store.logs.list(f"runs/{run}/")
+        )  # before the look: one that a resumed run makes now is not among them
         if run in kept or time.time() - os.stat(os.path.join(layout.runs, run)).st_mtime < _FRESH_S:
             continue
         for digest in (_named(store, run) & blobs.keys()) - needed:

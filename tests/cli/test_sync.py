@@ -9,7 +9,7 @@ import pytest
 
 import mlsdk
 from mlsdk.cli import main
-from mlsdk.store import outbox, posting
+from mlsdk.store import posting
 from tests import far
 
 

@@ -16,11 +16,12 @@ from hypothesis import strategies as st
 import mlsdk
 from mlsdk.log.identity import writer_identity
 from mlsdk.store.base import FolderStore, Store, open_file
+from mlsdk.store.blobs import blob_path
 from mlsdk.store.gc import collect
 from mlsdk.store.grown import Walk, end_of
 from mlsdk.store.memory import MemoryBlobs, MemoryLogs
 from mlsdk.store.sqlite import SQLiteCatalog
-from mlsdk.store.sync import carry
+from mlsdk.store.sync import BlobSender, carry
 from mlsdk.testing import MadeLog
 from tests.store.test_merging import RUN, logs, rows
 
@@ -320,3 +321,43 @@ def test_the_function_goes_both_ways(tmp_path) -> None:
     assert there.metrics["acc"].last == 0.5
     assert [len(mlsdk.runs(store=tmp_path / name)) for name in ("one", "two")] == [2, 2]
     assert list(there.history("acc").values) == [0.5]
+
+
+def test_check_finds_other_bytes_of_the_same_length(tmp_path) -> None:
+    """What was altered in the middle of a log, its length kept, is told by a check, and by nothing else."""
+    here, there = folder_store(tmp_path / "a"), folder_store(tmp_path / "b")
+    log, sound = made(100), made(10)
+    for each in (log, sound):
+        fill(here, each.name, each.data, "raw")
+    mlsdk.sync(tmp_path / "a", tmp_path / "b")
+    middle = len(log.data) // 2
+    altered = log.data[:middle] + bytes([log.data[middle] ^ 1]) + log.data[middle + 1 :]
+    Path(there.layout.log_path(log.name)).write_bytes(altered)
+    plain = mlsdk.sync(tmp_path / "a", tmp_path / "b")
+    checked = mlsdk.sync(tmp_path / "a", tmp_path / "b", check=True)
+
+    assert plain.left == ()
+    assert [(left.name, f"from {middle:,} on" in left.why) for left in checked.left] == [(log.name, True)]
+    assert here.logs.read(log.name) == log.data
+    assert there.logs.read(log.name) == altered
+
+
+def test_what_is_half_there_on_a_server_stays_there(here, there) -> None:
+    """Shared logs that are a server's own, such as lists of parts of uploads, are not brought over."""
+    for log in ("shared/access", "shared/audit/a", "shared/uploads/default/x", "shared/models/a"):
+        here.logs.append(log, 0, b"x")
+    carry(here, there)
+
+    assert list(there.logs.list()) == ["shared/models/a"]
+
+
+def test_a_blob_that_is_there_is_renewed(here, there) -> None:
+    """A blob which the other side has since long is made young when a log that names it comes, so that `gc` waits."""
+    digest, _ = here.blobs.put(b"weights")
+    there.blobs.put(b"weights")
+    os.utime(blob_path(there.layout.blobs, digest), (1e9, 1e9))
+    sender = BlobSender(here, there)
+    sender.send(digest)
+
+    assert there.blobs.info(digest)[1] < 3600
+    assert (sender.count, sender.size_bytes) == (0, 0)
