@@ -89,6 +89,7 @@ def test_a_clock_that_is_hours_off(served, shift: int) -> None:
     assert len(store.find_one("trained").history("loss")) == 500
 
 
+@pytest.mark.slow
 def test_a_token_that_expires(server, tmp_path: Path) -> None:
     """When a token ends in the middle of a run the run goes on and says so; with a new one all is sent."""
     token = server.token_of("ann", "team", Role.WRITER, expires_s=2.0)
@@ -119,6 +120,7 @@ def test_a_token_that_expires(server, tmp_path: Path) -> None:
     assert len(store.find_one("trained").history("loss")) == int(done.stdout.split()[-1])
 
 
+@pytest.mark.slow
 def test_a_workspace_that_is_deleted_meanwhile(server, tmp_path: Path) -> None:
     """A run whose workspace is taken away goes on; when the workspace is back, all of it is sent."""
     token = server.token_of("ann", "team", Role.WRITER)
@@ -141,6 +143,7 @@ def test_a_workspace_that_is_deleted_meanwhile(server, tmp_path: Path) -> None:
     assert int(out) > 100
 
 
+@pytest.mark.slow
 def test_two_who_send_the_same_outbox(served) -> None:
     """A companion and several `mlsdk sync` that send one outbox at once double nothing and lose nothing."""
     settings = served.client()
@@ -202,6 +205,7 @@ def test_a_fork_in_the_middle(served) -> None:
     assert run.status == "finished"
 
 
+@pytest.mark.slow
 def test_an_outbox_above_its_budget(served) -> None:
     """Above the budget the run that goes on says so, and a new one is refused at its start."""
     settings = served.client("http://127.0.0.1:9", MLSDK_OUTBOX_BYTES="100000", MLSDK_SHIP_WAIT_S="0.5")
@@ -230,6 +234,7 @@ def test_an_outbox_above_its_budget(served) -> None:
     assert "Traceback" not in done.stderr
 
 
+@pytest.mark.slow
 def test_a_server_that_reads_older_formats_only(server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A log in a format that the server does not know stays here, with the reason; after an upgrade it is sent."""
     from mlsdk.server import versions

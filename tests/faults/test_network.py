@@ -151,6 +151,7 @@ def test_no_network_for_a_while(served, bad, settings) -> None:
     assert differences(_outbox(served, bad), _store(served)) == []
 
 
+@pytest.mark.slow
 def test_the_end_is_not_held_up(served, bad, settings) -> None:
     """Where nothing answers, a process ends with a line that says what is not up; `mlsdk sync` sends it."""
     bad.always(network.hang())

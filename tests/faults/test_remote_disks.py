@@ -35,6 +35,7 @@ def small(tmp_path: Path) -> Iterator[Path]:
     subprocess.run(["umount", "-l", str(folder)], check=True)
 
 
+@pytest.mark.slow
 def test_the_disk_of_the_server_fills_up(small: Path, tmp_path: Path) -> None:
     """On a server whose disk is full nothing half is kept; the run says why, and with room again all is sent."""
     (small / "ballast").write_bytes(bytes(5_000_000))
@@ -60,6 +61,7 @@ def test_the_disk_of_the_server_fills_up(small: Path, tmp_path: Path) -> None:
         assert len(store.find_one("trained").history("a")) == 60_000
 
 
+@pytest.mark.slow
 def test_the_disk_of_the_outbox_fills_up(small: Path, tmp_path: Path) -> None:
     """What was acknowledged before the outbox's disk was full arrives, with what the run says of the rest."""
     with Served(f"{tmp_path}/served", tmp_path / "home") as served:

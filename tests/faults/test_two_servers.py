@@ -107,6 +107,7 @@ def test_one_dies_under_load(pair: Pair, tmp_path: Path) -> None:
     assert "Traceback" not in pair.other.output
 
 
+@pytest.mark.slow
 def test_an_upload_goes_on_at_the_other(pair: Pair) -> None:
     """A blob of which one server has taken a part is finished through the other, after the first was killed."""
     data = os.urandom(3_000_000)
@@ -129,6 +130,7 @@ def test_an_upload_goes_on_at_the_other(pair: Pair) -> None:
     assert other.get(f"/v1/w/default/blobs/{digest}").content == data
 
 
+@pytest.mark.slow
 def test_what_one_is_told_the_other_knows(pair: Pair) -> None:
     """A token that one server revokes the other refuses, and a run that one takes in the other's listeners see."""
     operator = Session(pair.one.url, pair.token)
