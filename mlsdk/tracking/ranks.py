@@ -50,7 +50,7 @@ class Seat(NamedTuple):
     run: str | None
     """Id of the run that all of them share; None where it could not be agreed on."""
     group: str
-    """What their runs have in common, also those of a restart: becomes the tag `group`."""
+    """What their runs have in common, also those of a restart: becomes the tag `group`; empty for none."""
     why: str = ""
     """Where there is no `run`: what was missing, and what to do."""
 
@@ -108,7 +108,7 @@ def _of_told(run: str, rank: int, root: str | None, call: _Call) -> Seat:
     """`MLSDK_RUN` is the first run that a rank starts; those after it are others, which all ranks share too."""
     again = (root, run, rank) in _told
     _told.add((root, run, rank))
-    return Seat(rank, _derived(started_ns(run), call, run) if again else run, _group("run", run))
+    return Seat(rank, _derived(started_ns(run), call, run), _group("run", run)) if again else Seat(rank, run, "")
 
 
 def _claim(root: str | None, run: str, rank: int) -> bool:
@@ -187,7 +187,7 @@ def _of_torchrun(call: _Call) -> Seat | None:
         run, group = _bounded(":".join(address), lambda: _by_store(_agents_store(*address), *keys, call))
         return Seat(rank, run, f"torchrun-{group}")
     except Exception as error:  # torch's errors are many; training goes on with separate runs, which say so
-        return Seat(rank, None, group, f"the rendezvous store at {':'.join(address)} failed: {error}")
+        return Seat(rank, None, group, f"set MLSDK_RUN for all ranks: the store at {':'.join(address)} failed: {error}")
 
 
 def _agents_store(host: str, port: str) -> Any:

@@ -136,7 +136,7 @@ def start(
     seat = _seat(joined, uri, label) if resume is None else None
     if seat is not None:
         joined = seat.run
-        asked["tags"] = {"group": seat.group, **asked["tags"]}
+        asked["tags"] = {**({"group": seat.group} if seat.group else {}), **asked["tags"]}
     rank = None if seat is None else seat.rank
     previous = None if resume is None else _previous(resume, uri)
     identity = previous.id if previous else joined or new_id()

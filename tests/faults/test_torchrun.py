@@ -150,3 +150,28 @@ def test_ranks_of_two_agents() -> None:
 
     assert run.params["rank"] == 0
     assert {rank: list(found.values) for rank, found in run.history("rank", rank="all").items()} == {0: [0], 1: [1]}
+
+
+def test_a_store_that_is_stuck() -> None:
+    """Where the agents' store takes calls and answers none, training begins all the same, with separate runs."""
+    with socket.socket() as stuck:
+        stuck.bind(("127.0.0.1", 0))
+        stuck.listen()
+        done = programs.execute(
+            """
+            import os, torch, torch.distributed
+            for _ in range(2):
+                with mlsdk.run("ddp"): mlsdk.log(loss=1.0)
+            """,
+            RANK="1",
+            WORLD_SIZE="2",
+            LOCAL_WORLD_SIZE="1",
+            TORCHELASTIC_USE_AGENT_STORE="True",
+            TORCHELASTIC_RUN_ID="none",
+            MASTER_ADDR="127.0.0.1",
+            MASTER_PORT=str(stuck.getsockname()[1]),
+        )
+
+    assert "did not answer within" in done.stderr
+    assert [run.status for run in mlsdk.runs()] == ["finished"] * 2
+    assert all("MLSDK_RUN" in run.problems[0].message for run in mlsdk.runs())
