@@ -23,15 +23,12 @@ from mlsdk.companion.sampler import Sampler
 from mlsdk.log.identity import is_alive
 from mlsdk.log.ids import new_id
 from mlsdk.store.blobs import FileBlobs
-from mlsdk.store.files import FileLogs
+from mlsdk.store.files import SEAL_BYTES, FileLogs
 from mlsdk.store.target import FileTarget
 from mlsdk.store.writer import LogWriter
 
 if TYPE_CHECKING:
     from mlsdk.companion.machine import Machine
-
-SEAL_BYTES = 65_536
-"""Smaller logs stay raw: a file of column blocks would not be smaller."""
 
 SIGN_EVERY_S = 30.0
 

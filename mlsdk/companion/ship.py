@@ -76,7 +76,8 @@ class Shipper:
         self._succeeded_at = time.monotonic()
         self._trimmed_at = 0.0
         self._trimmed_after = -1
-        self._looked = False
+        self.looked = False
+        """Whether it has tried once."""
         self._threads = [
             threading.Thread(target=self._ship, name="mlsdk-ship", daemon=True),
             threading.Thread(target=self._ship_blobs, name="mlsdk-ship-blobs", daemon=True),
@@ -91,7 +92,7 @@ class Shipper:
     @property
     def stays(self) -> bool:
         """Whether there is something to ship, and hope that it can be."""
-        if self._looked and (not self._first or (self._shipment is not None and not self._shipment.is_behind)):
+        if self.looked and (not self._first or (self._shipment is not None and not self._shipment.is_behind)):
             return False
         return not self._backoff.hopeless and time.monotonic() - self._succeeded_at < STAY_S
 
@@ -112,7 +113,7 @@ class Shipper:
                 pause = _LOCK_AGAIN_S
                 if self._may_ship():
                     pause = self._pass()
-                self._looked = True
+                self.looked = True
                 self._pause(pause)
 
     def _pause(self, seconds: float) -> None:
@@ -212,7 +213,8 @@ def ship_here(root: str, seconds: float) -> None:
     deadline = time.monotonic() + seconds
     begun = time.monotonic()
     while shipper.stays and time.monotonic() < deadline:
-        if outbox.failing_s(root) > outbox.GIVE_UP_S and time.monotonic() - begun > 0.1:
+        patience_s = 0.1 if shipper.looked else outbox.GIVE_UP_S  # what was said to fail before may be over
+        if outbox.failing_s(root) > outbox.GIVE_UP_S and time.monotonic() - begun > patience_s:
             break
         time.sleep(0.01)
     if not shipper.stays:

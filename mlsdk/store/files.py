@@ -15,6 +15,9 @@ from mlsdk.store.layout import Layout, check_log_name
 if TYPE_CHECKING:
     from mlsdk.log.seal import Sealed
 
+SEAL_BYTES = 65_536
+"""Smaller logs stay raw: a file of column blocks would not be smaller."""
+
 
 class FileLogs:
     """Logs in a folder; see `mlsdk.store.seams.Logs`.

@@ -24,6 +24,7 @@ from mlsdk.errors import (
 from mlsdk.log.decode import Opened, decode
 from mlsdk.log.identity import is_alive
 from mlsdk.store.base import FolderStore, Store
+from mlsdk.store.files import SEAL_BYTES
 from mlsdk.store.grown import Walk, end_of, is_border
 from mlsdk.store.seams import Logs, Piece
 
@@ -32,9 +33,6 @@ BATCH_PIECES = 1000
 CHUNK_BYTES = 1 << 20
 OVERLAP_BYTES = 64
 """So many bytes that should be there already go along with the first piece of a log: were they others, it is seen."""
-
-SEAL_BYTES = 65_536
-"""Smaller logs stay raw: see `mlsdk.companion.charge`."""
 
 _HEAD_BYTES = 65_536
 _KEPT_BYTES = 64 << 20
