@@ -7,7 +7,6 @@ waits for the network.
 from __future__ import annotations
 
 import contextlib
-import errno
 import os
 import random
 import sys
@@ -16,6 +15,7 @@ import time
 import traceback
 
 from mlsdk.capture.redaction import redact_text
+from mlsdk.companion.spawn import HELD
 from mlsdk.errors import AccessError, MlsdkError, NewerFormatError, UnavailableError
 from mlsdk.store import outbox, posting
 from mlsdk.store.shipment import Shipment
@@ -247,5 +247,5 @@ def _locked(path: str) -> tuple[bool, int | None]:
         fcntl.lockf(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError as error:
         os.close(descriptor)
-        return error.errno not in (errno.EACCES, errno.EAGAIN), None
+        return error.errno not in HELD, None
     return True, descriptor

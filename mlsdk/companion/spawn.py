@@ -6,6 +6,7 @@ It takes microseconds when one is there, a few milliseconds when it must be star
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import sys
 import time
@@ -24,6 +25,9 @@ sys.path += {path!r}
 from mlsdk.companion.serve import main
 main({root!r}, {place!r})
 """
+
+HELD = (errno.EACCES, errno.EAGAIN)
+"""How a lock fails that another process holds."""
 
 _SHELL = "/bin/sh"
 _STARTING_S = 5.0
@@ -50,8 +54,8 @@ def is_present(root: str, place: str) -> bool:
         # Shared, so that two who look at once do not take each other for the companion. A POSIX lock: those are
         # not handed on by fork, so that a child made in this very moment cannot keep it.
         fcntl.lockf(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except OSError:
-        return True
+    except OSError as error:
+        return error.errno in HELD  # else there are no locks there, as on some network file systems
     finally:
         os.close(descriptor)
     return False
@@ -118,7 +122,7 @@ def _spawn(root: str, place: str) -> bool:
     try:
         with contextlib.suppress(FileExistsError):
             os.mkdir(folder)
-        if not os.path.isdir(folder) or not os.access(folder, os.W_OK):
+        if not os.path.isdir(folder) or not os.access(folder, os.W_OK) or not _can_lock(lock_path(root, place)):
             return False
         try:
             pid = os.posix_spawn(_SHELL, arguments, dict(os.environ), setsid=True)
@@ -127,6 +131,20 @@ def _spawn(root: str, place: str) -> bool:
     except OSError:
         return False
     _shells.append(pid)
+    return True
+
+
+def _can_lock(path: str) -> bool:
+    """Whether there are locks in a folder: without them there would be several companions."""
+    import fcntl
+
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.lockf(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except OSError as error:
+        return error.errno in HELD
+    finally:
+        os.close(descriptor)
     return True
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import fcntl
 import hashlib
 import os
 import stat
@@ -21,6 +23,7 @@ from mlsdk.store.target import open_target
 from mlsdk.store.trimming import trim
 from mlsdk.testing import MadeLog
 from tests import far
+from tests.conftest import require
 
 
 @pytest.fixture
@@ -334,3 +337,22 @@ def test_a_blob_that_is_refused_hinders_no_other(uri: str, monkeypatch: pytest.M
     assert blobs.exists(hashlib.sha256(b"small").hexdigest())
     assert len({marker.split(".")[0] for marker in outbox.markers(outbox.folder_of(uri))}) == 1
     assert len(list(logs.list())) >= 2
+
+
+def test_without_file_locks(uri: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """On a file system without locks no companion is waited for: the process ships its runs itself."""
+    real = fcntl.lockf
+
+    def lockf(descriptor: int, how: int, *rest: int) -> None:
+        if os.path.basename(os.readlink(f"/proc/self/fd/{descriptor}")).endswith(".lock"):
+            raise OSError(errno.ENOLCK, "no locks available")
+        real(descriptor, how, *rest)
+
+    require(os.path.exists("/proc/self/fd"), "/proc")
+    monkeypatch.setattr(fcntl, "lockf", lockf)
+    monkeypatch.delenv("MLSDK_COMPANION")
+    run = record(uri)
+
+    assert mlsdk.get_run(run.id, store=uri).metrics["loss"].last == 0.5
+    assert outbox.markers(outbox.folder_of(uri)) == []
+    assert [problem.kind for problem in mlsdk.get_run(run.id, store=uri).problems] == ["companion"]
