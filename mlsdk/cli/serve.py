@@ -48,8 +48,7 @@ def serve(args: argparse.Namespace) -> int:
     `MLSDK_STORE=http://127.0.0.1:8383/default` works here at once. Stop with Ctrl-C, or SIGTERM.
     """
     from mlsdk.server.app import needed
-    from mlsdk.server.listen import bind
-    from mlsdk.server.workers import run_workers
+    from mlsdk.server.listen import bind, run_workers
     from mlsdk.server.workspaces import place_of
 
     needed("starlette", "msgspec", "uvicorn")

@@ -10,8 +10,8 @@ from typing import Any
 
 from mlsdk.errors import AccessError, NotFoundError, UnavailableError, UsageError
 from mlsdk.server.accounts import ALL, ALWAYS_THERE, Accounts, Principal, Role, Token
+from mlsdk.server.chain import Ledger
 from mlsdk.server.follower import Follower
-from mlsdk.server.ledger import Ledger
 from mlsdk.server.tokens import check_actor, check_note, digest_of, id_in, is_it, new_secret
 from mlsdk.store.base import Store
 

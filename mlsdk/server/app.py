@@ -10,17 +10,17 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from mlsdk.errors import AccessError, UnavailableError, UsageError
-from mlsdk.server import bodies, table
+from mlsdk.server import bodies
 from mlsdk.server.accounts import Principal, Role
 from mlsdk.server.answers import Send, of_error, send_answer, send_stream, threaded
 from mlsdk.server.bodies import Gone, Receive
-from mlsdk.server.calls import ANYONE, HTML, Answer, Call, Refused, Row, forbidden, unknown_workspace
-from mlsdk.server.cookies import token_in
+from mlsdk.server.calls import ANYONE, HTML, Answer, Call, Refused, Row, decoder, forbidden, query_of, unknown_workspace
 from mlsdk.server.guard import Guard
 from mlsdk.server.journal import Journal
 from mlsdk.server.limits import MIB
 from mlsdk.server.service import Service
-from mlsdk.server.versions import check_api
+from mlsdk.server.system import check_api
+from mlsdk.server.tokens import token_in
 
 if TYPE_CHECKING:
     from starlette.types import ASGIApp
@@ -100,7 +100,7 @@ class _Endpoint:
         self._threads = service.writes if row.writes else service.reads
         if row.needs == ANYONE:  # never held up by queries, and never holding them up
             self._threads = service.signing if row.path.startswith(_SIGNING) else service.gate
-        self._decode = table.decoder(row)
+        self._decode = decoder(row)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         scope["mlsdk.route"] = self.row.path
@@ -143,7 +143,7 @@ class _Endpoint:
             check_api(headers)
         if "w" in scope["path_params"]:
             await self._check_role(principal, scope["path_params"]["w"])
-        query = table.query(row, scope["query_string"])
+        query = query_of(row, scope["query_string"])
         body = await self._body(receive, headers, held)
         return Call(
             service=service,

@@ -80,9 +80,12 @@ def _whole(call: Call, digest: str) -> Iterator[bytes]:
 
     def pieces() -> Iterator[bytes]:
         with file:
+            yield b""
             yield from iter(lambda: file.read(_READ_BYTES), b"")
 
-    return pieces()
+    begun = pieces()
+    next(begun)  # from here on closing it closes the file, whether anything was sent or not
+    return begun
 
 
 def _part(call: Call, digest: str, begin: int, end: int) -> Iterator[bytes]:

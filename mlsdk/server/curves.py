@@ -32,16 +32,22 @@ def drawn(steps: Sequence[int], values: Sequence[float]) -> str:
 
 def _extremes(steps: Sequence[int], values: Sequence[float]) -> list[tuple[float, float]]:
     """The first, least and greatest point of each stretch, in the order of steps."""
-    pairs = sorted(zip(_plain(steps), _plain(values), strict=True), key=lambda pair: pair[0])
-    finite = [(float(step), float(value)) for step, value in pairs if math.isfinite(value)]
-    size = len(finite)
+    steps, values = _plain(steps), _plain(values)
+    if not math.isfinite(sum(values)):
+        finite = [(step, value) for step, value in zip(steps, values, strict=True) if math.isfinite(value)]
+        steps, values = [step for step, _ in finite], [value for _, value in finite]
+    if steps != sorted(steps):
+        pairs = sorted(zip(steps, values, strict=True), key=lambda pair: pair[0])
+        steps, values = [step for step, _ in pairs], [value for _, value in pairs]
+    size = len(steps)
     if size <= 2 * _COLUMNS:
-        return finite
+        return [(float(step), float(value)) for step, value in zip(steps, values, strict=True)]
     found: list[tuple[float, float]] = []
     for column in range(_COLUMNS):
-        part = finite[size * column // _COLUMNS : size * (column + 1) // _COLUMNS]
-        least, most = min(part, key=lambda pair: pair[1]), max(part, key=lambda pair: pair[1])
-        found += sorted({least, most})
+        begin, end = size * column // _COLUMNS, size * (column + 1) // _COLUMNS
+        part = values[begin:end]
+        places = {begin + part.index(min(part)), begin + part.index(max(part))}
+        found += [(float(steps[at]), float(values[at])) for at in sorted(places)]
     return found
 
 

@@ -11,10 +11,9 @@ from typing import TYPE_CHECKING, Any
 
 from mlsdk.errors import UnavailableError, UsageError
 from mlsdk.log.frames import FORMAT_VERSION
-from mlsdk.server import table
 from mlsdk.server.answers import Send, of_error, raw, send_answer
 from mlsdk.server.bodies import Receive
-from mlsdk.server.calls import Refused
+from mlsdk.server.calls import Refused, secret_in, token_in_url
 from mlsdk.server.journal import Journal
 from mlsdk.server.limits import Gauge
 from mlsdk.server.service import Service
@@ -161,9 +160,9 @@ class Guard:
             raise Refused(414, UsageError(f"the URL is longer than {limits.url_bytes:,} bytes"))
         if sum(len(name) + len(value) for name, value in scope["headers"]) > limits.header_bytes:
             raise Refused(431, UsageError(f"the headers are longer than {limits.header_bytes:,} bytes"))
-        name = table.secret_in(scope["query_string"])
+        name = secret_in(scope["query_string"])
         if name:
-            raise table.token_in_url(name)
+            raise token_in_url(name)
         found: dict[str, str] = {}
         for key, value in scope["headers"]:
             text = key.decode("latin-1").lower()

@@ -50,7 +50,7 @@ class Limits:
     inflated_bytes: int = 128 * MIB
     json_bytes: int = MIB
     form_bytes: int = 16_384
-    held_bytes: int = 1024 * MIB
+    held_bytes: int = 512 * MIB
     blob_bytes: int = 1 << 40
     url_bytes: int = 8_192
     header_bytes: int = 32_768

@@ -13,14 +13,17 @@ from mlsdk.query.parse import parse_order
 from mlsdk.records import Run, RunStatus
 from mlsdk.server import curves
 from mlsdk.server.calls import HTML, Answer, Call, Refused
-from mlsdk.server.cookies import cookie_in, same_site, set_cookie
 from mlsdk.server.filters import filter_of
+from mlsdk.server.tokens import cookie_in, same_site, set_cookie
 from mlsdk.table import ago, duration, number
 
 FORM = "application/x-www-form-urlencoded"
 
 _PAGE = 50
 _MOST_METRICS = 48
+_MOST_POINTS = 1_000_000
+"""A page draws curves of so many points together: one that is looked at must not hold up the others."""
+
 _COLUMNS = 4
 """Metrics that the list of runs shows."""
 _SAMPLED = "system/"
@@ -236,16 +239,19 @@ def _metrics(run: Run) -> Iterator[str]:
     names = sorted(run.metrics, key=lambda name: (name.startswith(_SAMPLED), name))
     if not names:
         return
+    left = _MOST_POINTS
     yield "<h2>Metrics</h2><div class='charts'>"
     for name in names[:_MOST_METRICS]:
         found = run.metrics[name]
         curve = ""
-        if found.count > 1:
+        if 1 < found.count <= left:
+            left -= found.count
             series = run.history(name)
             curve = curves.drawn(series.steps, series.values)
         least = "" if found.min is None else f"min {number(found.min)}"
         most = "" if found.max is None else f"max {number(found.max)}"
         points = f"{found.count:,} points" if found.count else "returned"
+        points += ", too many for this page" if found.count > 1 and not curve and found.count > left else ""
         yield (
             f"<figure><figcaption><b>{_e(name)}</b> <span>{_e(number(found.last))}</span></figcaption>{curve}"
             f"<p class='dim'>{_e(' · '.join(filter(None, (least, most, points))))}</p></figure>"

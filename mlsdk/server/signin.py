@@ -13,8 +13,8 @@ import attrs
 from mlsdk.errors import AccessError, MlsdkError, NotFoundError, UnavailableError
 from mlsdk.server.access import ALL, Role
 from mlsdk.server.calls import ANYONE, Answer, Call, Param, Refused, Row
-from mlsdk.server.cookies import set_cookie
 from mlsdk.server.oidc import Attempt, OidcSettings, Provider, new_attempt
+from mlsdk.server.tokens import set_cookie
 
 COOKIE = "mlsdk_signin"
 _HTML = "text/html; charset=utf-8"

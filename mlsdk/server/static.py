@@ -24,14 +24,15 @@ h2 { font-size: 1.05rem; margin: 1.6rem 0 .5rem; }
 .dim { color: var(--dim); } .number { text-align: right; font-variant-numeric: tabular-nums; }
 .wide { overflow-x: auto; }
 table { border-collapse: collapse; background: var(--card); border: 1px solid var(--line); font-size: .92rem; }
-.wide table { width: 100%; }
+.wide table { width: 100%; } .wide td { overflow-wrap: normal; } .status { white-space: nowrap; }
 td, th { text-align: left; padding: .34rem .7rem; border-bottom: 1px solid var(--line); vertical-align: top; }
 th { color: var(--dim); font-weight: 500; } th.number { text-align: right; } td { overflow-wrap: anywhere; }
 .pairs th { white-space: nowrap; }
 input, button { font: inherit; padding: .35rem .6rem; border: 1px solid var(--line); border-radius: 6px;
   background: var(--card); color: inherit; }
 button { cursor: pointer; } button:hover { border-color: var(--accent); }
-.filter { display: flex; gap: .5rem; margin: 0 0 1rem; } .filter input:first-child { flex: 1; min-width: 8rem; }
+.filter { display: flex; flex-wrap: wrap; gap: .5rem; margin: 0 0 1rem; }
+.filter input:first-child { flex: 1; min-width: 8rem; }
 .door { max-width: 26rem; margin: 8vh auto; padding: 1.4rem; background: var(--card); border: 1px solid var(--line);
   border-radius: 10px; } .door label { display: block; margin-bottom: .8rem; } .door input { width: 100%; }
 .door button { background: var(--accent); color: var(--card); border-color: var(--accent); }
@@ -54,19 +55,23 @@ SCRIPT = """
 "use strict";
 const main = document.querySelector("main[data-events]");
 if (main) {
+  const source = new EventSource(main.dataset.events);
   let due = false;
   const look = async () => {
+    if (document.hidden) {
+      document.addEventListener("visibilitychange", look, { once: true });
+      return;
+    }
     due = false;
     const answer = await fetch(location.href, { credentials: "same-origin" });
     if (!answer.ok) return;
     const fresh = new DOMParser().parseFromString(await answer.text(), "text/html").querySelector("main");
     if (fresh && !main.contains(document.activeElement)) main.replaceChildren(...fresh.childNodes);
+    if (fresh && !fresh.dataset.events) source.close();
   };
-  let first = true;
-  new EventSource(main.dataset.events).addEventListener("run", () => {
-    if (!due && !first) { due = true; setTimeout(look, 1000); }
+  source.addEventListener("run", () => {
+    if (!due) { due = true; setTimeout(look, 1000); }
   });
-  setTimeout(() => { first = false; }, 1500);
 }
 """
 

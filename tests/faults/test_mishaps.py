@@ -237,16 +237,16 @@ def test_an_outbox_above_its_budget(served) -> None:
 @pytest.mark.slow
 def test_a_server_that_reads_older_formats_only(server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A log in a format that the server does not know stays here, with the reason; after an upgrade it is sent."""
-    from mlsdk.server import versions
+    from mlsdk.server import system
 
-    known = versions.FORMAT_VERSION
-    monkeypatch.setattr(versions, "FORMAT_VERSION", known - 1)
+    known = system.FORMAT_VERSION
+    monkeypatch.setattr(system, "FORMAT_VERSION", known - 1)
     token = server.token_of("ann", "team", Role.WRITER)
     settings = _of(server, token, "team", tmp_path, MLSDK_SHIP_WAIT_S="1")
     done = programs.execute(RUN.replace("SECONDS", "0.3"), **settings)
     root = _outbox(server, "team", tmp_path)
     left = call(settings, "sync")
-    monkeypatch.setattr(versions, "FORMAT_VERSION", known)
+    monkeypatch.setattr(system, "FORMAT_VERSION", known)
     end_companions(root)
     settle(root, settings)
 

@@ -15,7 +15,7 @@ import pytest
 from mlsdk.server.accounts import Role
 from mlsdk.server.journal import Journal
 from mlsdk.server.limits import MIB, Gauge, Limits, Rates
-from mlsdk.server.points import count_points
+from mlsdk.server.logs import count_points
 from mlsdk.testing import MadeLog
 from tests.servers.http import Running, pieces, running
 
