@@ -22,7 +22,7 @@ SAID_BY_RANK = (*MAIN_ONLY, "name", "experiment", "started_ns")
 """Keys of kind `run` that a rank above 0 says of itself; they stand for the run where it has no main process."""
 
 NOT_OF_RANKS = frozenset(("params", "metrics", "code", "env", "hardware", "captures"))
-"""Kinds that count from the first rank: what the others say of these is in their logs."""
+"""Kinds that count from the first rank that takes part: what the others say of these is in their logs."""
 
 
 class LogState:
@@ -233,6 +233,10 @@ class RunState:
         self.run = run
         self.facts: dict[str, dict[str, list[Any]]] = {}
         self.versions: dict[str, list[list[Any]]] = {}
+        self.lead: int | None = None
+        """The lowest rank that has said anything; 0 is the main process."""
+        self.of_lead: dict[str, dict[str, list[Any]]] = {}
+        """What that rank said of `NOT_OF_RANKS`, where it is not the main process."""
 
     def dump(self) -> dict[str, Any]:
         """As JSON can hold it."""
@@ -243,13 +247,19 @@ class RunState:
         """Back from `dump`."""
         state = cls(dumped["run"])
         state.facts, state.versions = dumped["facts"], dumped["versions"]
+        state.lead, state.of_lead = dumped.get("lead"), dumped.get("of_lead", {})
         return state
 
     def add(self, found: Facts, log: LogState) -> None:
         """Take in a facts frame of a log."""
         rank = log.rank
+        speaks = rank or (0 if log.role in ("main", "rank 0") else None)
+        if speaks is not None and (self.lead is None or speaks < self.lead):
+            self.lead, self.of_lead = speaks, {}
         for kind, values in found.kinds.items():
             if rank and kind in NOT_OF_RANKS:
+                if rank == self.lead and kind != "metrics":
+                    self._add_of_lead(kind, values, found, log)
                 continue
             known = self.facts.setdefault(kind, {})
             for name, value in values.items():
@@ -266,9 +276,16 @@ class RunState:
                 if before is None or _rank(fact) >= _rank(before):
                     known[key] = fact
 
+    def _add_of_lead(self, kind: str, values: Mapping[str, Any], found: Facts, log: LogState) -> None:
+        known = self.of_lead.setdefault(kind, {})
+        for name, value in values.items():
+            fact = [found.order, log.id, found.t, value]
+            if name not in known or _rank(fact) >= _rank(known[name]):
+                known[name] = fact
+
     def values(self, kind: str) -> dict[str, Any]:
         """Present values of a kind; removed ones are absent. Nothing removes a param: None is a value of it."""
-        entries = self.facts.get(kind, {}).items()
+        entries = {**self.of_lead.get(kind, {}), **self.facts.get(kind, {})}.items()
         return {key: entry[3] for key, entry in entries if entry[3] is not None or kind == "params"}
 
     def order(self) -> int:

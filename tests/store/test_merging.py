@@ -22,7 +22,7 @@ RUN = "01a10000000070008000000000000001"
 MAIN = ("main", "rank 0", "companion")
 """Roles whose points are the run's own."""
 
-ROLES = ("main", "main", "main", "rank 0", "rank 1", "worker", "companion", "edit")
+ROLES = ("main", "main", "main", "rank 0", "rank 1", "rank 2", "worker", "companion", "edit")
 METRICS = ("acc", "train/loss", "größe")
 OF_KIND = {
     "f": st.sampled_from((0.0, -0.0, 0.5, -1.5, 1e300, math.inf, -math.inf, math.nan)) | st.floats(width=32),

@@ -226,7 +226,7 @@ def test_a_run_without_rank_0(monkeypatch: pytest.MonkeyPatch) -> None:
 
     assert (found.name, found.experiment, found.status) == ("of 1", "odd", "finished")
     assert found.history("loss", rank="max").values[0] == 2
-    assert dict(found.params) == {}
+    assert dict(found.params) == {"rank": 1}
 
 
 def test_a_rank_that_fails(monkeypatch: pytest.MonkeyPatch) -> None:
