@@ -166,7 +166,7 @@ def _of_log(layout: Layout, log: Log) -> Iterator[Finding]:
         yield Finding("damaged", name, message, advice, lambda: mending.excise(layout, name))
     elif rest and log.zeros:
         message = f"its writer died and left {rest:,} bytes of allocated space"
-        yield Finding("oversized", name, message, "--fix gives them back", lambda: mending.cut(layout, name, log.end))
+        yield Finding("oversized", name, message, "--fix gives them back", lambda: mending.cut(layout, name))
     elif rest:
         message = f"its last {rest:,} bytes are no whole frame: the writer died in the middle of it"
         yield Finding(
@@ -174,7 +174,7 @@ def _of_log(layout: Layout, log: Log) -> Iterator[Finding]:
             name,
             message,
             "--fix ends it before them, and keeps them aside",
-            lambda: mending.cut(layout, name, log.end),
+            lambda: mending.cut(layout, name),
         )
 
 

@@ -12,6 +12,7 @@ from collections.abc import Callable
 from mlsdk.log.frames import Frame, frames
 from mlsdk.log.ids import new_id
 from mlsdk.store.files import locked
+from mlsdk.store.grown import end_of
 from mlsdk.store.layout import Layout
 from mlsdk.store.target import FileTarget
 from mlsdk.store.writer import LogWriter
@@ -32,9 +33,9 @@ def put_aside(layout: Layout, path: str) -> str:
     return kept
 
 
-def cut(layout: Layout, log: str, end: int) -> None:
-    """End a log at `end`. What stood behind is kept aside, unless it was only the zeros of allocated space."""
-    _rewrite(layout, layout.log_path(log), lambda data: data[:end])
+def cut(layout: Layout, log: str) -> None:
+    """End a log after its last whole frame. What stood behind is kept aside, unless it was only allocated space."""
+    _rewrite(layout, layout.log_path(log), lambda data: data[: end_of(data)])
 
 
 def excise(layout: Layout, log: str) -> None:
@@ -50,7 +51,11 @@ def _rewrite(layout: Layout, path: str, change: Callable[[bytes], bytes]) -> Non
     """Put other content in the place of a log, while nobody who ships to it appends."""
     with open(path, "rb") as file, locked(file.fileno()):
         data = file.read()
+        if not os.fstat(file.fileno()).st_nlink:  # sealed, erased or mended in this moment
+            return
         content = change(data)
+        if content == data:
+            return
         keep = not data.startswith(content) or any(data[len(content) :])
         _replace(layout, path, content, keep=keep)
 

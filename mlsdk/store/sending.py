@@ -334,7 +334,7 @@ class Sender:
         before, way.there = way.there, conflict.end
         if conflict.end < piece.offset and way.tries < 3:
             return  # a hole: there is less than we thought
-        if _mended_tail(self.destination, way.log, conflict.end):
+        if _cut(self.destination, way.log, conflict.end):
             way.there = self.destination.logs.size(way.log)
             return
         if way.tries > 1:
@@ -369,7 +369,7 @@ class Sender:
                 seal(way.log)
 
 
-def _mended_tail(store: Store, log: str, end: int) -> bool:
+def _cut(store: Store, log: str, end: int) -> bool:
     """End a log of a folder after its last whole frame, if something else stands behind, and nobody writes it.
 
     A store that was copied while it lived has allocated space there.
@@ -379,12 +379,12 @@ def _mended_tail(store: Store, log: str, end: int) -> bool:
     from mlsdk.store.gc import may_be_written
     from mlsdk.store.mending import cut
 
-    valid = end_of(store.logs.read(log))
-    if valid >= end:
+    data = store.logs.read(log)
+    if end_of(data) >= end:
         return False
-    opened = next((entry for entry, _ in decode(store.logs.read(log), live=True)), None)
+    opened = next((entry for entry, _ in decode(data, live=True)), None)
     writer = opened.header.get("writer") if isinstance(opened, Opened) else None
     if isinstance(writer, dict) and is_alive(writer) and may_be_written(store, log):
         return False
-    cut(store.layout, log, valid)
+    cut(store.layout, log)
     return True

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 
 import mlsdk
 from mlsdk.log.identity import writer_identity
+from mlsdk.store import mending
 from mlsdk.store.base import FolderStore, Store, open_file
 from mlsdk.store.blobs import blob_path
 from mlsdk.store.gc import collect
@@ -361,3 +362,16 @@ def test_a_blob_that_is_there_is_renewed(here, there) -> None:
 
     assert there.blobs.info(digest)[1] < 3600
     assert (sender.count, sender.size_bytes) == (0, 0)
+
+
+def test_space_is_cut_off_once(there) -> None:
+    """What another has appended behind allocated space that was cut off meanwhile is not cut off with it."""
+    log = made(100)
+    fill(there, log.name, log.data[: log.borders[50]], "allocated")
+    seen = there.logs.read(log.name)
+    mending.cut(there.layout, log.name)
+    there.logs.append(log.name, log.borders[50], log.data[log.borders[50] :])
+    mending.cut(there.layout, log.name)
+
+    assert len(seen) > log.borders[50]
+    assert there.logs.read(log.name) == log.data
