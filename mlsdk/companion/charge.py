@@ -198,7 +198,9 @@ class Charge:
                 now = time.time_ns()
                 writer.facts({"gone": dict.fromkeys(gone, now)}, vital=True)
             writer.close()
-        if os.path.exists(self.header.path) and os.path.getsize(self.header.path) >= SEAL_BYTES:
+        waits = os.path.exists(os.path.join(self._target.layout.ship, f"{self.header.run}.{self.header.writer}"))
+        # What is still to be sent would have to be unpacked again, which takes longer than all the rest of sending.
+        if not waits and os.path.exists(self.header.path) and os.path.getsize(self.header.path) >= SEAL_BYTES:
             logs.seal(self.header.log)
         if self.header.owed:
             self._target.retire(self.header.run, self.header.owed)

@@ -14,7 +14,9 @@ from pathlib import Path
 
 from tests.benchmarks.captures import CAPTURE_ROWS
 from tests.benchmarks.measure import Row, child, cpu_of_python, environment, folder, settle
+from tests.benchmarks.million import million_runs
 from tests.benchmarks.network import NETWORK_ROWS
+from tests.benchmarks.remote import team_load
 
 
 def import_time() -> list[Row]:
@@ -350,4 +352,4 @@ ROWS: dict[str, Callable[[], list[Row]]] = {
         *CAPTURE_ROWS,
     )
 }
-LARGE = {row.__name__: row for row in (hundred_thousand_runs, *NETWORK_ROWS)}
+LARGE = {row.__name__: row for row in (hundred_thousand_runs, *NETWORK_ROWS, team_load, million_runs)}
