@@ -191,7 +191,7 @@ def _greet(args: argparse.Namespace, service: Service, uri: str, public: str) ->
         print(f"record and find runs here:  export MLSDK_STORE={public}/default   (your token is in {kept})")
     else:
         print(f"record and find runs:  mlsdk login {public}; export MLSDK_STORE={public}/default")
-    print(f"let others in:  MLSDK_STORE={public}; mlsdk member set NAME writer; mlsdk token make --actor NAME")
+    print(f"let others in:  export MLSDK_STORE={public}; mlsdk member set NAME writer; mlsdk token make --actor NAME")
     if args.insecure:
         print("mlsdk: --insecure: whoever listens in on the network reads the tokens", file=sys.stderr)
     sys.stdout.flush()

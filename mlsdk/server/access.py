@@ -65,10 +65,10 @@ class Access:
             self._follower.see_to_now()
             token = self._shown(secret)
         if token is None:
-            raise AccessError("the token is not valid: nobody has it, or it was revoked; sign in with `mlsdk login`")
+            raise AccessError("the token is not valid: nobody has it, or it was revoked")
         now_s = time.time()
         if token.expired(now_s):
-            raise AccessError(f"the token {token.id} expired at {token.expires_at}; sign in with `mlsdk login`")
+            raise AccessError(f"the token {token.id} expired at {token.expires_at}")
         return self._known.principal(token, now_s)
 
     def at_once(self, secret: str) -> Principal | None:
