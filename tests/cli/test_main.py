@@ -223,7 +223,7 @@ def test_colours_change_no_word(runs, monkeypatch):
     monkeypatch.delenv("NO_COLOR", raising=False)
     monkeypatch.setenv("COLUMNS", "1000")  # a narrow terminal cuts long values, a pipe does not
     monkeypatch.setenv("TERM", "xterm-256color")
-    for place in ("mlsdk.table.ago", "mlsdk.cli.show.ago"):  # seconds may pass between the two
+    for place in ("mlsdk.table.ago", "mlsdk.cli.show.ago", "mlsdk.cli.ls.ago"):  # seconds may pass between the two
         monkeypatch.setattr(place, lambda _: "2 d", raising=False)
     shown = []
     for stream in (Terminal(), io.StringIO()):
