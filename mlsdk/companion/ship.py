@@ -28,6 +28,7 @@ STAY_S = 600.0
 
 _LOCK_AGAIN_S = 1.0
 _TRIM_EVERY_S = 60.0
+_SAY_EVERY_S = 1.0
 
 
 class Backoff:
@@ -74,7 +75,7 @@ class Shipper:
         self._first = False
         """Whether this is the one that ships."""
         self._succeeded_at = time.monotonic()
-        self._trimmed_at = 0.0
+        self._trimmed_at = self._said_at = 0.0
         self._trimmed_after = -1
         self.looked = False
         """Whether it has tried once."""
@@ -138,7 +139,7 @@ class Shipper:
             pause = told["ship_every_s"]
             shipment = self._shipment = self._shipment or Shipment(self._root)
             shipment.look()
-            shipment.send()
+            shipment.send(self._say_meanwhile)
         except Exception as error:  # a store may be anybody's code; what is no error of ours goes to the `.err` file
             if not isinstance(error, MlsdkError):
                 sys.stderr.write(redact_text(traceback.format_exc())[0])
@@ -159,7 +160,12 @@ class Shipper:
     def _sent_bytes(self) -> int:
         return 0 if self._shipment is None else self._shipment.moved()[1]
 
+    def _say_meanwhile(self) -> None:
+        if time.monotonic() - self._said_at > _SAY_EVERY_S:
+            self._say()
+
     def _say(self) -> None:
+        self._said_at = time.monotonic()
         worst = self._backoff if self._backoff.failing_since else self._blob_backoff
         if self._shipment is not None:
             said = self._shipment.status(worst.why, worst.failing_since)

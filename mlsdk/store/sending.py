@@ -257,8 +257,12 @@ class Sender:
         self.size_bytes = 0
         self.failed: MlsdkError | None = None
 
-    def send(self, ways: Sequence[Way]) -> None:
+    def send(self, ways: Sequence[Way], said: Callable[[], None] | None = None) -> None:
         """Send what was looked at (`Reader.look`) and is not there.
+
+        Args:
+            ways: the logs.
+            said: is called after each round, so that somebody who sends for minutes can say how it goes.
 
         Raises:
             UnavailableError, AccessError, NewerFormatError: the destination takes nothing; call it again later.
@@ -272,6 +276,8 @@ class Sender:
             way.failed = None
         while open_ways:
             open_ways = [way for way in self._round(open_ways) if way.failed is None]
+            if said is not None:
+                said()
         if self.failed is not None:
             raise self.failed
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 from mlsdk.errors import DigestError, MlsdkError, NotFoundError
 from mlsdk.store import open_store, outbox, posting
@@ -112,8 +112,11 @@ class Shipment:
 
     # sending
 
-    def send(self) -> None:
+    def send(self, said: Callable[[], None] | None = None) -> None:
         """Send what the logs have grown since it was last sent.
+
+        Args:
+            said: see `Sender.send`.
 
         Raises:
             UnavailableError, AccessError, StoreError: the store does not take it; try again later.
@@ -124,7 +127,7 @@ class Shipment:
         due.sort(key=lambda parcel: parcel.way.ended)  # what is live first
         for part in in_parts(due, _AT_ONCE):
             try:
-                sender.send([parcel.way for parcel in part])
+                sender.send([parcel.way for parcel in part], said)
             finally:
                 for parcel in part:
                     self._note(parcel)
