@@ -88,10 +88,6 @@ async def _unrouted(request: Any, error: Any) -> Any:
     return Response(json_bytes(about), status, {**allowed, "content-type": "application/json"})
 
 
-def _full() -> UnavailableError:
-    return UnavailableError("the server holds as many requests as it can; come again", 2.0)
-
-
 class _Endpoint:
     """One route as an ASGI application."""
 
@@ -111,7 +107,7 @@ class _Endpoint:
                 call = await self._call(scope, receive, headers, held, stack)
                 answer = await self._work(call)
                 if isinstance(answer.body, bytes) and len(answer.body) > MIB and not held.take(len(answer.body)):
-                    raise Refused(503, _full())
+                    raise bodies.full()
             except Gone:
                 return
             except Exception as error:  # whatever it is, the client gets an answer and the log the reason
@@ -216,10 +212,8 @@ class _Endpoint:
             return self._decode(bodies.inflated(pieces, encoding, largest))
         if not encoding:
             return b"".join(pieces)
-        whole = await self._run(lambda: bodies.inflated(pieces, encoding, largest))
+        whole = await self._run(lambda: bodies.inflated(pieces, encoding, largest, held))
         pieces.clear()
-        if not held.take(len(whole)):
-            raise Refused(503, _full())
         return whole
 
     async def _work(self, call: Call) -> Answer:

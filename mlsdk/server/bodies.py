@@ -16,6 +16,10 @@ from mlsdk.server.limits import Gauge, Limits
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 
 
+_OUT_BYTES = 1 << 20
+"""Unpacked at once: each part is counted before the next."""
+
+
 class Gone(Exception):  # noqa: N818 - nobody is left who could be told of an error
     """The client went away."""
 
@@ -52,8 +56,7 @@ async def read(receive: Receive, headers: Mapping[str, str], limits: Limits, mos
             if size > most:
                 raise too_large(most)
             if not held.take(len(piece)):
-                busy = UnavailableError("the server holds as many requests as it can; come again", 2.0)
-                raise Refused(503, busy, {"Connection": "close"})
+                raise full()
             pieces.append(piece)
         if not message.get("more_body"):
             return pieces
@@ -77,16 +80,17 @@ def _too_slow(limits: Limits) -> Refused:
     return Refused(408, error, {"Connection": "close"})
 
 
-def inflated(pieces: list[bytes], encoding: str, most: int) -> bytes:
+def inflated(pieces: list[bytes], encoding: str, most: int, held: Gauge | None = None) -> bytes:
     """The body itself.
 
     Args:
         pieces: as they came.
         encoding: `Content-Encoding`: `deflate` (zlib), `gzip`, or nothing.
         most: bytes that it may have in the end; a bomb stops there.
+        held: takes the bytes as they come; whoever calls gives them back.
 
     Raises:
-        Refused: an encoding that the server does not know, or too much.
+        Refused: an encoding that the server does not know, too much, or too much at once.
         FormatError: it is not what it says.
     """
     if encoding in ("", "identity"):
@@ -94,7 +98,20 @@ def inflated(pieces: list[bytes], encoding: str, most: int) -> bytes:
     if encoding not in ("deflate", "gzip"):
         error = UsageError(f"Content-Encoding {encoding[:40]!r} is not known here; use deflate, gzip or none")
         raise Refused(415, error)
-    return b"".join(_unpacked(pieces, encoding, most))
+    return b"".join(_taken(_unpacked(pieces, encoding, most), held))
+
+
+def _taken(parts: Iterator[bytes], held: Gauge | None) -> Iterator[bytes]:
+    for part in parts:
+        if held is not None and not held.take(len(part)):
+            raise full()
+        yield part
+
+
+def full() -> Refused:
+    """The answer where there is no memory for more at present."""
+    busy = UnavailableError("the server holds as many requests as it can; come again", 2.0)
+    return Refused(503, busy, {"Connection": "close"})
 
 
 def _unpacked(pieces: list[bytes], encoding: str, most: int) -> Iterator[bytes]:
@@ -104,7 +121,7 @@ def _unpacked(pieces: list[bytes], encoding: str, most: int) -> Iterator[bytes]:
         left = piece
         while left and not inflater.eof:
             try:
-                out = inflater.decompress(left, most - size + 1)
+                out = inflater.decompress(left, min(most - size + 1, _OUT_BYTES))
             except zlib.error as error:
                 raise FormatError(f"the body is not {encoding}: {error}") from None
             left, size = inflater.unconsumed_tail, size + len(out)
