@@ -78,7 +78,7 @@ class Bucket:
                 obstore.put(self._store, key, data, mode="create", use_multipart=False)
             except (AlreadyExistsError, PreconditionError):
                 return False
-            except Exception as error:
+            except Exception as error:  # obstore has no class of its own for this answer
                 if _status(str(error)) == 409:  # somebody else puts it in this moment
                     return False
                 raise
@@ -109,7 +109,7 @@ class Bucket:
                 if length is None:
                     return bytes(obstore.get(self._store, key, options={"range": {"offset": start}}).bytes())
                 return bytes(obstore.get_range(self._store, key, start=start, length=length))
-            except Exception as error:
+            except Exception as error:  # the same
                 if _status(str(error)) == 416:
                     return b""
                 if "non-partial response" not in str(error):
