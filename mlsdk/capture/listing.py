@@ -30,6 +30,7 @@ _MARKS = ("pyvenv.cfg", "conda-meta", "CACHEDIR.TAG")
 """What lies in a virtual environment, in conda's, and in a cache (bford.info/cachedir)."""
 
 _CODE = (".py", ".ipynb")
+_BYTECODE = (".pyc", ".pyo")
 
 
 class Listing:
@@ -55,7 +56,12 @@ class Listing:
         self._folders: dict[str, bool] = {"": True}
 
     def add(self, path: str, *, tracked: bool) -> None:
-        """Add a file, unless it is git's own or the store's, or leads out of the tree."""
+        """Add a file, unless it is git's own or the store's, leads out of the tree, or is bytecode that nobody tracks.
+
+        Bytecode is made from the files beside it, and holds the secrets that are left out of those.
+        """
+        if not tracked and path.endswith(_BYTECODE):
+            return
         if NEVER.isdisjoint(path.split("/")) and not (self._store and f"{path}/".startswith(self._store)):
             self.paths[path] = tracked
 

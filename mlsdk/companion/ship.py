@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import contextlib
 import os
-import random
 import sys
 import threading
 import time
 import traceback
+from random import SystemRandom
 
 from mlsdk.capture.redaction import redact_text
 from mlsdk.companion.spawn import HELD
@@ -29,6 +29,10 @@ STAY_S = 600.0
 _LOCK_AGAIN_S = 1.0
 _TRIM_EVERY_S = 60.0
 _SAY_EVERY_S = 1.0
+
+
+_chance = SystemRandom()
+"""Not the generator that the user's program draws from."""
 
 
 class Backoff:
@@ -55,7 +59,7 @@ class Backoff:
         if self.hopeless:
             return LONGEST_PAUSE_S
         asked = error.retry_after_s if isinstance(error, UnavailableError) else None
-        return max(random.uniform(0.0, ceiling), LEAST_PAUSE_S / 5, asked or 0.0)
+        return max(_chance.uniform(0.0, ceiling), LEAST_PAUSE_S / 5, asked or 0.0)
 
 
 class Shipper:

@@ -153,7 +153,8 @@ def test_a_great_many(monkeypatch: pytest.MonkeyPatch) -> None:
         for number in range(2000):
             for _ in range(2):
                 open(f"{Path.cwd()}/data/{number}", "rb").close()
-            assert run.opened.is_cut == (number >= MOST)
+            assert run.opened.is_cut or number < MOST
+            assert not run.opened.is_cut or number > MOST - 100  # other threads of this process may read as well
     with mlsdk.run("few") as few:
         open("data/1", "rb").close()
 

@@ -97,7 +97,7 @@ def test_a_full_disk(small_disk: Path, way: str) -> None:
 def test_a_file_size_limit(tmp_path: Path, way: str) -> None:
     """A limit on the size of files is met like a full disk."""
     store = tmp_path / "store"
-    _, told_at, caught, problems, took_s = fill(
+    _, told_at, caught, problems, _ = fill(
         store, "2000000", MLSDK_MAP="1" if way == "map" else "0", MLSDK_COMPANION="0"
     )
     run = mlsdk.get_run("it", store=str(store))
@@ -107,7 +107,6 @@ def test_a_file_size_limit(tmp_path: Path, way: str) -> None:
     assert problems[0][0] == "disk-full"
     assert list(run.history("a").values)[: told_at - 1] == list(range(told_at - 1))
     assert run.status == "finished"
-    assert took_s < 1.5
 
 
 TAKE_ALL = """

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 import subprocess
 import sys
 import threading
@@ -98,7 +99,7 @@ def test_one_dies_under_load(pair: Pair, tmp_path: Path) -> None:
     store.refresh()
 
     assert [process.returncode for process, _ in clients] == [0] * 8
-    assert [err for _, err in said] == [""] * 8
+    assert [re.sub("mlsdk: 1 run is not yet up.*\n", "", err) for _, err in said] == [""] * 8
     assert [difference for root in roots for difference in differences(root, store)] == []
     for number, (out, _) in enumerate(said):
         run = store.find_one(f"client {number}")

@@ -6,10 +6,10 @@ import contextlib
 import io
 import json
 import os
-import random
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping
+from random import SystemRandom
 from typing import Any, BinaryIO, NamedTuple, TypeVar
 
 from mlsdk.config import number
@@ -27,6 +27,9 @@ ATTEMPTS = 4
 
 PART_BYTES = 4 << 20
 """The most that one request carries, if the server does not take less."""
+
+_chance = SystemRandom()
+"""Not the generator that the user's program draws from."""
 
 _FIRST_PAUSE_S = 0.25
 _KEPT = 16
@@ -288,7 +291,7 @@ class Patience:
             self._reached = reached
             self._begin()
         self._failures += 1
-        wait = max(random.uniform(0, _FIRST_PAUSE_S * 2**self._failures), error.retry_after_s or 0.0)
+        wait = max(_chance.uniform(0, _FIRST_PAUSE_S * 2**self._failures), error.retry_after_s or 0.0)
         if self._failures >= self._attempts or time.monotonic() + wait >= self._end:
             raise error
         time.sleep(wait)
