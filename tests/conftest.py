@@ -14,6 +14,7 @@ ROOT = Path(__file__).resolve().parent.parent
 # A shared machine may stop for a second in the middle of an example: that is no failure.
 settings.register_profile("mlsdk", deadline=None, print_blob=True)
 settings.register_profile("thorough", parent=settings.get_profile("mlsdk"), max_examples=2000)
+settings.register_profile("ci", parent=settings.get_profile("mlsdk"), max_examples=50)
 settings.register_profile("quick", parent=settings.get_profile("mlsdk"), max_examples=20)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "mlsdk"))
 
