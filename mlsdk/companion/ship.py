@@ -81,8 +81,8 @@ class Shipper:
         self._succeeded_at = time.monotonic()
         self._trimmed_at = self._said_at = 0.0
         self._trimmed_after = -1
-        self.looked = False
-        """Whether it has tried once."""
+        self._wanted, self._looks = 1, 0
+        """Looks that were asked for, and the last of them that was taken."""
         self._threads = [
             threading.Thread(target=self._ship, name="mlsdk-ship", daemon=True),
             threading.Thread(target=self._ship_blobs, name="mlsdk-ship-blobs", daemon=True),
@@ -92,12 +92,20 @@ class Shipper:
 
     def wake(self) -> None:
         """Something has ended: do not wait for the next time."""
+        self._wanted += 1
         self._wake.set()
 
     @property
+    def looked(self) -> bool:
+        """Whether it has tried once."""
+        return self._looks > 0
+
+    @property
     def stays(self) -> bool:
-        """Whether there is something to ship, and hope that it can be."""
-        if self.looked and (not self._first or (self._shipment is not None and not self._shipment.is_behind)):
+        """Whether there is something to ship, or something has ended that was not looked at, and hope that it can be."""
+        if self._looks == self._wanted and (
+            not self._first or (self._shipment is not None and not self._shipment.is_behind)
+        ):
             return False
         return not self._backoff.hopeless and time.monotonic() - self._succeeded_at < STAY_S
 
@@ -115,10 +123,10 @@ class Shipper:
     def _ship(self) -> None:
         with posting.shipping():
             while not self._stopped.is_set():
-                pause = _LOCK_AGAIN_S
+                pause, wanted = _LOCK_AGAIN_S, self._wanted
                 if self._may_ship():
                     pause = self._pass()
-                self.looked = True
+                self._looks = wanted
                 self._pause(pause)
 
     def _pause(self, seconds: float) -> None:

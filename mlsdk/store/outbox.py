@@ -117,7 +117,7 @@ def folder_of(uri: str) -> str:
 
     uri = checked(uri)
     place = uri.partition("://")[2].partition("?")[0].rpartition("@")[2]
-    readable = "".join(letter if letter.isalnum() or letter in ".-" else "-" for letter in place).strip(".-")[:60]
+    readable = "".join(letter if letter.isalnum() or letter in ".-" else "-" for letter in place)[-60:].strip(".-")
     return os.path.join(base_folder(), f"{readable or 'store'}-{crc32(uri.encode()):08x}")
 
 

@@ -207,7 +207,7 @@ def test_a_server_that_comes_back(proxy, monkeypatch):
     """Calls go on by themselves when a server is there again."""
     store = fresh(proxy)
     proxy.down()
-    monkeypatch.setattr(session.random, "uniform", lambda _, most: 0.2)
+    monkeypatch.setattr(session._chance, "uniform", lambda _, most: 0.2)
     timer = threading.Timer(0.2, proxy.up)
     timer.start()
     count = store.catalog.count()
