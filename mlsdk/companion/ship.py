@@ -102,11 +102,10 @@ class Shipper:
 
     @property
     def stays(self) -> bool:
-        """Whether there is something to ship, or something has ended that was not looked at, and hope that it can be."""
-        if self._looks == self._wanted and (
-            not self._first or (self._shipment is not None and not self._shipment.is_behind)
-        ):
-            return False
+        """Whether something is to be shipped, or has ended and was not looked at, and there is hope that it can be."""
+        if self._looks == self._wanted:
+            if not self._first or (self._shipment is not None and not self._shipment.is_behind):
+                return False
         return not self._backoff.hopeless and time.monotonic() - self._succeeded_at < STAY_S
 
     def stop(self) -> None:
