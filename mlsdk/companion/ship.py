@@ -103,9 +103,9 @@ class Shipper:
     @property
     def stays(self) -> bool:
         """Whether something is to be shipped, or has ended and was not looked at, and there is hope that it can be."""
-        if self._looks == self._wanted:
-            if not self._first or (self._shipment is not None and not self._shipment.is_behind):
-                return False
+        looked = self._looks == self._wanted
+        if looked and (not self._first or (self._shipment is not None and not self._shipment.is_behind)):
+            return False
         return not self._backoff.hopeless and time.monotonic() - self._succeeded_at < STAY_S
 
     def stop(self) -> None:
