@@ -10,6 +10,7 @@ The tree::
     ├── QueryError (ValueError)       a filter or an ordering that cannot be understood
     ├── NotFoundError (LookupError)   no such run, artifact, log or blob
     │   └── AmbiguousError            several runs fit; the message lists them
+    ├── RerunError                    a run that cannot be made again; it says why, and what would help
     ├── StoreError                    a store that cannot be opened, read or written
     │   ├── AccessError               no token, a token that is not valid, or a role that does not allow it
     │   ├── ConflictError             an append that does not continue the log: a hole, or other bytes
@@ -72,6 +73,19 @@ class AmbiguousError(NotFoundError):
 
     def __init__(self, message: str, candidates: tuple[str, ...] = ()) -> None:
         self.candidates = candidates
+        super().__init__(message)
+
+
+class RerunError(MlsdkError):
+    """A run cannot be made again.
+
+    Attributes:
+        why: what stands in the way: `code`, `data`, `environment`, `entry`, `arguments`, `stdin`, `program` (it
+            failed), or `timeout`.
+    """
+
+    def __init__(self, message: str, why: str) -> None:
+        self.why = why
         super().__init__(message)
 
 

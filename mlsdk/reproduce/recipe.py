@@ -1,0 +1,47 @@
+"""How a run is made again: what is taken from its record, and what from here."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Literal
+
+import attrs
+
+Source = Literal["run", "here"]
+"""From the record of the run, or as it lies here now."""
+
+
+@attrs.frozen
+class Recipe:
+    """What a rerun takes from the run's record, and what from here. By default everything is as it was.
+
+    Attributes:
+        params: arguments, or options of the command line, that are to be others than the run's.
+        code: the captured tree, or the files that lie now where the run's lay. Either way a copy in a new folder.
+        files: with the code from here, paths (below the top of the tree) that are taken from the run all the same.
+        data: the data sets by fingerprint, or whatever lies at their paths.
+        datasets: with the data from here, names of data sets that are taken from the run all the same.
+        env: `lock`: an environment that is as the lock says, built unless the present one is equal to it; `fresh`:
+            built in any case; `same`: the present one as it is.
+        packages: versions by name that differ from what `env` says.
+        variables: the environment variables that the run has kept, or this process's.
+        variable_values: variables by name that are set on top of that; None for one that is taken away.
+        seed: seed every generator with this just before the body; None for leaving them alone.
+        clock_s: the time, in seconds since 1970, at which every clock of the program stands; None for the true one.
+        listings: by path relative to the working folder, the order in which a folder is listed.
+        timeout_s: after so long the rerun is stopped; None for ten times what the run took, at least a minute.
+    """
+
+    params: Mapping[str, object] = attrs.field(factory=dict)
+    code: Source = "run"
+    files: tuple[str, ...] = ()
+    data: Source = "run"
+    datasets: tuple[str, ...] = ()
+    env: Literal["lock", "fresh", "same"] = "lock"
+    packages: Mapping[str, str] = attrs.field(factory=dict)
+    variables: Source = "run"
+    variable_values: Mapping[str, str | None] = attrs.field(factory=dict)
+    seed: int | None = None
+    clock_s: float | None = None
+    listings: Mapping[str, tuple[str, ...]] = attrs.field(factory=dict)
+    timeout_s: float | None = None
