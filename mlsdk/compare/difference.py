@@ -11,6 +11,7 @@ KINDS = (
     "function",
     "file",
     "data",
+    "parent",
     "package",
     "interpreter",
     "hardware",
@@ -22,7 +23,8 @@ KINDS = (
     "clock",
     "stdin",
 )
-"""Kinds of causes in causal order: what a person has set, code, data, what it ran with and on, chance."""
+"""Kinds of causes in causal order: what a person has set, code, data and the runs that made it, what it ran with and
+on, chance."""
 
 
 @attrs.frozen

@@ -73,6 +73,9 @@ def record(document: Mapping[str, Any], status: str, ended_ns: int | None, sourc
         ),
         changes=tuple(Change(param, decode(old), decode(new), utc(t)) for param, old, new, t in document["changes"]),
         note=run.get("note"),
+        reproduced=run.get("reproduced"),
+        verdict=Later(rest, "verdicts", functools.partial(_verdict, run.get("verdict"), blobs)),
+        verdicts=Later(rest, "verdicts", functools.partial(_verdicts, blobs)),
         error=run.get("error"),
         host=document["host"],
         user=run.get("user"),
@@ -120,6 +123,10 @@ class Later(Mapping[str, Any]):
         """The values without those that were put away for their length; nothing is fetched."""
         found = _decoded(self._rest[self._kind])
         return {name: value for name, value in found.items() if not isinstance(value, LongValue)}
+
+    def coded(self) -> Mapping[str, Any]:
+        """The values as they are kept, in tagged JSON: of those that are long the stand-in; nothing is fetched."""
+        return self._rest[self._kind]
 
     def __getitem__(self, key: str) -> Any:
         return self._all()[key]
@@ -199,6 +206,16 @@ def _whole(values: Mapping[str, Any], blobs: OpenBlob | None) -> dict[str, Any]:
 def _datasets(values: Mapping[str, Any], blobs: OpenBlob | None) -> dict[str, Dataset]:
     others = ("digest", "size_bytes", "path", "fingerprint", "rows", "columns", "note", "blob")
     return _named(values, functools.partial(Dataset, open=blobs), ("description",), others)
+
+
+def _verdicts(blobs: OpenBlob | None, values: Mapping[str, Any]) -> dict[str, Any]:
+    found = _whole(values, blobs)
+    return {name: found[name] for name in sorted(found) if isinstance(found[name], dict)}
+
+
+def _verdict(name: str | None, blobs: OpenBlob | None, values: Mapping[str, Any]) -> dict[str, Any]:
+    known = {} if name is None else _verdicts(blobs, {name: values[name]} if name in values else {})
+    return next(iter(known.values()), {})
 
 
 def _inputs(datasets: Mapping[str, Any], values: Mapping[str, Any]) -> dict[str, Dataset]:
