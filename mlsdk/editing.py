@@ -26,11 +26,11 @@ class Edit:
         Raises:
             UsageError: something else.
         """
-        self._write("tags", checked_tags(tags))
+        self._write({"tags": checked_tags(tags)})
 
     def note(self, text: str) -> None:
         """Set the note; the last one counts."""
-        self._write("run", {"note": str(text)})
+        self._write({"run": {"note": str(text)}})
 
     def rename(self, name: str) -> None:
         """Give the run another name.
@@ -38,11 +38,11 @@ class Edit:
         Raises:
             UsageError: it is empty, or no text.
         """
-        self._write("run", {"name": checked_name(name)})
+        self._write({"run": {"name": checked_name(name)}})
 
     def delete(self) -> None:
         """Hide the run; `mlsdk gc` erases it later, until then `restore` brings it back."""
-        self._write("run", {"deleted": True})
+        self._write({"run": {"deleted": True}})
 
     def restore(self) -> None:
         """Bring a deleted run back.
@@ -52,13 +52,29 @@ class Edit:
         """
         if self.run.erased:
             raise UsageError(f"run {self.run.name} ({self.run.short_id}) was erased by `mlsdk gc`: nothing is left")
-        self._write("run", {"deleted": None})
+        self._write({"run": {"deleted": None}})
 
-    def _write(self, kind: str, values: Mapping[str, object]) -> None:
-        """Write facts of one kind as a log of its own, secrets left out and long values put away as in a live run."""
+    def judge(self, verdict: str, level: str, values: Mapping[str, object], statement: bytes) -> None:
+        """Attach a verdict on making the run again; the last one counts, the others stay in `run.verdicts`.
+
+        Args:
+            verdict: its id.
+            level: what `reproduced` says from now on.
+            values: what `run.verdict` is; the digest of the statement is added.
+            statement: put away as a blob.
+        """
+        digest, _ = self._store.target().put_blob(statement)
+        named = {verdict: {**values, "statement": digest}}
+        self._write({"verdicts": named, "run": {"reproduced": level, "verdict": verdict}})
+
+    def _write(self, kinds: Mapping[str, Mapping[str, object]]) -> None:
+        """Write facts as a log of its own, secrets left out and long values put away as in a live run."""
         target = self._store.target()
-        encoded, notes = encode_facts(kind, values, target.put_blob)
-        facts: dict[str, Mapping[str, object]] = {kind: encoded}
+        facts: dict[str, Mapping[str, object]] = {}
+        notes: dict[str, str] = {}
+        for kind, values in kinds.items():
+            facts[kind], more = encode_facts(kind, values, target.put_blob)
+            notes.update(more)
         if notes:
             now = time.time_ns()
             facts["problems"] = {name: {"message": note, "t": now, "count": 1} for name, note in notes.items()}

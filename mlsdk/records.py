@@ -248,6 +248,12 @@ class Run:
     problems: tuple[Problem, ...] = ()
     changes: tuple[Change, ...] = ()
     note: str | None = None
+    reproduced: str | None = None
+    """The level of the last verdict on making it again, `B`, `T`, `S`, `X` or `U`; None before the first one."""
+    verdict: Mapping[str, object] = attrs.field(factory=dict)
+    """The last verdict itself, as `mlsdk verify --json` prints it; empty before the first one."""
+    verdicts: Mapping[str, Mapping[str, object]] = attrs.field(factory=dict)
+    """All verdicts by their ids, the oldest first."""
     error: Mapping[str, object] | None = None
     host: str | None = None
     user: str | None = None

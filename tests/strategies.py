@@ -110,6 +110,7 @@ runs = st.builds(
     datasets=st.dictionaries(names, datasets, max_size=1),
     code=nested,
     note=st.none() | st.sampled_from(TEXTS),
+    reproduced=st.none() | st.sampled_from("BTSXU"),
     deleted=st.booleans(),
 )
 """Any run. Ids are not in the order of starting."""

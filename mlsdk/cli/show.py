@@ -79,6 +79,8 @@ def header(screen: Screen, run: Run) -> None:
             (f"{counted(len(run.children), 'run')} inside: ", "dim"),
             " ".join(child[-8:] for child in run.children[:12]),
         )
+    if run.verdict:
+        screen.line(("made again: ", "dim"), f"{run.reproduced}, {run.verdict.get('reason', '')}")
     if run.note:
         screen.lines(run.note, indent="  ")
 

@@ -104,6 +104,7 @@ def summary(run: Run) -> dict[str, object]:
         "parent": run.parent,
         "deleted": run.deleted,
         "note": run.note,
+        "reproduced": run.reproduced,
         "host": run.host,
         "user": run.user,
         "params": dict(run.params),
@@ -136,6 +137,7 @@ def everything(run: Run) -> dict[str, object]:
         "problems": [_fields(found) for found in run.problems],
         "changes": [_fields(found) for found in run.changes],
         "error": None if run.error is None else dict(run.error),
+        "verdict": dict(run.verdict),
         "children": list(run.children),
     }
 

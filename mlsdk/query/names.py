@@ -14,7 +14,7 @@ Path = tuple[str, ...]
 NAMESPACES = ("params", "metrics", "tags", "data", "code", "env", "hardware")
 ATTRIBUTES = (
     *("id", "name", "experiment", "status", "started_at", "ended_at", "duration_s"),
-    *("parent", "note", "deleted", "host", "user"),
+    *("parent", "note", "deleted", "host", "user", "reproduced"),
 )
 DATES = ("started_at", "ended_at")
 FLAGS = ("deleted",)

@@ -56,7 +56,7 @@ def document(state: RunState, logs: Iterable[LogState]) -> Document:
         "host": None if lead is None else str(lead.writer.get("host", "?")),
         "unsound": {role: life for role, life in lives.items() if not life["closed"] or life["status"] == "failed"},
     }
-    more = {kind: state.values(kind) for kind in ("code", "env", "hardware", "artifacts", "inputs")}
+    more = {kind: state.values(kind) for kind in ("code", "env", "hardware", "artifacts", "inputs", "verdicts")}
     return Document(main, {**more, "ranks": ranks, "lives": lives}, _life(state, logs, run))
 
 
