@@ -59,11 +59,20 @@ def read(trees: Iterable[ast.Module], package: str, *, main: bool = False) -> Mo
         package: what relative imports start from.
         main: it is what was started: what stands below `if __name__ == "__main__"` ran.
     """
+    return _read(trees, package, main).module()
+
+
+def nodes(trees: Iterable[ast.Module], package: str, *, main: bool = False) -> dict[str, list[ast.AST]]:
+    """What each piece of a module is made of, for showing it; the arguments are those of `read`."""
+    return {name: parts.nodes for name, parts in _read(trees, package, main).parts.items()}
+
+
+def _read(trees: Iterable[ast.Module], package: str, main: bool) -> _Reader:
     reader = _Reader(package, main)
     for tree in trees:
         reader.cell += 1
         reader.body(tree.body, [])
-    return reader.module()
+    return reader
 
 
 class _Parts:

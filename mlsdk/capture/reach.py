@@ -57,6 +57,10 @@ class Reach:
             for other in (*self._bound.get(place, ()), *self._bound.get(f"{place}()", ())):
                 self._add(other)
 
+    def meaning(self, module: str, chain: list[str]) -> tuple[str, str] | None:
+        """The module and the piece that a dotted name means in a module; ("library", "") for what is outside."""
+        return self._find(module, chain)
+
     def _add(self, place: str) -> None:
         module, _, name = place.partition(":")
         table = self._load(module)
