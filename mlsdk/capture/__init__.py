@@ -8,10 +8,10 @@ under `env.<name>`.
 Each line of the table names its module; beside these lie what they are made of:
 
 - code: `tree` by `listing`, `scan`, `packs`; `source` by `loaded`, `plain`; `functions` by `program`, `parsed`,
-  `pieces`, `uses`, `reach`, `syntax`
+  `pieces`, `uses`, `reach`, `clock`, `syntax`
 - environment: `packages` and `lock` by `installed`, `recorded`
 - machine: `gpu` by `nvml`, `energy`, `sysfs`
-- data and inputs: `datasets`, `opened`
+- data, inputs, results: `datasets`, `opened` with `listed`, `returned`
 - secrets: `redaction` by `secret_names`, `secret_forms`, `secret_random`; `secret_files`, `keyed`
 - for all: `facts` encodes what was found, `cache` finds it again
 """
@@ -55,6 +55,10 @@ class Context(NamedTuple):
     """Folder of the store: `cache/` in it is for what a capture wants to find again."""
     put_blob: PutBlob = _no_blobs
     read_blob: Callable[[str], bytes] = _no_blob
+    returned: object = None
+    """What the tracked function returned; in the caller only, when the run ends."""
+    listings: Mapping[str, object] = MappingProxyType({})
+    """By path, in which order folders were listed that the run's code was seen to list; as `returned`."""
 
 
 Function = Callable[[Context], Mapping[str, object] | None]
@@ -101,6 +105,10 @@ def _imported(place: str) -> Any:
     return getattr(import_module(module), name)
 
 
+def _nothing(_: Context) -> None:
+    """Of what is looked at only when the run ends."""
+
+
 _FRAMEWORKS = ("numpy", "scipy", "sklearn", "torch", "tensorflow", "jax", "cupy")
 
 BUILT_IN = {
@@ -114,6 +122,8 @@ BUILT_IN = {
         Capture("blas", "hardware", False, "mlsdk.capture.blas:capture", among=_FRAMEWORKS),
         Capture("randomness", "code", False, "mlsdk.capture.randomness:capture"),
         Capture("source", "code", False, "mlsdk.capture.source:capture", later="mlsdk.capture.source:later"),
+        Capture("listings", "code", False, _nothing, later="mlsdk.capture.listed:later"),
+        Capture("returned", "code", False, _nothing, later="mlsdk.capture.returned:later"),
         Capture("git", "code", True, "mlsdk.capture.git:capture"),
         Capture("tree", "code", True, "mlsdk.capture.tree:capture"),
         Capture("functions", "code", True, "mlsdk.capture.functions:capture", shared=False),

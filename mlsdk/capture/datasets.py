@@ -108,8 +108,12 @@ def taken(fingerprint: Fingerprint, put_blob: PutBlob) -> dict[str, object]:
     return {name: value for name, value in found.items() if value is not None}
 
 
-def _in_time(batches: Iterable[Sequence[object]], limit_s: float) -> Iterator[Sequence[object]]:
-    """The batches, as long as there is time: how large data are is often seen only by reading them."""
+def in_time(batches: Iterable[Sequence[object]], limit_s: float) -> Iterator[Sequence[object]]:
+    """The batches, as long as there is time: how large data are is often seen only by reading them.
+
+    Raises:
+        UsageError: there is no time left.
+    """
     end = time.monotonic() + limit_s
     for batch in batches:
         if time.monotonic() > end:
@@ -137,7 +141,7 @@ def _in_memory(data: object, put_blob: PutBlob, limit_s: float) -> dict[str, obj
             found = fingerprint(data)
         else:
             table = table_of(data)
-            found = digest_table(table._replace(batches=_in_time(table.batches, limit_s)))
+            found = digest_table(table._replace(batches=in_time(table.batches, limit_s)))
     except UsageError as error:  # a kind of object that nobody can read twice, say
         return {"description": described, "note": str(error)}
     except Exception as error:  # libraries refuse in no end of ways: a sparse tensor, a query of a column that is not

@@ -15,6 +15,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 from mlsdk.capture import Context
+from mlsdk.capture.clock import asked
 from mlsdk.capture.facts import ByName
 from mlsdk.capture.git import GitError, marked_root, open_repository
 from mlsdk.capture.pieces import BODY
@@ -54,12 +55,13 @@ def changed(a: Mapping[str, str], b: Mapping[str, str]) -> Changed:
 
 
 def capture(where: Context) -> Mapping[str, object] | None:
-    """Facts `functions`, `differs`, `exact`, `sources`, `sources_kept`, `functions_missing`; None without the caller's.
+    """Facts `functions`, `differs`, `exact`, `clock`, `sources`, …, `functions_missing`; None without the caller's.
 
     - `functions`: normalised hash (16 hexadecimal digits) by "module:qualified.name", of each function, class body and
       constant of the project that the run can reach.
     - `differs`: those of them whose code on disk is not the code loaded in memory, or which have no source.
     - `exact`: nothing differs, and each module's source is there, unchanged since the process started.
+    - `clock`: by place, the functions that tell the time of day and that it names; only those that name one.
     - `sources`: SHA-256 of the file by module.
     - `sources_kept`: the sources of modules that the code tree of the run does not have, secrets left out.
     - `functions_missing`: what could not be known, and why.
@@ -80,6 +82,7 @@ def capture(where: Context) -> Mapping[str, object] | None:
         "differs": found["differs"],
         "exact": not found["differs"] and not missing,
         "sources": ByName(found["sources"]),
+        **({"clock": ByName(found["clock"])} if found["clock"] else {}),
         **({"sources_kept": kept} if kept else {}),
         **({"functions_missing": missing} if missing else {}),
     }
@@ -104,6 +107,7 @@ def _look(program: Program, folder: str) -> dict[str, Any]:
     return {
         "functions": dict(sorted(reach.table.items())),
         "differs": differs,
+        "clock": asked(sorted(reach.table), program.load),
         "sources": dict(sorted(program.digests().items())),
         "files": program.files,
         "apart": _apart(program.files, folder),

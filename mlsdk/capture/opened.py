@@ -1,4 +1,4 @@
-"""Inputs found by observation: files that the code of a run opens for reading, and addresses that it asks.
+"""Inputs found by observation: files that the code of a run opens for reading, folders it lists, addresses it asks.
 
 Python tells of them by audit events (PEP 578), which cannot be switched off again: the hook therefore does next to
 nothing where no run is live. Files that a library opens by itself, below Python, are not seen: Arrow's readers, HDF5,
@@ -12,6 +12,7 @@ import os
 import sys
 from collections.abc import Callable
 
+from mlsdk.capture import listed
 from mlsdk.capture.redaction import redact_text
 
 TYPE_CHECKING = False
@@ -51,6 +52,7 @@ class Opened:
         self._seen: dict[str, str | None] = {}
         """By name as it was opened: the input, or None for what is none."""
         self._untold: list[str] = []
+        self.listed = listed.Listed(self._own, self._wrote)
         self.names: dict[str, None] = {}
         """Absolute paths, and addresses, in the order in which they were first opened."""
         self.is_cut = False
@@ -71,6 +73,9 @@ class Opened:
         whole = os.path.abspath(path)
         if whole not in self._seen and not self._is_full():
             self._seen[path] = self._seen[whole] = None
+
+    def _wrote(self, path: str) -> bool:
+        return self._seen.get(path, "") is None
 
     def asked(self, address: str) -> None:
         """An address was asked, perhaps with a secret in it."""
@@ -162,6 +167,15 @@ def _on_open(args: tuple[Any, ...]) -> None:
         opened.read(path)
 
 
+def _on_listing(args: tuple[Any, ...]) -> None:
+    path = args[0] if args[0] is not None else os.curdir
+    if isinstance(path, int) or listed.is_import():
+        return
+    run = _find() if _find is not None else None
+    if run is not None and run.opened is not None:
+        run.opened.listed.saw(os.fsdecode(path))
+
+
 def _on_url(args: tuple[Any, ...]) -> None:
     _ask(str(args[0]))
 
@@ -178,6 +192,8 @@ def _ask(address: str) -> None:
 
 _HANDLERS: dict[str, Callable[[tuple[Any, ...]], None]] = {
     "open": _on_open,
+    "os.listdir": _on_listing,
+    "os.scandir": _on_listing,
     "urllib.Request": _on_url,
     "http.client.connect": _on_connect,
 }

@@ -24,7 +24,7 @@ from mlsdk.capture.pieces import Module, Piece, read
 from mlsdk.capture.redaction import REDACTED
 from mlsdk.capture.secret_files import redact_source
 
-FORM = "mlsdk functions 4"
+FORM = "mlsdk functions 5"
 """Changes with what is kept, or with how it is found."""
 
 _RACY_NS = 2_000_000_000

@@ -71,6 +71,8 @@ class ActiveRun:
 
     opened: Opened | None = None
     """What the code of this run was seen to read."""
+    returned: object = None
+    """What the tracked function returned, until it was looked at."""
 
     def __repr__(self) -> str:
         return f"<ActiveRun {self.name} {self.id[-8:]} {'finished' if self.finished else 'live'}>"

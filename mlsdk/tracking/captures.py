@@ -64,9 +64,11 @@ def _encoder(target: Target) -> Encoder:
 def since(active: ActiveRun) -> Facts:
     """When a run ends: facts of its captures that came while it was live, encoded."""
     facts: Facts = {}
+    returned, active.returned = active.returned, None  # a model is not held longer than its run
+    listings = {} if active.opened is None else active.opened.listed.orders
     for capture, where, already in active.looked_at:
         try:
-            found = capture.since(where, already)
+            found = capture.since(where._replace(returned=returned, listings=listings), already)
             encoded, notes = encode_facts(capture.kind, found, active._writer.target.put_blob) if found else ({}, {})
         except Exception as error:  # as in `take`: a failure is noted on the run
             active._problems.note(f"capture {capture.name}", f"failed at the end: {type(error).__name__}: {error}")
