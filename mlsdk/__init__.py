@@ -49,6 +49,7 @@ if TYPE_CHECKING:
     from mlsdk.editing import Edit
     from mlsdk.finding import Runs, UnknownFieldWarning, edit, get_run, runs
     from mlsdk.records import Artifact, Change, Dataset, MetricSummary, Problem, Run, RunStatus, Series
+    from mlsdk.reproduce.rerun import rerun
     from mlsdk.store import open_store
     from mlsdk.store.sync import sync
 
@@ -62,6 +63,7 @@ _LAZY = {
     "Fingerprint": "mlsdk.data.record",
     "fingerprint": "mlsdk.data.fingerprint",
     "open_store": "mlsdk.store",
+    "rerun": "mlsdk.reproduce.rerun",
     "sync": "mlsdk.store.sync",
 }
 
@@ -106,6 +108,7 @@ __all__ = [
     "get_run",
     "log",
     "open_store",
+    "rerun",
     "run",
     "runs",
     "sync",

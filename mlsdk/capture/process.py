@@ -30,7 +30,7 @@ def capture(where: Context) -> Mapping[str, object]:
         "folder": where.folder,
         "entry": entry_point(),
         "locale": _locale(),
-        "timezone": _timezone(),
+        "timezone": time_zone(),
         **_fixed,
         "notebook": _notebook(),
         "worker": _worker(),
@@ -144,7 +144,7 @@ def _brief(locale: str) -> str:
     return ", ".join([common, *(f"{name}={value}" for name, value in parts if value != common)])
 
 
-def _timezone() -> str:
+def time_zone() -> str:
     """The tz database's name where it can be seen, else what the C library calls it, with its daylight saving time."""
     name = os.environ.get("TZ", "").removeprefix(":")
     if not name:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import shutil
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, NamedTuple
 
 from mlsdk.capture.packs import contents_of
@@ -60,30 +60,15 @@ def restore(run: Run | str, folder: str | os.PathLike[str], *, store: str | os.P
         print(restored.files, restored.commit, restored.left_out)
     """
     found = run if isinstance(run, Run) else get_run(run, store=store)
-    tree = found.code.get("tree")
-    if not isinstance(tree, Mapping) or "digest" not in tree:
-        raise NotFoundError(
-            f"run {found.name} ({found.short_id}) has no code tree: the capture `tree` was switched off, is not done"
-            " yet, or failed (`mlsdk show` says so under problems)"
-        )
-
-    def read_blob(digest: str) -> bytes:
-        with found._store().open_blob(digest) as file:  # noqa: SLF001 - a run reads its own store
-            return file.read()
-
-    entries, packs = read_tree(read_blob, str(tree["digest"]))
-    by_kind = _sorted(entries)
-    files, links = by_kind.get("file", []), by_kind.get("link", [])
+    tree = tree_of(found)
     top = _empty(folder)
     try:
-        for entry in by_kind.get("repository", []):
-            os.makedirs(_inside(top, entry["path"]), exist_ok=True)
-        _write(top, files, packs, read_blob)
-        for entry in links:  # last, so that nothing is ever written through one
-            _link(top, entry)
+        write_tree(top, tree)
     except BaseException:
         _clear(top)
         raise
+    by_kind = _by_kind(tree.entries)
+    files, links = by_kind.get("file", []), by_kind.get("link", [])
     commit, missing = found.code.get("commit"), found.code.get("tree_missing")
     return Restored(
         folder=top,
@@ -103,16 +88,71 @@ def restore(run: Run | str, folder: str | os.PathLike[str], *, store: str | os.P
     )
 
 
-def _sorted(entries: list[dict[str, Any]]) -> dict[str, list[dict[str, Any]]]:
-    """The entries by kind, if they can be written side by side into one folder."""
+class Tree(NamedTuple):
+    """A code tree as it is stored."""
+
+    entries: list[dict[str, Any]]
+    """By path: `docs/format.md` says what is in one."""
+    packs: list[str]
+    read_blob: Callable[[str], bytes]
+
+    def contents(self, digests: Iterable[str]) -> dict[str, bytes]:
+        """Contents by digest, of those that the tree has."""
+        wanted = set(digests) & {entry["sha256"] for entry in self.entries if entry["kind"] == "file"}
+        return dict(contents_of(self.read_blob, self.packs, wanted)) if wanted else {}
+
+
+def tree_of(run: Run) -> Tree:
+    """The code tree of a run.
+
+    Raises:
+        NotFoundError: it has none, or its blobs are not in the store.
+        FormatError: what is stored is damaged, or wants to write outside of a folder.
+    """
+    tree = run.code.get("tree")
+    if not isinstance(tree, Mapping) or "digest" not in tree:
+        raise NotFoundError(
+            f"run {run.name} ({run.short_id}) has no code tree: the capture `tree` was switched off, is not done"
+            " yet, or failed (`mlsdk show` says so under problems)"
+        )
+
+    def read_blob(digest: str) -> bytes:
+        with run._store().open_blob(digest) as file:  # noqa: SLF001 - a run reads its own store
+            return file.read()
+
+    found = Tree(*read_tree(read_blob, str(tree["digest"])), read_blob)
+    _check_places(_by_kind(found.entries))
+    return found
+
+
+def write_tree(top: str, tree: Tree) -> None:
+    """Write what a tree holds into an empty folder.
+
+    Raises:
+        FormatError: what is stored is damaged.
+        NotFoundError: its blobs are not in the store.
+    """
+    by_kind = _by_kind(tree.entries)
+    for entry in by_kind.get("repository", []):
+        os.makedirs(_inside(top, entry["path"]), exist_ok=True)
+    _write(top, by_kind.get("file", []), tree.packs, tree.read_blob)
+    for entry in by_kind.get("link", []):  # last, so that nothing is ever written through one
+        _link(top, entry)
+
+
+def _by_kind(entries: list[dict[str, Any]]) -> dict[str, list[dict[str, Any]]]:
     found: dict[str, list[dict[str, Any]]] = {}
+    for entry in entries:
+        found.setdefault(entry["kind"], []).append(entry)
+    return found
+
+
+def _check_places(by_kind: Mapping[str, list[dict[str, Any]]]) -> None:
+    """Whether the entries can be written side by side into one folder."""
     folders: set[str] = set()
     things: set[str] = set()
-    for entry in entries:
+    for entry in (*by_kind.get("file", []), *by_kind.get("link", []), *by_kind.get("repository", [])):
         path, kind = entry["path"], entry["kind"]
-        found.setdefault(kind, []).append(entry)
-        if kind not in ("file", "link", "repository"):
-            continue
         check_path(path)
         while "/" in path:
             path = path.rpartition("/")[0]
@@ -123,7 +163,6 @@ def _sorted(entries: list[dict[str, Any]]) -> dict[str, list[dict[str, Any]]]:
             things.add(entry["path"])
     if both := folders & things:
         raise FormatError(f"the code tree has an entry {min(both)!r} that is no folder, and others in it")
-    return found
 
 
 def check_path(path: object) -> str:

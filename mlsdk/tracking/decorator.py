@@ -12,7 +12,7 @@ from mlsdk.capture.arguments import Binder, bind
 from mlsdk.capture.datasets import is_data
 from mlsdk.errors import UsageError
 from mlsdk.log.facts import Tags
-from mlsdk.tracking import context
+from mlsdk.tracking import again, context
 from mlsdk.tracking.disabled import DisabledRun
 from mlsdk.tracking.start import Captures, StorePath, start
 
@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
 P = ParamSpec("P")
 R = TypeVar("R")
+
+_Started = tuple["ActiveRun | None", tuple[object, ...], dict[str, object]]
 
 _COROUTINE, _GENERATOR, _ASYNC_GENERATOR = 0x80, 0x20, 0x200  # inspect.CO_*, without importing inspect
 
@@ -128,13 +130,17 @@ class _Starter:
                         f"data={name!r}: {function.__qualname__}() has no such parameter; it has: {', '.join(known)}"
                     )
 
-    def __call__(self, args: tuple[object, ...], kwargs: dict[str, object]) -> ActiveRun | None:
-        """The started run; None if the arguments do not fit, so that the call itself can say so."""
+    def __call__(self, args: tuple[object, ...], kwargs: dict[str, object]) -> _Started:
+        """The started run, None if the arguments do not fit, so that the call itself can say so; the arguments."""
+        number = again.count()
         if config.disabled():
-            return DisabledRun(self._label, self._experiment or "disabled")
+            return DisabledRun(self._label, self._experiment or "disabled"), args, kwargs
+        order = again.order_for(number)
+        if order is not None:
+            args, kwargs = order.arguments(self._binder, args, kwargs, self._function)
         bound = self._binder(args, kwargs, method=self._method)
         if bound is None:
-            return None
+            return None, args, kwargs
         params = {name: value for name, value in bound.items() if name not in self._data}
         run = start(
             self._experiment,
@@ -147,11 +153,12 @@ class _Starter:
             label=self._label,
             function=self._inner,
             arguments={"self": args[0], **bound} if self._method and args else bound,
+            number=number,
         )
         for name, value in bound.items():
             if name in self._data or is_data(value):
                 run.use_data(value, name=name)
-        return run
+        return run, args, kwargs
 
 
 def _wrap(function: Callable[P, R], starter_for: Callable[[Callable[..., object], bool], _Starter]) -> Callable[P, R]:
@@ -204,7 +211,7 @@ def _wrap_plain(function: Callable[..., Any], starter: _Starter) -> Callable[...
 
 def _call(function: Callable[..., Any], starter: _Starter) -> Callable[..., Any]:
     def wrapper(*args: object, **kwargs: object) -> object:
-        run = starter(args, kwargs)
+        run, args, kwargs = starter(args, kwargs)
         if run is None:
             return function(*args, **kwargs)
         with run:
@@ -217,7 +224,7 @@ def _call(function: Callable[..., Any], starter: _Starter) -> Callable[..., Any]
 
 def _coroutine(function: Callable[..., Any], starter: _Starter) -> Callable[..., Any]:
     async def wrapper(*args: object, **kwargs: object) -> object:
-        run = starter(args, kwargs)
+        run, args, kwargs = starter(args, kwargs)
         if run is None:
             return await function(*args, **kwargs)
         with run:
@@ -230,7 +237,7 @@ def _coroutine(function: Callable[..., Any], starter: _Starter) -> Callable[...,
 
 def _generator(function: Callable[..., Any], starter: _Starter) -> Callable[..., Any]:
     def wrapper(*args: object, **kwargs: object) -> Generator[object, object, object]:
-        run = starter(args, kwargs)
+        run, args, kwargs = starter(args, kwargs)
         if run is None:
             return (yield from function(*args, **kwargs))
         with _Ending(run) as inside:
@@ -257,7 +264,7 @@ def _generator(function: Callable[..., Any], starter: _Starter) -> Callable[...,
 
 def _async_generator(function: Callable[..., Any], starter: _Starter) -> Callable[..., Any]:
     async def wrapper(*args: object, **kwargs: object) -> AsyncGenerator[object, object]:
-        run = starter(args, kwargs)
+        run, args, kwargs = starter(args, kwargs)
         with _Ending(run) as inside:
             body = function(*args, **kwargs)
             resume, value = body.asend, None
@@ -314,3 +321,4 @@ class _Ending:
 def _record(run: ActiveRun, result: object) -> None:
     if not run.finished:
         run.final_metrics(result)
+        run.returned = result

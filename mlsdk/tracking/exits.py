@@ -48,7 +48,7 @@ def install() -> None:
     if _installed:
         return
     _installed = True
-    atexit.register(_at_exit)
+    atexit.register(at_exit)
     if hasattr(os, "register_at_fork"):
         os.register_at_fork(after_in_child=_in_child)
     _wrap_exit()
@@ -93,7 +93,8 @@ def _wrap_exit() -> None:
     sys.exit = exit_  # type: ignore[assignment]
 
 
-def _at_exit() -> None:
+def at_exit() -> None:
+    """End the runs that are still open, and wait for what is to be done for them."""
     for run in tuple(context.live.values()):
         run._finish(*_ending())
     with contextlib.suppress(KeyboardInterrupt):  # who is in a hurry need not wait; the companion goes on by itself

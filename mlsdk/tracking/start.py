@@ -15,7 +15,7 @@ from mlsdk.errors import ConfigError, UsageError
 from mlsdk.log.facts import Tags, checked_mapping, checked_tags
 from mlsdk.log.ids import new_id
 from mlsdk.store.target import Target, open_target
-from mlsdk.tracking import captures, context, exits
+from mlsdk.tracking import again, captures, context, exits
 from mlsdk.tracking.active import ActiveRun
 from mlsdk.tracking.disabled import DisabledRun
 from mlsdk.tracking.numbers import integer_step
@@ -119,11 +119,22 @@ def start(
     label: str | None = None,
     function: Callable[..., object] | None = None,
     arguments: Mapping[str, object] | None = None,
+    number: int | None = None,
 ) -> ActiveRun:
-    """Start a run without making it anybody's current one."""
+    """Start a run without making it anybody's current one.
+
+    Args, beside those of `run`:
+        code: further facts of code.
+        label: what its name begins with, where it has none.
+        function: the tracked function.
+        arguments: of its call, by name.
+        number: of the run among those of this process, where it was counted already.
+    """
     begun = now_ns()
-    if config.disabled():
+    number = again.count() if number is None else number
+    if config.disabled() or again.passes_over(number):
         return DisabledRun(name or "disabled", experiment or "disabled")
+    order = again.order_for(number)
     if from_step is not None:
         from_step = integer_step(from_step)
         if resume is None:
@@ -132,14 +143,20 @@ def start(
     asked_for = capture if capture is not None else config.text("capture")
     wanted = chosen(asked_for)
     uri = config.store_uri(store)
-    joined = _joined() if resume is None else None
-    seat = _seat(joined, uri, label) if resume is None else None
+    facts = {**(code or {}), **_numbered(number)}
+    if (rerun := again.current()) is not None:
+        uri, experiment = config.store_uri(rerun.store), rerun.experiment or experiment
+    if order is not None:
+        name, facts = order.name or name, {**facts, **order.code}
+        wanted = order.begin(wanted, asked["params"], resume)
+    joined = _joined() if resume is None and order is None else None
+    seat = _seat(joined, uri, label) if resume is None and order is None else None
     if seat is not None:
         joined = seat.run
         asked["tags"] = {**({"group": seat.group} if seat.group else {}), **asked["tags"]}
     rank = None if seat is None else seat.rank
     previous = None if resume is None else _previous(resume, uri)
-    identity = previous.id if previous else joined or new_id()
+    identity = order.id if order else previous.id if previous else joined or new_id()
     experiment = experiment or (previous.experiment if previous else None) or config.text("experiment") or entry_name()
     name = name or (previous.name if previous else None) or f"{label or experiment}-{identity[-4:]}"
     experiment, name = redact_text(experiment)[0], redact_text(name)[0]
@@ -150,7 +167,10 @@ def start(
     writer.call_companion(settle=False)  # it comes while the captures are taken
     active = ActiveRun(writer, name=name, experiment=experiment, next_steps=_next_steps(previous, from_step))
     _write_start(active, writer, experiment, name, previous, from_step)
-    _with_facts(active, {**asked, "code": code or {}})
+    if order is not None:
+        writer.facts({"run": {"parent": order.of}})
+        writer.afterwards = again.leave
+    _with_facts(active, {**asked, "code": facts})
     where = Context(config.working_folder(), function, arguments or {}, root=target.root, put_blob=target.put_blob)
     captures.take(active, wanted, where, everything=asked_for is None)
     writer.announce()
@@ -159,6 +179,11 @@ def start(
         active._problems.note("ranks", f"each rank is a run of its own, of the tag group={seat.group}: {seat.why}")
     active.spent(begun)
     return active
+
+
+def _numbered(number: int) -> dict[str, object]:
+    """Facts by which a rerun finds this run among those of its process; none where it is the first."""
+    return {**({"ordinal": number} if number else {}), **({"forked": True} if os.getpid() != _BORN else {})}
 
 
 def _write_start(

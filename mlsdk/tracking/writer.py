@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 import time
 import warnings
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 from mlsdk import config
 from mlsdk.companion.spawn import ensure, work_here
@@ -15,6 +15,9 @@ from mlsdk.store.writer import LogWriter
 
 class Writer(LogWriter):
     """A log of role `main`, `rank n` or `worker`, beside which a companion works."""
+
+    afterwards: Callable[[], None] | None = None
+    """Called when all is done for the run's end."""
 
     def __init__(self, target: Target, run: str, role: str, *, seen: int = 0, owed: str | None = None) -> None:
         self._companion = config.flag("companion")
@@ -41,6 +44,8 @@ class Writer(LogWriter):
         self.close()
         if not self.call_companion() and self.owed and self.target.root:
             work_here(self.target.root, self.run, self.id, self.owed)
+        if self.afterwards is not None:
+            self.afterwards()
 
     def _say(self, ending: Mapping[str, object]) -> bool:
         return self.facts({"run": ending}, vital=True)

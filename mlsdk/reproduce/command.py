@@ -1,0 +1,169 @@
+"""The command line that starts a run's program again: its entry, with its arguments, in a world."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
+from mlsdk.capture.redaction import REDACTED
+from mlsdk.errors import RerunError
+from mlsdk.records import Run
+from mlsdk.reproduce.world import World
+
+_FLAGS = {
+    "optimize": "O",
+    "dont_write_bytecode": "B",
+    "no_user_site": "s",
+    "no_site": "S",
+    "ignore_environment": "E",
+    "isolated": "I",
+    "safe_path": "P",
+    "bytes_warning": "b",
+    "verbose": "v",
+    "debug": "d",
+}
+"""Names in `sys.flags` by the letter of the option, which is repeated as often as the flag says."""
+
+_IMPLIED = {"isolated": ("ignore_environment", "no_user_site", "safe_path")}
+
+
+class Command(NamedTuple):
+    """What is started, but for the interpreter."""
+
+    options: list[str]
+    """Of the interpreter."""
+    words: list[str]
+    """What it is to run, with arguments."""
+    source: str | None = None
+    """The program, where it comes through the standard input."""
+
+
+def command_of(run: Run, world: World) -> Command:
+    """The command line of a run.
+
+    Raises:
+        RerunError: it was not started by a command that can be given again.
+    """
+    check_entry(run)
+    argv = [str(word) for word in _list(run.code.get("argv"))]
+    entry, main = str(run.code.get("entry")), run.code.get("main")
+    about: Mapping[str, object] = main if isinstance(main, Mapping) else {}
+    options, rest = _options(run), [world.folders.word(word) for word in argv[1:]]
+    if entry in ("-c", "-"):
+        source = about.get("source")
+        if not isinstance(source, str):
+            raise RerunError(
+                f"{_named(run)} was a program {_THROUGH[entry]}, which was not kept: {_as_file()}", "entry"
+            )
+        if REDACTED in source:
+            raise RerunError(f"{_named(run)} was a program with a secret in it, which was not kept", "arguments")
+        if entry == "-c":
+            return Command(options, ["-c", source, *rest])
+        return Command(options, ["-", *rest] if argv[:1] == ["-"] else rest, source)
+    if entry == "-m __main__":  # a folder, or an archive, that was named as a script
+        return Command(options, [_script(run, world, argv[0], os.path.abspath(argv[0])), *rest])
+    if entry.startswith("-m "):
+        return Command(options, ["-m", entry[3:], *rest])
+    return Command(options, [_script(run, world, argv[0], entry), *rest])
+
+
+_THROUGH = {"-c": "given to `python -c`", "-": "read from the standard input"}
+
+
+def check_entry(run: Run) -> None:
+    """See that a run was started by a command that can be given again.
+
+    Raises:
+        RerunError: it was not; the message says what to do.
+    """
+    entry, main, named = run.code.get("entry"), run.code.get("main"), _named(run)
+    how = main.get("how") if isinstance(main, Mapping) else None
+    if how in ("notebook", "interactive") or entry == "interactive":
+        raise RerunError(
+            f"{named} was made in a notebook or at a prompt, whose state no file holds: `mlsdk restore"
+            f" {run.short_id} FOLDER` writes its cells in their order into .mlsdk-run/cells.py; make a script of"
+            " them, and run that",
+            "entry",
+        )
+    if not isinstance(entry, str) or not _list(run.code.get("argv")):
+        raise RerunError(f"{named} does not say how it was started: the capture `process` was not taken", "entry")
+    if run.code.get("worker") or run.code.get("forked") or how == "worker":
+        raise RerunError(
+            f"{named} was started in a worker process of another program, which cannot be started alone: run that"
+            " program, or start the run in its main process",
+            "entry",
+        )
+    _check_alone(run)
+    hidden = [word for word in _list(run.code.get("argv")) if REDACTED in str(word)]
+    if hidden:
+        raise RerunError(
+            f"{named} was given a secret on its command line ({hidden[0]}), which was not kept: let the program read"
+            " it from a variable or a file",
+            "arguments",
+        )
+
+
+def _check_alone(run: Run) -> None:
+    """A run of several processes is not made again by one."""
+    ranks = sum(role.startswith("rank ") for role in run.ranks)
+    sizes = _mapping(run.environment.get("variables"))
+    told = [str(sizes.get(name, "")) for name in ("WORLD_SIZE", "OMPI_COMM_WORLD_SIZE", "PMI_SIZE", "SLURM_NTASKS")]
+    most = max([ranks + 1, *(int(size) for size in told if size.isdigit())])
+    if most > 1:
+        raise RerunError(
+            f"{_named(run)} was made by {most} processes that a launcher had started (torchrun, MPI, SLURM): start it"
+            f" by the launcher, in the folder that `mlsdk restore {run.short_id} FOLDER` writes",
+            "entry",
+        )
+
+
+def _script(run: Run, world: World, typed: str, entry: str) -> str:
+    """The script as it is to be named: as it was typed, where that leads to it."""
+    here = world.folders.now(entry) or world.folders.now(os.path.realpath(entry))
+    if here is None:
+        here = world.lay.now(entry) or entry
+    if not os.path.exists(here):
+        raise RerunError(f"{_named(run)} was started from {entry}, which is not in its code tree: {_as_file()}", "code")
+    found = os.path.join(world.folder, typed)
+    return typed if not os.path.isabs(typed) and os.path.exists(found) and os.path.samefile(found, here) else here
+
+
+def _as_file() -> str:
+    return "put the program into a file of the project"
+
+
+def _options(run: Run) -> list[str]:
+    """The options of the interpreter, from what `sys.flags` said."""
+    flags = dict(_mapping(run.environment.get("flags")))
+    implied = {name for flag, names in _IMPLIED.items() if flags.get(flag) for name in names}
+    found = [
+        "-" + letter * int(str(flags[name]))
+        for name, letter in _FLAGS.items()
+        if name not in implied and str(flags.get(name, "")).isdigit() and int(str(flags[name])) > 0
+    ]
+    known = str(_mapping(run.environment.get("variables")).get("PYTHONWARNINGS", "")).split(",")
+    for option in _list(flags.get("warnoptions")):
+        if str(option) not in known:
+            found += ["-W", str(option)]
+    options = dict(_mapping(flags.get("xoptions")))
+    if flags.get("dev_mode"):
+        options["dev"] = True
+        found = found[:-2] if found[-2:] == ["-W", "default"] else found
+    if flags.get("utf8_mode"):
+        options.setdefault("utf8", True)
+    for name, value in options.items():
+        found += ["-X", str(name) if value is True else f"{name}={value}"]
+    return found
+
+
+def _named(run: Run) -> str:
+    return f"run {run.name} ({run.short_id})"
+
+
+def _list(value: object) -> Sequence[object]:
+    return value if isinstance(value, (list, tuple)) else ()
+
+
+def _mapping(value: object) -> Mapping[str, object]:
+    return value if isinstance(value, Mapping) else {}

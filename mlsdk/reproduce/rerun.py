@@ -1,0 +1,219 @@
+"""Making a run again: its whole program, in a new folder, with the code, the data and the environment that it had."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from typing import Literal
+
+import attrs
+
+from mlsdk.errors import NotFoundError, RerunError, UsageError
+from mlsdk.finding import get_run
+from mlsdk.records import Run, RunStatus
+from mlsdk.reproduce.command import Command, command_of
+from mlsdk.reproduce.environment import Environment, environment_of
+from mlsdk.reproduce.order import check_answer, write_order
+from mlsdk.reproduce.process import Ended, run_to_end
+from mlsdk.reproduce.recipe import Recipe
+from mlsdk.reproduce.variables import variables_of
+from mlsdk.reproduce.world import World, world_of
+from mlsdk.store import open_store
+from mlsdk.store.base import Store
+
+_LEAST_S = 60.0
+_TIMES = 10.0
+_LINES = 15
+"""Of a program's output, in an error."""
+
+
+def rerun(
+    run: Run | str,
+    *,
+    params: Mapping[str, object] | None = None,
+    env: Literal["lock", "fresh", "same"] = "lock",
+    here: bool = False,
+    timeout_s: float | None = None,
+    experiment: str | None = None,
+    name: str | None = None,
+    store: str | os.PathLike[str] | None = None,
+) -> Run:
+    """Make a run again: the same program, from the code, data and environment that were recorded.
+
+    The whole program runs, in a new folder, with the arguments that it was given; nothing is written to where it lay.
+    Its run becomes a new one in the same store, a child of the old one. Runs that the program starts before it are not
+    recorded, and with its end the program is ended.
+
+    Args:
+        run: the run, or what `get_run` takes.
+        params: arguments of the tracked function, or options of the command line, that are to be others.
+        env: `lock`: an environment that is as the run's lock says, built where the present one is another; `fresh`:
+            built in any case; `same`: the present one as it is.
+        here: take code, data, variables and environment as they are now, in a copy: only the command is the run's.
+        timeout_s: after so long the program is stopped; by default ten times what the run took, at least a minute.
+        experiment: of the new run; by default that of the old one.
+        name: of the new run.
+        store: folder or URI of the store that the run is in; by default the settings' store.
+
+    Returns:
+        The new run, complete. It may have failed, as the old one may have: look at its `status`.
+
+    Raises:
+        RerunError: it cannot be made again; `why` says what stands in the way, the message what to do.
+        UsageError: `env` is something else, or does not fit with `here`.
+        NotFoundError: there is no such run.
+
+    Example::
+
+        again = mlsdk.rerun("latest", params={"lr": 0.3}, env="same")
+        print(again.parent, again.params["lr"], again.metrics["acc"].last)
+    """
+    if env not in ("lock", "fresh", "same"):
+        raise UsageError(f"env must be 'lock', 'fresh' or 'same', not {env!r}")
+    if here and env != "lock":
+        raise UsageError(f"here=True takes the environment as it is, not env={env!r}; leave one of them out")
+    found = run if isinstance(run, Run) else get_run(run, store=store)
+    recipe = Recipe(params=dict(params or {}), env=env, timeout_s=timeout_s)
+    if here:
+        recipe = attrs.evolve(recipe, code="here", data="here", variables="here", env="same")
+    return rerun_by(found, recipe, experiment=experiment, name=name, store=store)
+
+
+def rerun_by(
+    run: Run,
+    recipe: Recipe,
+    *,
+    experiment: str | None = None,
+    name: str | None = None,
+    store: str | os.PathLike[str] | None = None,
+) -> Run:
+    """Make a run again as a recipe says.
+
+    Args:
+        run: as it was read from its store.
+        recipe: what is taken from its record, what from here, and what is other.
+        experiment: of the new run; by default that of the old one.
+        name: of the new run.
+        store: folder or URI of the store that the run is in; by default the settings' store.
+
+    Returns:
+        The new run, complete; also where it failed by an exception.
+
+    Raises:
+        NotFoundError: the run is not in that store.
+        RerunError: it cannot be made again; `why` says what stands in the way.
+    """
+    place = _store_of(run, store)
+    with world_of(run, recipe) as world:
+        environment = environment_of(run, recipe)
+        command = command_of(run, world)
+        fact = _fact(run, recipe, world, environment)
+        identity, order = write_order(run, recipe, world, store=place.uri, experiment=experiment, name=name, rerun=fact)
+        ended = _execute(run, recipe, world, environment, command, order, place)
+        return _outcome(run, recipe, world, place, identity, ended)
+
+
+def _store_of(run: Run, named: str | os.PathLike[str] | None) -> Store:
+    """The store that a run is in.
+
+    Raises:
+        NotFoundError: it is not in that one.
+        RerunError: no other process can write to it.
+    """
+    store = open_store(named)
+    if store.uri.startswith("memory:"):
+        raise RerunError(
+            f"run {run.name} ({run.short_id}) is in a store that only this process sees: record it in a folder, or"
+            " on a server",
+            "program",
+        )
+    store.find_one(run.id)
+    return store
+
+
+def _fact(run: Run, recipe: Recipe, world: World, environment: Environment) -> dict[str, object]:
+    """What is recorded of how the new run was made."""
+    lay = [(now, world.lay.now(before) or before) for before, now in world.folders.pairs]
+    notes = [*environment.notes]
+    changed = {
+        name: value
+        for name, value in attrs.asdict(recipe, recurse=False).items()
+        if value != getattr(Recipe(), name) and name != "timeout_s"
+    }
+    return {
+        **{name: dict(value) if isinstance(value, Mapping) else value for name, value in changed.items()},
+        "of": run.id,
+        "env": recipe.env,
+        "folders": dict(lay),
+        **({"notes": notes} if notes else {}),
+    }
+
+
+def _execute(
+    run: Run, recipe: Recipe, world: World, environment: Environment, command: Command, order: str, store: Store
+) -> Ended:
+    about = run.code.get("stdin")
+    kind = about.get("kind") if isinstance(about, Mapping) else None
+    umask = run.code.get("umask")
+    try:
+        return run_to_end(
+            [environment.executable, *command.options, *command.words],
+            folder=world.folder,
+            environment=variables_of(run, recipe, world, environment, order, store.uri),
+            given=None if kind in ("null", "closed") else b"\n",
+            program=command.source if command.words[:1] != ["-c"] else None,
+            timeout_s=_timeout_s(run, recipe),
+            umask=int(umask, 8) if isinstance(umask, str) and umask.isdigit() else -1,
+        )
+    except OSError as error:
+        raise RerunError(f"{environment.executable} cannot be started: {error}", "environment") from error
+
+
+def _timeout_s(run: Run, recipe: Recipe) -> float:
+    number = run.code.get("ordinal", 0)
+    runs = number + 1 if isinstance(number, int) else 1
+    return recipe.timeout_s or max(_LEAST_S, _TIMES * (run.duration_s or 0.0) * runs)
+
+
+def _outcome(run: Run, recipe: Recipe, world: World, store: Store, identity: str, ended: Ended) -> Run:
+    """The new run, as the store has it.
+
+    Raises:
+        RerunError: there is none, or the program read what nobody can give it again, or it did not end.
+    """
+    check_answer(world)
+    named = f"run {run.name} ({run.short_id})"
+    if not ended.in_time:
+        raise RerunError(
+            f"the program of {named} did not end within {_timeout_s(run, recipe):g} s and was stopped, the run took"
+            f" {run.duration_s or 0:.1f} s then: give it longer by --timeout (timeout_s=); {_said(ended)}",
+            "timeout",
+        )
+    if ended.asked:
+        raise RerunError(
+            f"the program of {named} reads from its standard input, and what it was given then was not kept: let it"
+            " read that from a file, or take it as an argument",
+            "stdin",
+        )
+    try:
+        new = store.find_one(identity)
+    except NotFoundError:
+        raise RerunError(
+            f"the program of {named} ended before its run began ({_how(ended)}); {_said(ended)}", "program"
+        ) from None
+    if new.status not in (RunStatus.FINISHED, RunStatus.FAILED, RunStatus.INTERRUPTED):
+        raise RerunError(
+            f"the program of {named} ended in the middle of its run ({_how(ended)}), which is {new.short_id};"
+            f" {_said(ended)}",
+            "program",
+        )
+    return new
+
+
+def _how(ended: Ended) -> str:
+    return f"exit code {ended.code}" if ended.code >= 0 else f"killed by signal {-ended.code}"
+
+
+def _said(ended: Ended) -> str:
+    lines = ended.output.strip().splitlines()
+    return "it said nothing" if not lines else "its last lines:\n" + "\n".join(f"  {line}" for line in lines[-_LINES:])
