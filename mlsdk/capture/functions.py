@@ -88,7 +88,8 @@ def capture(where: Context) -> Mapping[str, object] | None:
     }
 
 
-def _look(program: Program, folder: str) -> dict[str, Any]:
+def walked(program: Program) -> Reach:
+    """What is reached from the roots that the caller found."""
     facts = program.facts
     roots = list(facts.get("roots", ()))
     if any(program.load(root.partition(":")[0]) is None for root in roots):
@@ -99,9 +100,14 @@ def _look(program: Program, folder: str) -> dict[str, Any]:
     for root in roots:  # a lambda that stands among arguments has no piece: its code in memory has to do
         if root.endswith(":<lambda>") and root in dict(facts.get("loaded", {})):
             reach.table[root] = digest_of_lines([str(facts["loaded"][root])])
+    return reach
+
+
+def _look(program: Program, folder: str) -> dict[str, Any]:
+    facts, reach = program.facts, walked(program)
     missing: dict[str, str] = {}
     if not reach.table:
-        missing["functions"] = f"no source was found of {', '.join(roots) or 'what was started'}"
+        missing["functions"] = f"no source was found of {', '.join(facts.get('roots', ())) or 'what was started'}"
     differs = _differing(program, reach, missing)
     program.load_all()
     return {
