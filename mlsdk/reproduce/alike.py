@@ -73,7 +73,7 @@ def gap(a: object, b: object) -> Gap | None:
     >>> gap({"acc": 0.5}, {"acc": 0.5}) is None
     True
     >>> gap({"acc": 1.0}, {"acc": 1.0000000000000002})
-    Gap(where='.acc', a=1.0, b=1.0000000000000002, relative=2.220446049250313e-16, ulps=1, count=1)
+    Gap(where='.acc', a=1.0, b=1.0000000000000002, relative=2.2204460492503126e-16, ulps=1, count=1)
     """
     if isinstance(a, Mapping) and isinstance(b, Mapping):
         return merged(_of_key(key, a, b) for key in dict.fromkeys((*a, *b)))
