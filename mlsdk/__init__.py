@@ -50,6 +50,8 @@ if TYPE_CHECKING:
     from mlsdk.finding import Runs, UnknownFieldWarning, edit, get_run, runs
     from mlsdk.records import Artifact, Change, Dataset, MetricSummary, Problem, Run, RunStatus, Series
     from mlsdk.reproduce.rerun import rerun
+    from mlsdk.reproduce.retrain import retrain
+    from mlsdk.reproduce.staleness import Staleness, status
     from mlsdk.store import open_store
     from mlsdk.store.sync import sync
 
@@ -63,6 +65,8 @@ _LAZY = {
     "Fingerprint": "mlsdk.data.record",
     "fingerprint": "mlsdk.data.fingerprint",
     "open_store": "mlsdk.store",
+    "retrain": "mlsdk.reproduce.retrain",
+    **dict.fromkeys(("Staleness", "status"), "mlsdk.reproduce.staleness"),
     "rerun": "mlsdk.reproduce.rerun",
     "sync": "mlsdk.store.sync",
 }
@@ -96,6 +100,7 @@ __all__ = [
     "RunStatus",
     "Runs",
     "Series",
+    "Staleness",
     "StoreError",
     "UnavailableError",
     "UnknownFieldWarning",

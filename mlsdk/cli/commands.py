@@ -25,6 +25,8 @@ COMMANDS = MappingProxyType(
         "delete": ("mlsdk.cli.edits:delete", "hide runs; `gc` erases them later"),
         "undelete": ("mlsdk.cli.edits:undelete", "bring deleted runs back"),
         "restore": ("mlsdk.cli.restore:restore", "write the code of a run into a folder, exactly as it was"),
+        "status": ("mlsdk.cli.status:status", "which runs are stale: data, code, packages, runs before them"),
+        "retrain": ("mlsdk.cli.retrain:retrain", "make stale runs again, on what is there now"),
         "doctor": ("mlsdk.cli.care:doctor", "say what is wrong with the store, and mend it"),
         "gc": ("mlsdk.cli.care:gc", "erase deleted runs and bytes that nothing refers to"),
         "reindex": ("mlsdk.cli.care:reindex", "build the catalog anew from the logs"),

@@ -1,0 +1,75 @@
+"""`mlsdk retrain`: the stale runs again, on what is there now."""
+
+from __future__ import annotations
+
+import argparse
+
+from mlsdk.cli import stores
+from mlsdk.cli.screen import Screen
+from mlsdk.cli.values import counted
+from mlsdk.compare.values import change
+from mlsdk.reproduce.retrain import Retrained, metrics, retraining, stale
+from mlsdk.reproduce.staleness import Staleness
+from mlsdk.table import duration, number
+
+
+def retrain_options(parser: argparse.ArgumentParser) -> None:
+    """Options of `retrain`."""
+    add = parser.add_argument
+    add("runs", nargs="+", metavar="NAME", help="a run, a name, an experiment, or a filter")
+    add("--dry-run", action="store_true", help="only say what would be made again, and why")
+    add("--env", choices=("same", "lock"), default="same", help="the present environment (default), or as recorded")
+
+
+def retrain(args: argparse.Namespace) -> int:
+    """Make the stale ones of some runs again, with the code and the data that are there now, as their children.
+
+    Runs that made the data of others come first. What is up to date is left alone. The exit code is 1 if one of them
+    could not be made.
+    """
+    store = stores.existing(args.store)
+    found = stale(store, args.runs)
+    screen = Screen()
+    if args.dry_run:
+        if args.json:
+            return stores.emit([one.to_dict() for one in found])
+        for one in found:
+            _begin(screen, one)
+        screen.line(f"{counted(len(found), 'run')} would be made again" if found else "nothing is stale")
+        return 0
+    if args.json:
+        done = list(retraining(store, found, env=args.env))
+        stores.emit([one.to_dict() for one in done])
+    else:
+        if not found:
+            screen.line("nothing is stale")
+        done = []
+        for one in retraining(store, found, env=args.env, begun=lambda one: _begin(screen, one)):
+            _end(screen, one)
+            done.append(one)
+    return 1 if any(one.problem is not None for one in done) else 0
+
+
+def _begin(screen: Screen, one: Staleness) -> None:
+    run = one.run
+    screen.line((run.name, "bold"), (f"  {run.experiment}  {run.short_id}  took {duration(run.duration_s)}", "dim"))
+    for text in one.lines:
+        screen.line("  ", text)
+    screen.flush()
+
+
+def _end(screen: Screen, one: Retrained) -> None:
+    if one.new is None:
+        screen.line("  ", (f"{one.old.run.name} was not made again: {one.problem}", "red"))
+        screen.line()
+        return
+    screen.line("  ", (f"→ {one.new.name}  {one.new.short_id}  took {duration(one.new.duration_s)}", "green"))
+    if one.problem is not None:
+        screen.line("  ", (one.problem, "red"))
+    rows = [
+        (name, "" if a is None else number(a), "" if b is None else number(b), (change(a, b), "dim"))
+        for name, a, b in metrics(one.old.run, one.new)
+    ]
+    if rows:
+        screen.table(("", "old", "new", ""), rows, right=(1, 2), indent="  ", rule=False)
+    screen.line()

@@ -1,0 +1,100 @@
+"""`mlsdk status`: which models are stale, and why; like git's."""
+
+from __future__ import annotations
+
+import argparse
+
+from mlsdk.cli import stores
+from mlsdk.cli.screen import Screen
+from mlsdk.cli.values import counted
+from mlsdk.reproduce.staleness import Staleness, Status
+from mlsdk.reproduce.staleness import status as look
+from mlsdk.table import ago
+
+_SHOWN = 20
+"""Runs of one state that are listed; --json has all."""
+_LINES = 12
+"""Lines that are told of one run."""
+
+
+def status_options(parser: argparse.ArgumentParser) -> None:
+    """Options of `status`."""
+    add = parser.add_argument
+    what = "a run, a name, an experiment, or a filter; by default the newest run of each function"
+    add("runs", nargs="*", metavar="WHERE|RUN", help=what)
+    add("--folder", metavar="PATH", help="the top of the project; by default where it lay, else where you are")
+    add("--exit-code", action="store_true", help="0 all up to date, 1 something is stale, 2 something cannot be known")
+
+
+def status(args: argparse.Namespace) -> int:
+    """Compare what runs were made from (data, code that they reach, packages, the runs before them) with what is there.
+
+    Nothing is imported, executed or changed. Data count by their content and functions by what they say: touching,
+    copying and formatting change nothing.
+    """
+    store = stores.existing(args.store)
+    found = look(args.runs or None, folder=args.folder, store=args.store)
+    code = found.exit_code if args.exit_code else 0
+    if args.json:
+        counts = {state: len(found.of(state)) for state in ("stale", "unknown", "up to date", "replaced")}  # type: ignore[arg-type]
+        stores.emit({"runs": [one.to_dict() for one in found], "counts": counts})
+        return code
+    screen = Screen()
+    screen.line(f"{counted(len(found), 'run')} of {stores.where(store)}")
+    _show(screen, found)
+    return code
+
+
+def _show(screen: Screen, found: Status) -> None:
+    if not found:
+        screen.line(("no finished run yet", "dim"))
+        return
+    stale, unknown = found.of("stale"), found.of("unknown")
+    if stale:
+        screen.heading("Stale: made from what is no longer there as it was")
+        screen.line(
+            ("  (`mlsdk retrain NAME` makes a new run of what is there now, `--dry-run` says what it would do)", "dim")
+        )
+        _list(screen, stale, "red")
+    if unknown:
+        screen.heading("Not known: nothing that could be compared differs")
+        screen.line(("  (bring the missing files here, or say by `--folder PATH` where the project lies)", "dim"))
+        _list(screen, unknown, "yellow")
+    if fresh := found.of("up to date"):
+        screen.heading("Up to date")
+        for one in fresh[:_SHOWN]:
+            screen.line(
+                "  ", *_head(one), (f"  {counted(len(one.others), 'other package')} differ" * bool(one.others), "dim")
+            )
+        _more(screen, len(fresh))
+    if replaced := found.of("replaced"):
+        screen.heading("Replaced by a newer run of the same")
+        for one in replaced[:_SHOWN]:
+            by = one.replaced_by
+            screen.line("  ", *_head(one), (f"  by {by.name} ({by.short_id})" if by is not None else "", "dim"))
+        _more(screen, len(replaced))
+
+
+def _list(screen: Screen, found: list[Staleness], style: str) -> None:
+    for one in found[:_SHOWN]:
+        screen.line()
+        screen.line("  ", *_head(one))
+        lines = [(text, style) for text in one.lines] + [(f"not known: {why}", "yellow") for why in one.unknown]
+        for text, colour in lines[:_LINES]:
+            screen.line("      ", (text, colour))
+        if len(lines) > _LINES:
+            screen.line((f"      … and {len(lines) - _LINES:,} more; --json has all", "dim"))
+        if one.others:
+            screen.line((f"      {counted(len(one.others), 'package')} that it had not imported differ too", "dim"))
+    _more(screen, len(found))
+
+
+def _head(one: Staleness) -> tuple[tuple[str, str], ...]:
+    run = one.run
+    ended = run.ended_at or run.started_at
+    return ((run.name, "bold"), (f"  {run.experiment}  {run.short_id}  {ago(ended)} ago", "dim"))
+
+
+def _more(screen: Screen, count: int) -> None:
+    if count > _SHOWN:
+        screen.line((f"  … and {count - _SHOWN:,} more; --json has all", "dim"))

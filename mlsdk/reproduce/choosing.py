@@ -1,0 +1,118 @@
+"""From what a person names to the runs that are meant: the newest of each kind, an experiment, a filter, a run."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+
+from mlsdk.errors import NotFoundError, QueryError, UsageError
+from mlsdk.log.values import decode
+from mlsdk.query.parse import parse
+from mlsdk.query.tree import Compare, In, Not, Tree, all_of
+from mlsdk.records import Run, RunStatus
+from mlsdk.reproduce.held import coded
+from mlsdk.reproduce.kinds import FINISHED, Kind, kind_of
+from mlsdk.store.base import Store
+
+Wanted = Run | str | Iterable[Run | str] | None
+"""A run; an id, a name, an experiment or a filter in text; several of them; None for the newest of each kind."""
+
+VERIFYING = "verify"
+"""The experiment of the reruns that `mlsdk verify` makes: evidence, no models."""
+
+_PAGE = 200
+_MOST_EXCLUDED = 50
+"""Kinds that a question leaves out: beyond that, going on page by page is faster."""
+_IDS_AT_ONCE = 200
+
+
+def chosen(store: Store, wanted: Wanted) -> list[Run]:
+    """The runs that are meant, newest first.
+
+    Raises:
+        NotFoundError: nothing is called so.
+        QueryError: a filter that cannot be understood.
+    """
+    if wanted is None:
+        return list(newest(store, Not(Compare(("experiment",), "=", VERIFYING))))
+    if isinstance(wanted, Run):
+        return [wanted]
+    if isinstance(wanted, str):
+        return _named(store, wanted)
+    if not isinstance(wanted, Iterable):
+        raise UsageError(f"status takes a run, a name, an experiment, a filter, or several of them, not {wanted!r}")
+    found = {run.id: run for one in wanted for run in chosen(store, one)}
+    return list(found.values())
+
+
+def newest(store: Store, where: Tree) -> Iterator[Run]:
+    """Of each kind the newest finished run that fits.
+
+    The kinds that were found are left out of the next question, so that a few of them in many runs are found soon.
+    """
+    store.refresh()
+    seen: set[Kind] = set()
+    after: str | None = None
+    while True:
+        excluded = [Not(kind.filter) for kind in seen] if len(seen) <= _MOST_EXCLUDED else []
+        page = store.catalog.find(all_of(where, FINISHED, *excluded), after=after, limit=_PAGE)
+        for run in page.runs:
+            kind = kind_of(run)
+            if kind not in seen:
+                seen.add(kind)
+                yield run
+        after = page.after
+        if after is None:
+            return
+
+
+def _named(store: Store, text: str) -> list[Run]:
+    store.refresh()
+    try:
+        tree = parse(text)
+    except QueryError as no_filter:
+        found = list(newest(store, Compare(("name",), "=", text)))
+        found = found or list(newest(store, Compare(("experiment",), "=", text)))
+        if found:
+            return found
+        try:
+            return [store.find_one(text)]
+        except NotFoundError as nothing:
+            if any(sign in text for sign in "=<>~") or " in " in text or " is " in text:
+                raise no_filter from None
+            raise nothing from None
+    return list(store.find(tree).runs)
+
+
+def replacements(store: Store, runs: Iterable[Run]) -> dict[str, Run]:
+    """By id, the newest finished run that was made again from a run as it is, in its own experiment.
+
+    What was made again with other arguments replaces nothing.
+    """
+    if not store.catalog.has_key("code.rerun.of"):
+        return {}
+    found: dict[str, Run] = {}
+    waiting = {run.id: run for run in runs}
+    origins = {run: run for run in waiting}
+    while waiting:
+        ids = [*waiting]
+        children = {}
+        for start in range(0, len(ids), _IDS_AT_ONCE):
+            some = In(("code", "rerun", "of"), tuple(ids[start : start + _IDS_AT_ONCE]))
+            children.update((run.id, run) for run in reversed(store.catalog.find(all_of(some, FINISHED)).runs))
+        waiting = {}
+        for child in children.values():
+            rerun = decode(coded(child.code).get("rerun"))
+            origin = origins[str(rerun["of"])]
+            parent = found.get(origin)
+            if rerun.get("params") or child.id in origins or child.experiment == VERIFYING:
+                continue
+            if parent is None or child.started_at > parent.started_at:
+                found[origin] = child
+            origins[child.id] = origin
+            waiting[child.id] = child
+    return found
+
+
+def is_over(run: Run) -> bool:
+    """Whether nothing more comes from a run's main process."""
+    return run.status is not RunStatus.RUNNING

@@ -1,0 +1,143 @@
+"""The functions that a run could reach, as the sources on the disk say them now: parsed, never executed."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Mapping
+from functools import cached_property
+from typing import Any, NamedTuple
+
+from mlsdk.capture.functions import walked
+from mlsdk.capture.program import Program
+from mlsdk.compare.difference import Difference
+from mlsdk.compare.functions import function_differences
+from mlsdk.compare.side import Entries, Side
+from mlsdk.log.values import decode
+from mlsdk.records import Run
+from mlsdk.reproduce.held import Coded, Held, coded, told_apart
+from mlsdk.reproduce.place import Place
+
+_ASKED = ("modules", "main", "cells", "roots", "bound", "compiled_by", "loaded")
+_MOST_NAMED = 3
+
+
+class Found(NamedTuple):
+    """What a look at one side of a run has found."""
+
+    differences: tuple[Difference, ...] = ()
+    unknown: tuple[str, ...] = ()
+    """What cannot be known, and why, in readable lines."""
+
+
+class _Table(NamedTuple):
+    functions: Mapping[str, str]
+    """Hash by name; empty where the code is not here."""
+    unknown: tuple[str, ...]
+    files: Mapping[str, str]
+    """Path of its source by module."""
+    facts: Mapping[str, Any]
+    """What the walk began with."""
+
+
+class _Now(Side):
+    """The code of a run as it lies on the disk, as the side of a comparison."""
+
+    def __init__(self, run: Run, table: _Table) -> None:
+        super().__init__(run)
+        kept = {name: table.facts[name] for name in ("roots", "modules", "main", "cells") if name in table.facts}
+        self.code = {**kept, "functions": table.functions}
+        self._files = table.files
+
+    @cached_property
+    def _tree(self) -> tuple[Entries, list[str]]:
+        return {}, []
+
+    @cached_property
+    def sources(self) -> dict[str, list[bytes]]:
+        """The sources of the modules by name, read now."""
+        found = super().sources  # what no file has
+        for name, path in self._files.items():
+            with contextlib.suppress(OSError), open(path, "rb") as file:
+                found.setdefault(name, [file.read()])
+        return found
+
+
+class CodeNow:
+    """Looks at the code of runs; what runs have in common is walked once.
+
+    Args:
+        held: reads facts.
+        root: folder of the store, in which what sources say is kept; None for nowhere.
+    """
+
+    def __init__(self, held: Held, root: str | None) -> None:
+        self._held = held
+        self._root = root
+        self._tables: dict[tuple[object, ...], _Table] = {}
+        self._compared: dict[tuple[str, int], Found] = {}
+
+    def look(self, run: Run, place: Place) -> Found:
+        """Which functions are not what they were when the run was made."""
+        code = coded(run.code)
+        if "functions" not in code:
+            return Found((), (_why_missing(decode(code.get("functions_missing")), run),))
+        if place.now is None:
+            return Found((), (f"its code is not here: {place.then or 'where it lay was not recorded'} is no folder",))
+        asked = told_apart(code, _ASKED), place.key
+        if asked not in self._tables:
+            self._tables[asked] = self._table(code, place)
+        table = self._tables[asked]
+        pair = told_apart(code, ("functions", "differs")), id(table)
+        if pair not in self._compared:
+            self._compared[pair] = self._compare(run, code, table)
+        return self._compared[pair]
+
+    def _compare(self, run: Run, code: Coded, table: _Table) -> Found:
+        then = self._held.value(code, "functions")
+        if then is None:
+            return Found((), ("its functions: the list of them is not in the store",))
+        if not table.functions:
+            return Found((), table.unknown)
+        unknown = list(table.unknown)
+        if others := self._held.value(code, "differs"):
+            unknown.append(f"what ran was not what lay on the disk then: {_some(list(map(str, others)))}")
+        if then == table.functions:
+            return Found((), tuple(unknown))
+        return Found(tuple(function_differences(Side(run), _Now(run, table))), tuple(unknown))
+
+    def _table(self, code: Coded, place: Place) -> _Table:
+        facts: dict[str, Any] = {name: self._held.value(code, name) for name in _ASKED if name in code}
+        if not isinstance(facts.get("modules"), Mapping):
+            return _not_here("its functions: the list of its modules is not in the store")
+        if (facts.get("main") or {}).get("how") in ("notebook", "interactive"):
+            return _not_here("it ran in a notebook, or at a prompt: which of its cells ran then cannot be seen now")
+        facts["modules"] = {name: place.of(str(path)) for name, path in facts["modules"].items()}
+        program = Program(facts, place.of(str(decode(code.get("folder")) or "")), self._root)
+        reach = walked(program)
+        if not reach.table:
+            shown = _some([*map(str, program.missing.values())]) or _some([*map(str, facts.get("roots") or ())])
+            return _not_here(f"its code is not here: {shown}")
+        odd = {name: why for name, why in program.missing.items() if _hides(name, why)}
+        told = tuple(f"its functions: {name}: {why}" for name, why in odd.items())
+        return _Table(reach.table, told, program.files, facts)
+
+
+def _not_here(why: str) -> _Table:
+    return _Table({}, (why,), {}, {})
+
+
+def _hides(name: str, why: str) -> bool:
+    """Whether something may have changed there unseen: what is gone shows in the functions that are gone with it."""
+    return name == "functions" or why.endswith("is no source")
+
+
+def _why_missing(missing: object, run: Run) -> str:
+    told = missing.get("functions") if isinstance(missing, Mapping) else None
+    if told is None and run.ended_at is None:
+        told = "the run is not over"
+    return f"its functions were not recorded{f': {told}' if told else ' (a capture was switched off, or is not done)'}"
+
+
+def _some(names: list[str]) -> str:
+    more = f" and {len(names) - _MOST_NAMED} more" if len(names) > _MOST_NAMED else ""
+    return ", ".join(names[:_MOST_NAMED]) + more

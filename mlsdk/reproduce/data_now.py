@@ -1,0 +1,176 @@
+"""The data of runs as they lie at their paths now: by content, each path looked at once.
+
+A file whose bytes are the recorded ones is not read as a table, and one that has not been touched is not read at all
+(`mlsdk.data.statcache`).
+"""
+
+from __future__ import annotations
+
+import glob
+import os
+from collections.abc import Callable, Mapping
+from typing import NamedTuple
+
+from mlsdk.compare.difference import Difference
+from mlsdk.data.compare import DataDiff, Level, compare
+from mlsdk.data.files import READERS, fingerprint_path
+from mlsdk.data.listing import note_of
+from mlsdk.data.record import Fingerprint
+from mlsdk.data.statcache import StatCache
+from mlsdk.data.stored import load
+from mlsdk.errors import MlsdkError
+from mlsdk.records import Dataset, Run
+from mlsdk.reproduce.code_now import Found
+from mlsdk.reproduce.place import Place
+
+_SHOWN = 5
+
+
+class Answer(NamedTuple):
+    """What became of one data set; with neither, it is what it was."""
+
+    difference: Difference | None = None
+    unknown: str | None = None
+    digest: str | None = None
+    """SHA-256 of what lies there now, where it is a file that differs."""
+
+
+class DataNow:
+    """Looks at data.
+
+    Args:
+        cache: folder with what is known of files read before.
+    """
+
+    def __init__(self, cache: str | None) -> None:
+        self._cache = cache
+        self._digests: dict[str, str | None] = {}
+        self._fingerprints: dict[str, Fingerprint] = {}
+        self._answers: dict[tuple[object, ...], Answer] = {}
+
+    def look(self, run: Run, place: Place, made: Callable[[Dataset, str | None], bool]) -> Found:
+        """Which data are not what they were.
+
+        Args:
+            run: whose.
+            place: of its project.
+            made: whether a data set was made by another run, and what lies there now, of which the digest is given
+                (None for nothing), is of that kind's making too: then lineage speaks for it.
+        """
+        differences, unknown = [], []
+        for one in used(run):
+            answer = self.answer(one, place)
+            if (answer.difference or answer.unknown) and made(one, answer.digest):
+                continue
+            if answer.difference is not None:
+                differences.append(answer.difference)
+            if answer.unknown is not None:
+                unknown.append(answer.unknown)
+        return Found(tuple(sorted(differences, key=lambda one: one.rank)), tuple(unknown))
+
+    def answer(self, one: Dataset, place: Place) -> Answer:
+        """What became of one data set."""
+        path = None if one.path is None else place.of(one.path)
+        key = (one.name, one.declared, path, one.digest, one.fingerprint, one.note, one.description)
+        if key not in self._answers:
+            try:
+                self._answers[key] = self._answer(one, path, place)
+            except (MlsdkError, OSError) as error:
+                self._answers[key] = Answer(unknown=f"{_name(one, place)}: {error}")
+        return self._answers[key]
+
+    def _answer(self, one: Dataset, path: str | None, place: Place) -> Answer:
+        name = _name(one, place)
+        if one.description == "address":
+            return Answer(unknown=f"{name}: what an address gives now was not asked")
+        if path is None:
+            how = "was in memory, and where it came from is not known; hand over a path, or name it by use_data(path)"
+            return Answer(unknown=f"{name}: {one.note or how}")
+        if one.digest is None and one.fingerprint is None:
+            return Answer(unknown=f"{name}: what it was then is not known: {one.note or 'it was not read yet'}")
+        if not os.path.exists(path) and not (glob.has_magic(path) and glob.glob(path, recursive=True)):
+            return Answer(unknown=f"{name}: {path} is missing")
+        digest = self._digest(path)
+        if digest is not None and digest == one.digest:
+            return Answer()
+        if one.fingerprint is None:
+            return Answer(_of_bytes(one, name, path, digest), None, digest)
+        if path not in self._fingerprints:
+            self._fingerprints[path] = fingerprint_path(path, cache=self._cache)
+        now = self._fingerprints[path]
+        if now.id == one.fingerprint:
+            return Answer()
+        return Answer(_of_content(one, name, now), None, digest)
+
+    def _digest(self, path: str) -> str | None:
+        """The SHA-256 of a file's bytes; None of folders and patterns."""
+        if path not in self._digests:
+            self._digests[path] = note_of(path, StatCache(self._cache)).sha256 if os.path.isfile(path) else None
+        return self._digests[path]
+
+
+def used(run: Run) -> list[Dataset]:
+    """What a run used: its data sets, and what it was seen to read that none of them names."""
+    return [*run.datasets.values(), *(one for one in run.inputs.values() if not one.declared)]
+
+
+def _name(one: Dataset, place: Place) -> str:
+    """A data set by its name, a file that was seen to be read by its path, within the project from its top."""
+    if one.declared or one.path is None:
+        return one.name
+    return place.name(one.path)
+
+
+def _kind(one: Dataset) -> str:
+    """A table is data; of another file that was only seen to be read nobody has said what it is."""
+    is_table = (one.path or "").lower().endswith(tuple(READERS))
+    return "data" if one.declared or is_table else "file"
+
+
+def _of_bytes(one: Dataset, name: str, path: str, digest: str | None) -> Difference:
+    facts = {"path": path, "digest": {"a": one.digest, "b": digest}}
+    return Difference(
+        _kind(one), name, _size(one.size_bytes), _size(os.path.getsize(path)), ("other bytes",), True, facts
+    )
+
+
+def _of_content(one: Dataset, name: str, now: Fingerprint) -> Difference:
+    a, b = (_rows(rows, size) for rows, size in ((one.rows, one.size_bytes), (now.rows, now.size_bytes)))
+    facts: Mapping[str, object] = {"path": now.name, "fingerprint": {"a": one.fingerprint, "b": now.id}}
+    stored = one.stored()
+    details = ("what changed cannot be said: its fingerprint is not in the store",)
+    if stored is not None:
+        details = _told(compare(load(stored), now))
+    return Difference(_kind(one), name, a, b, details, True, facts)
+
+
+def _told(diff: DataDiff) -> tuple[str, ...]:
+    """What changed, in lines: rows, then columns."""
+    lines = []
+    counts = {"added": diff.added_rows, "removed": diff.removed_rows, "changed": diff.changed_rows}
+    about = "about " if diff.about else ""
+    if diff.level is Level.ROWS:
+        lines.append(
+            "the same columns in another order" if diff.reordered_columns else "the same rows in another order"
+        )
+    elif None in counts.values():
+        lines.append("other content")
+    elif any(counts.values()):
+        told = [(number, how) for how, number in counts.items() if number]
+        first = f"row{'s' * (told[0][0] != 1)} "
+        lines.append(", ".join(f"{about}{number:,} {first * (not at)}{how}" for at, (number, how) in enumerate(told)))
+    columns = {"changed": diff.changed_columns, "added": diff.added_columns, "removed": diff.removed_columns}
+    for how, names in columns.items():
+        called = f"{how} column" if how != "changed" or diff.columns_exact else "differing column"
+        if names:
+            more = f" and {len(names) - _SHOWN:,} more" if len(names) > _SHOWN else ""
+            lines.append(f"{called}{'s' * (len(names) > 1)}: {', '.join(names[:_SHOWN])}{more}")
+    return tuple(lines) or ("other content",)
+
+
+def _rows(rows: int | None, size: int | None) -> str | None:
+    return _size(size) if rows is None else f"{rows:,} row{'s' * (rows != 1)}"
+
+
+def _size(size: int | None) -> str | None:
+    return None if size is None else f"{size:,} bytes"

@@ -1,0 +1,132 @@
+"""Which runs made the data of other runs: an artifact and a data set with the same bytes."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterable, Iterator
+from typing import NamedTuple
+
+from mlsdk.errors import MlsdkError
+from mlsdk.query.tree import all_of
+from mlsdk.records import Dataset, Run
+from mlsdk.reproduce.data_now import used
+from mlsdk.reproduce.kinds import FINISHED, Kind, kind_of
+from mlsdk.store.base import Store
+
+_PAGE = 500
+
+
+class Made(NamedTuple):
+    """An artifact that is another run's data."""
+
+    run: Run
+    """The run that made it, the newest one that was there before."""
+    artifact: str
+    """Its name; of a file in a folder `folder/path`."""
+
+
+class Lineage:
+    """Finds the runs that made data, in one walk through the store, and none where nothing can have been made there.
+
+    Args:
+        store: where they are looked for.
+        runs: the runs whose data are asked about.
+    """
+
+    def __init__(self, store: Store, runs: Iterable[Run]) -> None:
+        self._store = store
+        self._looked: set[str] = set()
+        self._makers: dict[str, list[Made]] = {}
+        self._latest: dict[Kind, Run | None] = {}
+        self._made: dict[tuple[Kind, str], set[str]] = {}
+        """By kind of run and name of an artifact, the digests of what such runs have made."""
+        self.add(runs)
+
+    def add(self, runs: Iterable[Run]) -> None:
+        """Look for what made the data of these runs too, and the data of those, up to the first."""
+        waiting = [*runs]
+        while waiting:
+            digests = {one.digest for run in waiting for one in used(run) if one.digest} - self._looked
+            self._looked |= digests
+            wanted = {digest for digest in digests if self._is_kept(digest)}
+            self._walk(wanted)
+            waiting = [made.run for digest in wanted for made in self._makers.get(digest, ())]
+
+    def parents(self, run: Run) -> Iterator[tuple[Dataset, Made]]:
+        """What of a run's data other runs have made."""
+        for one in used(run):
+            made = self.maker(run, one)
+            if made is not None:
+                yield one, made
+
+    def maker(self, run: Run, one: Dataset) -> Made | None:
+        """The run that made a data set of another one: the newest before it, of another kind."""
+        kind = kind_of(run)
+        for made in self._makers.get(one.digest or "", ()):
+            if made.run.started_at < run.started_at and kind_of(made.run) != kind:
+                return made
+        return None
+
+    def has_made(self, made: Made, digest: str | None) -> bool:
+        """Whether runs of the kind that made an artifact have made, under that name, something of this digest."""
+        return digest in self._made.get((kind_of(made.run), made.artifact), ())
+
+    def latest(self, run: Run) -> Run:
+        """The newest finished run of the kind of a run; that run itself where there is none newer."""
+        kind = kind_of(run)
+        if kind not in self._latest:
+            found = self._store.catalog.find(all_of(kind.filter, FINISHED), limit=1).runs
+            self._latest[kind] = found[0] if found else None
+        newest = self._latest[kind]
+        return newest if newest is not None and newest.started_at > run.started_at else run
+
+    def forget_latest(self) -> None:
+        """Look again for what is newest: runs were made meanwhile."""
+        self._latest.clear()
+
+    def _is_kept(self, digest: str) -> bool:
+        """Whether the store has these bytes: what is an artifact of some run lies among its blobs."""
+        with contextlib.suppress(MlsdkError):  # a store that cannot say so is looked through
+            return self._store.blobs.exists(digest)
+        return True
+
+    def _walk(self, wanted: set[str]) -> None:
+        """Go through all runs, newest first, for those that made something of these digests."""
+        after: str | None = None
+        while wanted:
+            page = self._store.catalog.find(FINISHED, after=after, limit=_PAGE)
+            for run in page.runs:
+                for name, digest in artifacts_of(run).items():
+                    if digest not in wanted or any(one.digest == digest for one in used(run)):
+                        continue  # what it read itself, and logged, it has not made
+                    self._makers.setdefault(digest, []).append(Made(run, name))
+            after = page.after
+            if after is None:
+                break
+        for digest in wanted:
+            for made in self._makers.get(digest, ()):
+                self._note_others(made)
+
+    def _note_others(self, made: Made) -> None:
+        kind = kind_of(made.run)
+        if (kind, made.artifact) in self._made:
+            return
+        found = self._made[kind, made.artifact] = set()
+        after: str | None = None
+        while True:
+            page = self._store.catalog.find(all_of(kind.filter, FINISHED), after=after, limit=_PAGE)
+            found |= {digest for run in page.runs if (digest := artifacts_of(run).get(made.artifact)) is not None}
+            after = page.after
+            if after is None:
+                return
+
+
+def artifacts_of(run: Run) -> dict[str, str]:
+    """Digests of a run's artifacts by name, of folders file by file."""
+    found = {}
+    for name, artifact in run.artifacts.items():
+        if artifact.files:
+            found.update({f"{name}/{path}": digest for path, digest in artifact.files.items()})
+        else:
+            found[name] = artifact.digest
+    return found

@@ -1,0 +1,69 @@
+"""Differences as people read them: a line for each."""
+
+from __future__ import annotations
+
+from mlsdk.compare.difference import Difference
+from mlsdk.records import Run
+
+
+def line(one: Difference) -> str:
+    """What is not what it was.
+
+    >>> line(Difference("package", "numpy", "2.0.1", "2.1.0"))
+    'numpy 2.1.0 instead of 2.0.1'
+    >>> line(Difference("data", "train", "1,200 rows", "1,203 rows", ("3 rows added",)))
+    'data.train: 1,203 rows instead of 1,200 (3 added)'
+    >>> line(Difference("function", "model:Net.forward", "ab12", "cd34", facts={"how": "changed"}))
+    'model: Net.forward() changed'
+    """
+    match one.kind:
+        case "data":
+            return f"data.{one.what}: {_content(one)}"
+        case "file":
+            return f"{one.what}: {_content(one)}"
+        case "function":
+            return _function(one)
+        case "parent":
+            return _parent(one)
+        case _:
+            now = "is no longer there" if one.b is None else str(one.b)
+            return f"{one.what} {now} instead of {one.a}" if one.b is not None else f"{one.what} {one.a} {now}"
+
+
+def in_short(run: Run) -> str:
+    """A run as it is named in a line."""
+    return run.name if run.short_id in run.name else f"{run.name} ({run.short_id})"
+
+
+def _content(one: Difference) -> str:
+    details = "; ".join(one.details)
+    if one.a == one.b or None in (one.a, one.b):
+        return details
+    a, b = str(one.a), str(one.b)
+    unit = b.rpartition(" ")[2]
+    if a.rpartition(" ")[2] == unit:
+        a = a.rpartition(" ")[0]
+    details = details.replace("rows ", "", 1).replace("row ", "", 1) if unit.startswith("row") else details
+    return f"{b} instead of {a} ({details})"
+
+
+def _function(one: Difference) -> str:
+    """The way to a function by its callers, then the function, and how it differs."""
+    way = one.facts.get("way")
+    callers = [str(place).partition(":")[2] for place in way[:-1]] if isinstance(way, list) else []
+    module, _, name = one.what.partition(":")
+    how = one.facts.get("how", "changed")
+    how = "holds another value" if how == "value" else how
+    path = " > ".join(callers) or module
+    if name == "<module>":
+        return f"{module}: what it does when it is imported {how}"
+    return f"{path}: {name}{'' if name.isupper() else '()'} {how}"
+
+
+def _parent(one: Difference) -> str:
+    if one.b is None:
+        why = f": {one.details[0]}" if one.details else ""
+        more = f" (and {len(one.details) - 1} more)" if len(one.details) > 1 else ""
+        return f"{one.what}: {one.a}, which made it, is stale itself{why}{more}"
+    told = f" ({'; '.join(one.details)})" if one.details else ""
+    return f"{one.what}: {one.b} has made another one since{told}"
