@@ -18,6 +18,9 @@ if TYPE_CHECKING:
 LARGEST_INPUT_BYTES = 1 << 30
 """A larger file that was only seen to be read is known by its size and time."""
 
+LARGEST_TABLE_BYTES = 64 << 20
+"""A larger table that was only seen to be read is known by its bytes: nobody has asked for its rows."""
+
 _pool: ThreadPoolExecutor | None = None
 
 Found = dict[str, dict[str, Mapping[str, object]]]
@@ -93,7 +96,8 @@ def read(fact: Mapping[str, Any], put_blob: PutBlob, cache: str | None = None) -
     return {**found, **{key: value for key, value in known.items() if key != "digest"}}
 
 
-def _read_bytes(fact: Mapping[str, Any], _: PutBlob, cache: str) -> dict[str, object]:
+def _read_bytes(fact: Mapping[str, Any], put_blob: PutBlob, cache: str) -> dict[str, object]:
+    """The fact of a file that was seen to be read, completed: by its bytes, a small table by its content too."""
     from mlsdk.data.listing import note_of
     from mlsdk.data.statcache import StatCache
 
@@ -105,11 +109,26 @@ def _read_bytes(fact: Mapping[str, Any], _: PutBlob, cache: str) -> dict[str, ob
         if _changed(path, pending):
             return _unclaimed(known, "changed after it was read")
         digest = note_of(path, StatCache(cache)).sha256
+        content = _content(path, known, put_blob, cache)
         if _changed(path, pending):
             return _unclaimed(known, "changed while it was read")
     except (OSError, UsageError) as error:
         return _unclaimed(known, f"could not be read: {error}")
-    return {**known, "digest": digest}
+    return {**content, **known, "digest": digest}
+
+
+def _content(path: str, known: Mapping[str, object], put_blob: PutBlob, cache: str) -> dict[str, object]:
+    """What a table holds, so that the same rows written in another way are known again; empty of all other files."""
+    from mlsdk.data.files import READERS, fingerprint_path
+
+    size = known.get("size_bytes")
+    if not path.lower().endswith(tuple(READERS)) or not isinstance(size, int) or size > LARGEST_TABLE_BYTES:
+        return {}
+    try:
+        found = taken(fingerprint_path(path, cache=cache), put_blob)
+    except Exception:  # any file may be called a table; its bytes are known all the same
+        return {}
+    return {name: found[name] for name in ("fingerprint", "rows", "columns", "blob") if name in found}
 
 
 def _changed(path: str, pending: list[int]) -> bool:

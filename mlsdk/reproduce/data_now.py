@@ -94,13 +94,13 @@ class DataNow:
         if digest is not None and digest == one.digest:
             return Answer()
         if one.fingerprint is None:
-            return Answer(_of_bytes(one, name, path, digest), None, digest)
+            return Answer(_of_bytes(one, _kind(one, place), name, path, digest), None, digest)
         if path not in self._fingerprints:
             self._fingerprints[path] = fingerprint_path(path, cache=self._cache)
         now = self._fingerprints[path]
         if now.id == one.fingerprint:
             return Answer()
-        return Answer(_of_content(one, name, now), None, digest)
+        return Answer(_of_content(one, _kind(one, place), name, now), None, digest)
 
     def _digest(self, path: str) -> str | None:
         """The SHA-256 of a file's bytes; None of folders and patterns."""
@@ -121,27 +121,28 @@ def _name(one: Dataset, place: Place) -> str:
     return place.name(one.path)
 
 
-def _kind(one: Dataset) -> str:
-    """A table is data; of another file that was only seen to be read nobody has said what it is."""
-    is_table = (one.path or "").lower().endswith(tuple(READERS))
-    return "data" if one.declared or is_table else "file"
+def _kind(one: Dataset, place: Place) -> str:
+    """Data, unless it is a file of the project that is no table and that no data set names: a configuration, say."""
+    path = one.path or ""
+    is_table = path.lower().endswith(tuple(READERS))
+    return "data" if one.declared or is_table or place.name(path) == path else "file"
 
 
-def _of_bytes(one: Dataset, name: str, path: str, digest: str | None) -> Difference:
+def _of_bytes(one: Dataset, kind: str, name: str, path: str, digest: str | None) -> Difference:
     facts = {"path": path, "digest": {"a": one.digest, "b": digest}}
     return Difference(
-        _kind(one), name, _size(one.size_bytes), _size(os.path.getsize(path)), ("other bytes",), True, facts
+        kind, name, _size(one.size_bytes), _size(os.path.getsize(path)), ("other bytes",), True, facts
     )
 
 
-def _of_content(one: Dataset, name: str, now: Fingerprint) -> Difference:
+def _of_content(one: Dataset, kind: str, name: str, now: Fingerprint) -> Difference:
     a, b = (_rows(rows, size) for rows, size in ((one.rows, one.size_bytes), (now.rows, now.size_bytes)))
     facts: Mapping[str, object] = {"path": now.name, "fingerprint": {"a": one.fingerprint, "b": now.id}}
     stored = one.stored()
     details = ("what changed cannot be said: its fingerprint is not in the store",)
     if stored is not None:
         details = _told(compare(load(stored), now))
-    return Difference(_kind(one), name, a, b, details, True, facts)
+    return Difference(kind, name, a, b, details, True, facts)
 
 
 def _told(diff: DataDiff) -> tuple[str, ...]:

@@ -62,7 +62,7 @@ def record(document: Mapping[str, Any], status: str, ended_ns: int | None, sourc
         tags=_decoded(document["tags"]),
         datasets=_datasets(document["datasets"], blobs),
         artifacts=Later(rest, "artifacts", _artifacts),
-        inputs=Later(rest, "inputs", functools.partial(_inputs, document["datasets"])),
+        inputs=Later(rest, "inputs", functools.partial(_inputs, document["datasets"], blobs)),
         code=Later(rest, "code", whole),
         environment=Later(rest, "env", whole),
         hardware=Later(rest, "hardware", whole),
@@ -218,10 +218,10 @@ def _verdict(name: str | None, blobs: OpenBlob | None, values: Mapping[str, Any]
     return next(iter(known.values()), {})
 
 
-def _inputs(datasets: Mapping[str, Any], values: Mapping[str, Any]) -> dict[str, Dataset]:
+def _inputs(datasets: Mapping[str, Any], blobs: OpenBlob | None, values: Mapping[str, Any]) -> dict[str, Dataset]:
     """What a run was seen to read; declared is what a data set names."""
     named = [str(fact["path"]) for fact in datasets.values() if isinstance(fact, dict) and fact.get("path")]
-    found = _datasets(values, None)
+    found = _datasets(values, blobs)
     return {name: attrs.evolve(one, declared=is_covered(one.path or name, named)) for name, one in found.items()}
 
 
