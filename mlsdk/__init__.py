@@ -43,6 +43,9 @@ from mlsdk.tracking.start import run
 from mlsdk.version import VERSION as __version__
 
 if TYPE_CHECKING:
+    from mlsdk.compare.comparison import Comparison, diff
+    from mlsdk.compare.difference import Difference
+    from mlsdk.compare.table import ComparisonTable
     from mlsdk.data.compare import DataDiff, Overlap
     from mlsdk.data.fingerprint import fingerprint
     from mlsdk.data.record import Fingerprint
@@ -60,7 +63,10 @@ _LAZY = {
         ("Artifact", "Change", "Dataset", "MetricSummary", "Problem", "Run", "RunStatus", "Series"), "mlsdk.records"
     ),
     **dict.fromkeys(("Runs", "UnknownFieldWarning", "edit", "get_run", "runs"), "mlsdk.finding"),
+    **dict.fromkeys(("Comparison", "diff"), "mlsdk.compare.comparison"),
+    "ComparisonTable": "mlsdk.compare.table",
     **dict.fromkeys(("DataDiff", "Overlap"), "mlsdk.data.compare"),
+    "Difference": "mlsdk.compare.difference",
     "Edit": "mlsdk.editing",
     "Fingerprint": "mlsdk.data.record",
     "fingerprint": "mlsdk.data.fingerprint",
@@ -77,10 +83,13 @@ __all__ = [
     "AmbiguousError",
     "Artifact",
     "Change",
+    "Comparison",
+    "ComparisonTable",
     "ConfigError",
     "ConflictError",
     "DataDiff",
     "Dataset",
+    "Difference",
     "DigestError",
     "Edit",
     "Fingerprint",
@@ -108,6 +117,7 @@ __all__ = [
     "__version__",
     "configure",
     "current_run",
+    "diff",
     "edit",
     "fingerprint",
     "get_run",

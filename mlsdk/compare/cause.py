@@ -1,0 +1,88 @@
+"""What may be why two runs differ, in causal order."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from mlsdk.compare.chance import listing_differences, seed_differences, stdin_differences
+from mlsdk.compare.data import data_differences, input_differences, inputs
+from mlsdk.compare.difference import Difference
+from mlsdk.compare.files import other_files
+from mlsdk.compare.functions import function_differences, value_differences
+from mlsdk.compare.machine import blas_differences, hardware_differences, thread_differences
+from mlsdk.compare.packages import interpreter_differences, package_differences
+from mlsdk.compare.params import param_differences
+from mlsdk.compare.side import Side
+from mlsdk.compare.unknown import unknowns
+from mlsdk.compare.variables import of_blas, of_threads, pairs_of_variables, variable_differences
+from mlsdk.records import Run
+
+_BRING_BLAS = frozenset(("numpy", "scipy", "torch", "scikit-learn", "jax", "jaxlib", "tensorflow", "mkl", "blas"))
+_MAKE_VALUES = frozenset(("function", "file", "data", "package", "interpreter", "variable", "seed"))
+"""Kinds of causes that may be why a global held another value; params come later than globals."""
+
+
+class Found(NamedTuple):
+    """What a comparison of causes found."""
+
+    causes: tuple[Difference, ...]
+    unknown: tuple[str, ...]
+    other_files: tuple[str, ...]
+    """Files of the code that differ, and that nothing is known to have read."""
+
+
+def causes(a: Run, b: Run) -> tuple[Difference, ...]:
+    """What differs between two runs and may be why their results do, by `Difference.rank`.
+
+    What differs between any two runs is left out: ids, times, folders, names of hosts, variables of the terminal and
+    the job. Paths below the top of the code are compared as seen from there.
+
+    Example::
+
+        for one in causes(mlsdk.get_run("monday"), mlsdk.get_run("latest")):
+            print(one.kind, one.what, one.a, one.b)
+    """
+    return found_causes(a, b).causes
+
+
+def found_causes(a: Run, b: Run) -> Found:
+    """The causes, what cannot be known, and files that differ and mean nothing as far as is known."""
+    then, now = Side(a), Side(b)
+    pairs = pairs_of_variables(then, now)
+    packages = package_differences(then, now)
+    variables = variable_differences(then, now, pairs)
+    brings = any(one.what in _BRING_BLAS for one in packages)
+    named = {one.what for one in variables}
+    hardware = [one for one in hardware_differences(then, now) if _is_told(one, named)]
+    read = input_differences(then, now)
+    found = [
+        *param_differences(then, now),
+        *function_differences(then, now),
+        *data_differences(then, now),
+        *read,
+        *packages,
+        *interpreter_differences(then, now),
+        *hardware,
+        *blas_differences(then, now, of_blas(pairs), other_packages=brings),
+        *thread_differences(then, now, of_threads(pairs)),
+        *variables,
+        *seed_differences(then, now),
+        *listing_differences(then, now),
+        *stdin_differences(then, now),
+    ]
+    if not any(one.kind in _MAKE_VALUES or one.facts.get("source") == "argv" for one in found):
+        found += value_differences(then, now)
+    compared = {place for side in (then, now) for place in inputs(side)} | _declared(then) | _declared(now)
+    files = other_files(then, now, compared)
+    return Found(tuple(sorted(found, key=lambda one: one.rank)), unknowns(then, now), files)
+
+
+def _is_told(one: Difference, variables: set[str]) -> bool:
+    """Whether a difference of the machine is one by itself: the visible cards follow from a variable."""
+    return one.what != "gpus_visible" or "CUDA_VISIBLE_DEVICES" not in variables
+
+
+def _declared(side: Side) -> set[str]:
+    """Places that a data set names: files, and folders with all that is in them where it was seen to be read."""
+    named = {side.place(one.path) for one in side.run.datasets.values() if one.path is not None}
+    return named | {side.place(name) for name, one in side.run.inputs.items() if one.declared}

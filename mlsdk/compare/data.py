@@ -1,0 +1,135 @@
+"""Data that differ: data sets by fingerprint, what was only seen to be read by its bytes."""
+
+from __future__ import annotations
+
+import attrs
+
+from mlsdk.compare.difference import Difference
+from mlsdk.compare.files import text_diff
+from mlsdk.compare.side import Side
+from mlsdk.data.compare import DataDiff
+from mlsdk.data.fingerprint import fingerprint
+from mlsdk.errors import MlsdkError
+from mlsdk.records import Dataset
+
+_DIGITS = 8
+
+
+def data_differences(a: Side, b: Side) -> list[Difference]:
+    """Data sets whose content differs. Bytes that differ and say the same, a copied or touched file, do not count."""
+    then, now = a.run.datasets, b.run.datasets
+    found = []
+    for name in sorted({*then, *now}):
+        x, y = then.get(name), now.get(name)
+        if x is None or y is None:
+            facts = {"how": "removed" if y is None else "added"}
+            found.append(Difference("data", name, described(x), described(y), facts=facts))
+        elif is_same(x, y) is False:
+            found.append(_compared(a, b, x, y))
+    return found
+
+
+def is_same(x: Dataset, y: Dataset) -> bool | None:
+    """Whether two data sets have the same content; None where it cannot be known."""
+    if x.fingerprint and y.fingerprint:
+        return x.fingerprint == y.fingerprint
+    if not x.digest or not y.digest:
+        return None
+    if x.digest == y.digest:
+        return True
+    return None if x.fingerprint or y.fingerprint else False  # other bytes may say the same
+
+
+def described(one: Dataset | None) -> str | None:
+    """A data set in few words: its size, and the beginning of what tells its content from others."""
+    if one is None:
+        return None
+    size = f"{one.rows:,} rows × {one.columns or 0:,} columns" if one.rows is not None else ""
+    if not size:
+        size = f"{one.size_bytes:,} bytes" if one.size_bytes is not None else one.description
+    mark = (one.fingerprint or "").rpartition(":")[2] or one.digest or ""
+    return f"{size}, {mark[:_DIGITS]}" if mark else size
+
+
+def _compared(a: Side, b: Side, x: Dataset, y: Dataset) -> Difference:
+    facts: dict[str, object] = {"how": "changed", "fingerprints": [x.fingerprint, y.fingerprint]}
+    details: list[str] = []
+    places = [side.place(one.path) for side, one in ((a, x), (b, y)) if one.path is not None]
+    if len(places) == 2 and places[0] != places[1]:
+        details.append(f"from {places[0]} to {places[1]}")
+    try:
+        found = fingerprint(x).compare(fingerprint(y))
+    except MlsdkError as error:  # a sample against the whole; a blob that is not here
+        details.append(str(error))
+    else:
+        facts.update(_known(found))
+        details += str(found).split("\n") + _missing(x, y)
+    return Difference("data", x.name, described(x), described(y), tuple(details), facts=facts)
+
+
+def _known(found: DataDiff) -> dict[str, object]:
+    """What a program may want of a comparison: the parts of it that say something."""
+    known = {
+        field.name: getattr(found, field.name) for field in attrs.fields(DataDiff) if not field.name.endswith("keys")
+    }
+    return {**known, "level": found.level.value}
+
+
+def _missing(x: Dataset, y: Dataset) -> list[str]:
+    """Columns in which other numbers of values are missing."""
+    before = {column.name: column.missing for column in fingerprint(x).columns}
+    moved = [
+        f"{column.name}: {before[column.name]:,} → {column.missing:,}"
+        for column in fingerprint(y).columns
+        if before.get(column.name, column.missing) != column.missing
+    ]
+    return (
+        [f"missing values: {', '.join(moved[:5])}{f' and {len(moved) - 5} more' if len(moved) > 5 else ''}"]
+        if moved
+        else []
+    )
+
+
+def input_differences(a: Side, b: Side) -> list[Difference]:
+    """Files that a run was seen to read and that differ, but for those that a data set names.
+
+    One that lies in a code tree is a `file`, any other one `data`.
+    """
+    then, now = inputs(a), inputs(b)
+    found = []
+    for place in sorted({*then, *now}):
+        x, y = then.get(place), now.get(place)
+        in_tree = place in a.entries or place in b.entries
+        left, right = _digest(a, place, x), _digest(b, place, y)
+        if left == right or (x is not None and y is not None and not (left and right)):
+            continue
+        if (x is None or y is None) and a.is_temporary(place):
+            continue
+        facts: dict[str, object] = {"how": "changed" if left and right else "removed" if left else "added"}
+        details = text_diff(a, b, place) if in_tree else []
+        if not in_tree and (x is None or y is None):
+            details.append(f"read by {'B' if x is None else 'A'} only")
+        kind = "file" if in_tree else "data"
+        found.append(Difference(kind, place, _few(x, left), _few(y, right), tuple(details), facts=facts))
+    return found
+
+
+def inputs(side: Side) -> dict[str, Dataset]:
+    """Files that a run was seen to read and that no data set names, by place."""
+    files = {name: one for name, one in side.run.inputs.items() if not one.declared and one.path is not None}
+    return {side.place(name): one for name, one in files.items()}
+
+
+def _digest(side: Side, place: str, one: Dataset | None) -> str | None:
+    """SHA-256 of a file's bytes: as they were read, else as they lay in the code tree."""
+    if one is not None and one.digest is not None:
+        return one.digest
+    found = side.entries.get(place, {}).get("sha256")
+    return None if found is None else str(found)
+
+
+def _few(one: Dataset | None, digest: str | None) -> str | None:
+    if digest is None:
+        return None
+    size = f"{one.size_bytes:,} bytes, " if one is not None and one.size_bytes is not None else ""
+    return f"{size}{digest[:_DIGITS]}"

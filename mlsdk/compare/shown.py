@@ -1,0 +1,176 @@
+"""A comparison as people read it: lines with styles, for a terminal, plain text and a notebook."""
+
+from __future__ import annotations
+
+import html
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING
+
+from mlsdk.compare.difference import Difference
+from mlsdk.compare.effect import Effect
+from mlsdk.compare.values import ABSENT, both_shown, change, plain_line, shown
+from mlsdk.table import duration
+
+if TYPE_CHECKING:
+    from mlsdk.compare.comparison import Comparison
+    from mlsdk.compare.table import ComparisonTable
+
+Span = tuple[str, str]
+"""Text and its style: `bold`, `dim`, `red`, `green`, or none."""
+
+Line = tuple[Span, ...]
+
+MOST_DETAILS = 40
+"""Lines below one cause; `to_dict` has all."""
+_MOST_FILES = 10
+_KIND_WIDTH = 11
+_NAMES = {"param": "param", "blas": "blas"}
+_COLOURS = {"red": "#b3261e", "green": "#1a7f37"}
+
+
+def lines_of(found: Comparison) -> Iterator[Line]:
+    """A comparison, line by line."""
+    for label, run in (("A", found.a), ("B", found.b)):
+        yield (
+            (f"{label}  ", "bold"),
+            (f"{plain_line(run.name)}  {run.status}  ", ""),
+            (f"{run.id}  took {duration(run.duration_s)}", "dim"),
+        )
+    yield ()
+    yield ((headline(found), "bold"),)
+    if found.causes:
+        yield from _heading("causes")
+    room = max((len(plain_line(one.what)) for one in found.causes), default=0)
+    for one in found.causes:
+        yield from _cause(one, min(room, 40))
+    if found.effects:
+        yield from _heading("effects")
+        yield from _effects(found.effects)
+    if found.unknown:
+        yield from _heading("not known")
+        yield from (((f"  {plain_line(line)}", "dim"),) for line in found.unknown)
+    yield from _rest(found)
+
+
+def headline(found: Comparison) -> str:
+    """What there is to say in one sentence; that only one thing differs, where that is certain."""
+    only, beside = found.only, found.but_for_chance
+    if only is not None:
+        return f"only {only.kind} {plain_line(only.what)} differs"
+    if beside is not None:
+        return f"only {beside.kind} {plain_line(beside.what)} differs, but for random generators"
+    doubt = "; what is not known is listed below" if found.unknown else ""
+    if not found.causes:
+        if any(found.differs.values()) or found.effects or found.other_files:
+            return f"no cause is known: what was captured is the same{doubt}"
+        return f"nothing differs{doubt}"
+    count = len(found.causes)
+    return f"{count} cause{'s' if count > 1 else ''}{doubt}"
+
+
+def _heading(text: str) -> Iterator[Line]:
+    yield ()
+    yield ((text, "bold"),)
+
+
+def _cause(one: Difference, room: int) -> Iterator[Line]:
+    name = f"  {one.kind:<{_KIND_WIDTH}} {plain_line(one.what):<{room}}  "
+    indirect = () if one.direct else ((" (not imported)", "dim"),)
+    if one.kind == "function" and one.facts.get("how") in ("changed", "added", "removed"):
+        yield ((name, ""), (str(one.facts["how"]), ""))
+    else:
+        left, right = both_shown(one.a, one.b)
+        moved = change(one.a, one.b)
+        yield (
+            (name, ""),
+            (left, "red"),
+            (" → ", "dim"),
+            (right, "green"),
+            (f"  {moved}" if moved else "", "dim"),
+            *indirect,
+        )
+    for line in one.details[:MOST_DETAILS]:
+        yield ((f"    {plain_line(line)}", _style(line)),)
+    if len(one.details) > MOST_DETAILS:
+        yield ((f"    … and {len(one.details) - MOST_DETAILS:,} more lines", "dim"),)
+
+
+def _style(line: str) -> str:
+    return {"- ": "red", "+ ": "green", "  ": ""}.get(line[:2], "dim")
+
+
+def _effects(found: Sequence[Effect]) -> Iterator[Line]:
+    room = min(max(len(plain_line(one.metric)) for one in found), 40)
+    for one in found:
+        left, right = ("—" if value is None else value for value in (one.a, one.b))
+        sides = both_shown(left, right) if left != right else (shown(left), shown(right))
+        moved = change(one.a, one.b)
+        spans: list[Span] = [(f"  {plain_line(one.metric):<{room}}  ", ""), (sides[0], "red"), (" → ", "dim")]
+        spans += [(sides[1], "green"), (f"  {moved}" if moved else "", "dim")]
+        if one.step is not None:
+            at = both_shown(one.a_at, one.b_at)
+            spans.append((f"  parts at step {one.step}: {at[0]} → {at[1]}", "dim"))
+        yield tuple(spans)
+
+
+def _rest(found: Comparison) -> Iterator[Line]:
+    """What differs besides, and how much is the same."""
+    told = {one.what for one in found.causes if one.kind == "param"}
+    rows = [
+        (f"{kind}.{name}" if kind != "run" else name, x, y)
+        for kind, pairs in found.differs.items()
+        for name, (x, y) in pairs.items()
+        if kind != "metrics" and not (kind == "params" and name in told)
+    ]
+    if rows or found.other_files:
+        yield from _heading("also differs")
+    room = min(max((len(plain_line(name)) for name, _, _ in rows), default=0), 40)
+    for name, x, y in rows:
+        left, right = ("—" if value is None or value is ABSENT else value for value in (x, y))
+        sides = both_shown(left, right)
+        yield ((f"  {plain_line(name):<{room}}  ", ""), (sides[0], "red"), (" → ", "dim"), (sides[1], "green"))
+    if found.other_files:
+        files = ", ".join(map(plain_line, found.other_files[:_MOST_FILES]))
+        more = len(found.other_files) - _MOST_FILES
+        rest = f" and {more} more" if more > 0 else ""
+        yield (("  other files  ", ""), (f"{files}{rest}", ""), (" (nothing is known to have read them)", "dim"))
+    counts = ", ".join(f"{count:,} {kind}" for kind, count in found.same.items() if count and kind != "run")
+    yield ()
+    yield ((f"same otherwise: {counts}" if counts else "nothing is the same", "dim"),)
+
+
+def text_of(found: Comparison) -> str:
+    """A comparison as plain text."""
+    return "\n".join("".join(text for text, _ in line).rstrip() for line in lines_of(found))
+
+
+def html_of(found: Comparison) -> str:
+    """A comparison for a notebook: the same lines, coloured."""
+    return f"<pre>{chr(10).join(''.join(map(_html, line)) for line in lines_of(found))}</pre>"
+
+
+def _html(span: Span) -> str:
+    text, style = html.escape(span[0]), span[1]
+    if style == "bold":
+        return f"<b>{text}</b>"
+    css = "opacity:.65" if style == "dim" else f"color:{_COLOURS[style]}" if style in _COLOURS else ""
+    return f'<span style="{css}">{text}</span>' if css else text
+
+
+def text_of_table(found: ComparisonTable) -> str:
+    """The table as plain text, a column for each run where there are more columns than that has room for."""
+    head, rows = found.cells()
+    turned = [[name, *(row[at] for row in rows)] for at, name in enumerate(head)]
+    widths = [max(len(row[at]) for row in turned) for at in range(len(rows) + 1)]
+    lines = ["  ".join(f"{cell:<{width}}" for cell, width in zip(row, widths, strict=True)).rstrip() for row in turned]
+    doubt = ["", "not known", *(f"  {plain_line(line)}" for line in found.unknown)] if found.unknown else []
+    same = ["nothing differs"] if not found.columns else []
+    return "\n".join([*lines[:2], "  ".join("─" * width for width in widths), *lines[2:], *same, *doubt])
+
+
+def html_of_table(found: ComparisonTable) -> str:
+    """The table for a notebook."""
+    head, rows = found.cells()
+    names = "".join(f"<th>{html.escape(name)}</th>" for name in head)
+    body = "".join(f"<tr>{''.join(f'<td>{html.escape(cell)}</td>' for cell in row)}</tr>" for row in rows)
+    return f"<table><thead><tr>{names}</tr></thead><tbody>{body}</tbody></table>"

@@ -1,0 +1,122 @@
+"""What the records cannot tell: without these lines "only this differs" would be a guess."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator
+
+from mlsdk.capture.redaction import REDACTED
+from mlsdk.compare.data import inputs, is_same
+from mlsdk.compare.side import Side
+from mlsdk.compare.values import is_away, leaves, listed, mapping
+from mlsdk.compare.variables import hashes_fit, switched_off
+from mlsdk.log.standins import Described
+from mlsdk.records import RunStatus
+
+_NEEDED = (
+    ("code", "functions", "the functions that it could reach"),
+    ("code", "tree", "the files of its code"),
+    ("code", "argv", "its command line"),
+    ("code", "chance", "the states of its random generators"),
+    ("environment", "python", "its interpreter"),
+    ("environment", "variables", "its environment variables"),
+    ("environment", "distributions", "its packages"),
+    ("hardware", "cpu", "its processor"),
+)
+"""Facts without which a whole kind of differences cannot be seen."""
+
+_MISSING = (
+    ("code", "functions_missing"),
+    ("code", "tree_missing"),
+    ("code", "chance_missing"),
+    ("environment", "packages_missing"),
+    ("environment", "frameworks_missing"),
+    ("environment", "blas_missing"),
+    ("hardware", "cpu_missing"),
+)
+"""Where a capture says what it could not find out; without git the tree is walked, which `git_missing` would tell."""
+
+_READS_INPUT = re.compile(rb"\bstdin\b|\binput\s*\(|\bfileinput\b")
+_ELSEWHERE = ("pipe", "socket", "tty", "other")
+_MOST = 5
+
+
+def unknowns(a: Side, b: Side) -> tuple[str, ...]:
+    """What is not known of one of the runs or of both, a line each."""
+    of_a, of_b = list(dict.fromkeys(_of_one(a))), list(dict.fromkeys(_of_one(b)))
+    lines = [f"A and B: {line}" for line in of_a if line in of_b]
+    lines += [f"A: {line}" for line in of_a if line not in of_b]
+    lines += [f"B: {line}" for line in of_b if line not in of_a]
+    return (*lines, *_of_both(a, b))
+
+
+def _of_one(side: Side) -> Iterator[str]:
+    run = side.run
+    if run.status is RunStatus.RUNNING:
+        yield "it is still running: more may come"
+    for kind, name, what in _NEEDED:
+        facts = getattr(side, kind)
+        if name not in facts:
+            yield f"{what}: not captured, or not yet"
+        elif is_away(facts[name]):
+            yield f"{what}: what was captured is not in this store"
+    for kind, name in _MISSING:
+        found = mapping(getattr(side, kind).get(name))
+        yield from _some(f"{name.removesuffix('_missing')}: {what}: {why}" for what, why in found.items())
+    yield from _some(f"param {name} is known only as {value}" for name, value in _vague(side))
+    yield from _some(
+        f"a secret was taken out of {path}: a change of it cannot be seen"
+        for path in mapping(side.code.get("redacted"))
+    )
+    yield from _some(f"{mapping(one).get('path')} was not kept, and has no digest" for one in _undigested(side))
+    yield from (f"inputs: {problem.message}" for problem in run.problems if problem.kind == "inputs")
+    if switched_off(side, "MLSDK_OBSERVE"):
+        yield "the files that it read: observing was switched off"
+    yield from _some(
+        f"what {name} answered" for name, one in run.inputs.items() if one.path is None and not one.declared
+    )
+    unread = (
+        place
+        for place, one in inputs(side).items()
+        if one.digest is None and "sha256" not in side.entries.get(place, {})
+    )
+    yield from _some(f"what {place} held when it was read" for place in unread)
+    yield from side.lost
+
+
+def _vague(side: Side) -> Iterator[tuple[str, object]]:
+    """Params of which a description is all that there is, and that are no data set, whose content is known."""
+    for name, value in leaves(side.run.params):
+        is_redacted = isinstance(value, str) and REDACTED in value
+        is_described = isinstance(value, Described) or is_away(value)
+        if is_redacted or (is_described and name not in side.run.datasets):
+            yield name, value
+
+
+def _undigested(side: Side) -> Iterator[object]:
+    yield from (one for one in listed(side.code.get("left_out")) if not mapping(one).get("digest"))
+
+
+def _some(lines: Iterable[str]) -> list[str]:
+    found = list(lines)
+    more = [f"and {len(found) - _MOST} more of the kind"] if len(found) > _MOST else []
+    return [*found[:_MOST], *more]
+
+
+def _of_both(a: Side, b: Side) -> Iterator[str]:
+    for name in sorted(a.run.datasets.keys() & b.run.datasets.keys()):
+        x, y = a.run.datasets[name], b.run.datasets[name]
+        if is_same(x, y) is None:
+            notes = "; ".join(note for one in (x, y) for note in (one.note,) if note)
+            yield f"whether the data set {name} is the same{f': {notes}' if notes else ''}"
+    if not hashes_fit(a, b):
+        yield "environment variables of which only digests are kept: these were made with two keys, in two stores"
+    kinds = [mapping(side.code.get("stdin")).get("kind") for side in (a, b)]
+    if any(kind in _ELSEWHERE for kind in kinds) and (_reads_input(a) or _reads_input(b)):
+        yield "what came in by the standard input, which the code may read"
+    if ("modified" in a.environment) != ("modified" in b.environment):
+        yield "edited files of packages: the setting check_packages was on for one of the runs only"
+
+
+def _reads_input(side: Side) -> bool:
+    return any(_READS_INPUT.search(text) for texts in side.sources.values() for text in texts)
