@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
@@ -9,6 +10,7 @@ from typing import NamedTuple
 from mlsdk.capture.redaction import REDACTED
 from mlsdk.errors import RerunError
 from mlsdk.records import Run
+from mlsdk.reproduce.options import with_params
 from mlsdk.reproduce.world import World
 
 _FLAGS = {
@@ -37,35 +39,39 @@ class Command(NamedTuple):
     """What it is to run, with arguments."""
     source: str | None = None
     """The program, where it comes through the standard input."""
+    shown: tuple[str, ...] = ()
+    """Params that the words show."""
 
 
-def command_of(run: Run, world: World) -> Command:
-    """The command line of a run.
+def command_of(run: Run, world: World, params: Mapping[str, object]) -> Command:
+    """The command line of a run, with other params as far as options give them.
 
     Raises:
-        RerunError: it was not started by a command that can be given again.
+        RerunError: it was not started by a command that can be given again; a param is not known.
     """
     check_entry(run)
     argv = [str(word) for word in _list(run.code.get("argv"))]
     entry, main = str(run.code.get("entry")), run.code.get("main")
     about: Mapping[str, object] = main if isinstance(main, Mapping) else {}
-    options, rest = _options(run), [world.folders.word(word) for word in argv[1:]]
+    options = _options(run)
+    rest, shown = with_params(run, argv[1:], params, lambda: _sources(run, world))
+    rest = [world.folders.word(word) for word in rest]
     if entry in ("-c", "-"):
         source = about.get("source")
         if not isinstance(source, str):
-            raise RerunError(
-                f"{_named(run)} was a program {_THROUGH[entry]}, which was not kept: {_as_file()}", "entry"
-            )
+            raise RerunError(f"{_named(run)} was a program {_THROUGH[entry]}, not kept: {_as_file()}", "entry")
         if REDACTED in source:
             raise RerunError(f"{_named(run)} was a program with a secret in it, which was not kept", "arguments")
         if entry == "-c":
-            return Command(options, ["-c", source, *rest])
-        return Command(options, ["-", *rest] if argv[:1] == ["-"] else rest, source)
+            return Command(options, ["-c", source, *rest], None, shown)
+        return Command(options, ["-", *rest] if argv[:1] == ["-"] else rest, source, shown)
     if entry == "-m __main__":  # a folder, or an archive, that was named as a script
-        return Command(options, [_script(run, world, argv[0], os.path.abspath(argv[0])), *rest])
-    if entry.startswith("-m "):
-        return Command(options, ["-m", entry[3:], *rest])
-    return Command(options, [_script(run, world, argv[0], entry), *rest])
+        words = [_script(run, world, argv[0], os.path.abspath(argv[0]))]
+    elif entry.startswith("-m "):
+        words = ["-m", entry[3:]]
+    else:
+        words = [_script(run, world, argv[0], entry)]
+    return Command(options, [*words, *rest], None, shown)
 
 
 _THROUGH = {"-c": "given to `python -c`", "-": "read from the standard input"}
@@ -122,11 +128,21 @@ def _script(run: Run, world: World, typed: str, entry: str) -> str:
     """The script as it is to be named: as it was typed, where that leads to it."""
     here = world.folders.now(entry) or world.folders.now(os.path.realpath(entry))
     if here is None:
-        here = world.lay.now(entry) or entry
+        here = world.place.of(entry)
     if not os.path.exists(here):
         raise RerunError(f"{_named(run)} was started from {entry}, which is not in its code tree: {_as_file()}", "code")
     found = os.path.join(world.folder, typed)
     return typed if not os.path.isabs(typed) and os.path.exists(found) and os.path.samefile(found, here) else here
+
+
+def _sources(run: Run, world: World) -> str:
+    """The text of the program's modules."""
+    found = []
+    for path in _mapping(run.code.get("modules")).values():
+        here = world.folders.now(str(path)) or str(path)
+        with contextlib.suppress(OSError), open(here, encoding="utf-8", errors="replace") as file:
+            found.append(file.read())
+    return "\n".join(found)
 
 
 def _as_file() -> str:

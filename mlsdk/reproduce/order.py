@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Sequence
 from typing import Any
 
 from mlsdk.errors import RerunError
@@ -18,7 +19,15 @@ _NEEDLESS = ("git", "tree")
 
 
 def write_order(
-    run: Run, recipe: Recipe, world: World, *, store: str, experiment: str | None, name: str | None, rerun: Any
+    run: Run,
+    recipe: Recipe,
+    world: World,
+    *,
+    store: str,
+    experiment: str | None,
+    name: str | None,
+    rerun: Any,
+    shown: Sequence[str],
 ) -> tuple[str, str]:
     """Write the order of a rerun.
 
@@ -30,6 +39,7 @@ def write_order(
         experiment: of the new run; None for that of the old one.
         name: of the new run; None for what the program says.
         rerun: the fact `code.rerun`.
+        shown: params that the command line shows already.
 
     Returns:
         The id of the run to be made, and the path of the order.
@@ -55,6 +65,7 @@ def write_order(
         "experiment": experiment or run.experiment,
         "name": name,
         "params": encode(dict(recipe.params)),
+        "shown": list(shown),
         "seed": recipe.seed,
         "code": encode({**world.code, "rerun": rerun}),
         "without": list(_NEEDLESS),

@@ -155,6 +155,7 @@ def _below(pid: int) -> list[Any]:
     import psutil
 
     try:
-        return psutil.Process(pid).children(recursive=True)
+        found: list[Any] = psutil.Process(pid).children(recursive=True)
     except psutil.Error:
         return []
+    return found

@@ -21,6 +21,7 @@ class Recipe:
         files: with the code from here, paths (below the top of the tree) that are taken from the run all the same.
         data: the data sets by fingerprint, or whatever lies at their paths.
         datasets: with the data from here, names of data sets that are taken from the run all the same.
+        contents: by path of the run's record, the SHA-256 of a blob in the store that is put in the place of the data.
         env: `lock`: an environment that is as the lock says, built unless the present one is equal to it; `fresh`:
             built in any case; `same`: the present one as it is.
         packages: versions by name that differ from what `env` says.
@@ -37,6 +38,7 @@ class Recipe:
     files: tuple[str, ...] = ()
     data: Source = "run"
     datasets: tuple[str, ...] = ()
+    contents: Mapping[str, str] = attrs.field(factory=dict)
     env: Literal["lock", "fresh", "same"] = "lock"
     packages: Mapping[str, str] = attrs.field(factory=dict)
     variables: Source = "run"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Literal
 
 import attrs
@@ -11,9 +11,12 @@ import attrs
 from mlsdk.errors import NotFoundError, RerunError, UsageError
 from mlsdk.finding import get_run
 from mlsdk.records import Run, RunStatus
-from mlsdk.reproduce.command import Command, command_of
+from mlsdk.reproduce.apart import complete
+from mlsdk.reproduce.command import Command, check_entry, command_of
 from mlsdk.reproduce.environment import Environment, environment_of
+from mlsdk.reproduce.options import shows
 from mlsdk.reproduce.order import check_answer, write_order
+from mlsdk.reproduce.placing import place_data
 from mlsdk.reproduce.process import Ended, run_to_end
 from mlsdk.reproduce.recipe import Recipe
 from mlsdk.reproduce.variables import variables_of
@@ -104,13 +107,26 @@ def rerun_by(
         RerunError: it cannot be made again; `why` says what stands in the way.
     """
     place = _store_of(run, store)
-    with world_of(run, recipe) as world:
+    check_entry(run)
+    with world_of(run, recipe, place) as world:
+        completed = complete(run, recipe, world, place)
+        command = command_of(run, world, recipe.params)
+        placed = place_data(run, recipe, world, place)
         environment = environment_of(run, recipe)
-        command = command_of(run, world)
-        fact = _fact(run, recipe, world, environment)
-        identity, order = write_order(run, recipe, world, store=place.uri, experiment=experiment, name=name, rerun=fact)
-        ended = _execute(run, recipe, world, environment, command, order, place)
-        return _outcome(run, recipe, world, place, identity, ended)
+        notes = [*completed.notes, *placed.notes, *environment.notes]
+        identity, order = write_order(
+            run,
+            recipe,
+            world,
+            store=place.uri,
+            experiment=experiment,
+            name=name,
+            rerun=_fact(run, recipe, world, notes),
+            shown=command.shown,
+        )
+        variables = variables_of(run, recipe, world, environment, path=completed.path, order=order, store=place.uri)
+        ended = _execute(run, recipe, world, environment, command, variables)
+        return _outcome(run, recipe, world, place, identity, ended, placed.lacking)
 
 
 def _store_of(run: Run, named: str | os.PathLike[str] | None) -> Store:
@@ -131,10 +147,9 @@ def _store_of(run: Run, named: str | os.PathLike[str] | None) -> Store:
     return store
 
 
-def _fact(run: Run, recipe: Recipe, world: World, environment: Environment) -> dict[str, object]:
+def _fact(run: Run, recipe: Recipe, world: World, notes: Sequence[str]) -> dict[str, object]:
     """What is recorded of how the new run was made."""
-    lay = [(now, world.lay.now(before) or before) for before, now in world.folders.pairs]
-    notes = [*environment.notes]
+    lay = [(now, world.place.lay.now(before) or before) for before, now in world.folders.pairs]
     changed = {
         name: value
         for name, value in attrs.asdict(recipe, recurse=False).items()
@@ -145,12 +160,17 @@ def _fact(run: Run, recipe: Recipe, world: World, environment: Environment) -> d
         "of": run.id,
         "env": recipe.env,
         "folders": dict(lay),
-        **({"notes": notes} if notes else {}),
+        **({"notes": list(notes)} if notes else {}),
     }
 
 
 def _execute(
-    run: Run, recipe: Recipe, world: World, environment: Environment, command: Command, order: str, store: Store
+    run: Run,
+    recipe: Recipe,
+    world: World,
+    environment: Environment,
+    command: Command,
+    variables: Mapping[str, str],
 ) -> Ended:
     about = run.code.get("stdin")
     kind = about.get("kind") if isinstance(about, Mapping) else None
@@ -159,7 +179,7 @@ def _execute(
         return run_to_end(
             [environment.executable, *command.options, *command.words],
             folder=world.folder,
-            environment=variables_of(run, recipe, world, environment, order, store.uri),
+            environment=variables,
             given=None if kind in ("null", "closed") else b"\n",
             program=command.source if command.words[:1] != ["-c"] else None,
             timeout_s=_timeout_s(run, recipe),
@@ -175,7 +195,9 @@ def _timeout_s(run: Run, recipe: Recipe) -> float:
     return recipe.timeout_s or max(_LEAST_S, _TIMES * (run.duration_s or 0.0) * runs)
 
 
-def _outcome(run: Run, recipe: Recipe, world: World, store: Store, identity: str, ended: Ended) -> Run:
+def _outcome(
+    run: Run, recipe: Recipe, world: World, store: Store, identity: str, ended: Ended, lacking: Sequence[str]
+) -> Run:
     """The new run, as the store has it.
 
     Raises:
@@ -198,6 +220,8 @@ def _outcome(run: Run, recipe: Recipe, world: World, store: Store, identity: str
     try:
         new = store.find_one(identity)
     except NotFoundError:
+        if lacking:
+            raise RerunError(lacking[0], "data") from None
         raise RerunError(
             f"the program of {named} ended before its run began ({_how(ended)}); {_said(ended)}", "program"
         ) from None
@@ -207,6 +231,15 @@ def _outcome(run: Run, recipe: Recipe, world: World, store: Store, identity: str
             f" {_said(ended)}",
             "program",
         )
+    if new.status is RunStatus.FAILED and run.status is not RunStatus.FAILED and lacking:
+        raise RerunError(lacking[0], "data")
+    for name, value in recipe.params.items():
+        if not shows(new, name, value):
+            raise RerunError(
+                f"{name}={value!r} has no effect on the new run, {new.short_id}: let the program take {name} from its"
+                " command line or as an argument of a tracked function",
+                "arguments",
+            )
     return new
 
 

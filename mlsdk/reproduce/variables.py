@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from mlsdk.capture.redaction import REDACTED
 from mlsdk.capture.variables import allowed
@@ -20,7 +20,14 @@ _OURS = ("STORE", "RUN", "INHERITED_RUN", "MODE", "EXPERIMENT", "COMPANION", "EX
 
 
 def variables_of(
-    run: Run, recipe: Recipe, world: World, environment: Environment, order: str, store: str
+    run: Run,
+    recipe: Recipe,
+    world: World,
+    environment: Environment,
+    *,
+    path: Sequence[str],
+    order: str,
+    store: str,
 ) -> dict[str, str]:
     """All variables of the process.
 
@@ -29,6 +36,7 @@ def variables_of(
         recipe: whose variables are taken, and which are set on top of them.
         world: where it runs.
         environment: what it runs in.
+        path: folders that modules are to be found in before all others.
         order: path of the order.
         store: URI of the store.
     """
@@ -46,7 +54,7 @@ def variables_of(
         )
         found.update(_zone(run, found))
     found = {name: value for name, value in found.items() if name not in ours or name == "MLSDK_OUTBOX"}
-    _find_modules(run, recipe, world, found)
+    found.update(_module_path(run, world, path, found))
     for name, value in recipe.variable_values.items():
         if value is None:
             found.pop(name, None)
@@ -72,14 +80,11 @@ def _zone(run: Run, found: Mapping[str, str]) -> dict[str, str]:
     return {"TZ": zone} if os.path.isfile(os.path.join(_ZONES, zone)) else {}
 
 
-def _find_modules(run: Run, recipe: Recipe, world: World, found: dict[str, str]) -> None:
-    """Let the program's own folders come before what leads back to where they lay: an editable installation, say."""
-    path = run.environment.get("path")
-    known = found.get("PYTHONPATH", "").split(os.pathsep)
-    first: list[str] = []
-    for entry in path if isinstance(path, (list, tuple)) else ():
-        here = world.folders.now(str(entry))
-        if here is not None and os.path.isdir(here) and here not in known:
-            first.append(here)
-    if first:
-        found["PYTHONPATH"] = os.pathsep.join([*first, *filter(None, known)])
+def _module_path(run: Run, world: World, path: Sequence[str], found: Mapping[str, str]) -> dict[str, str]:
+    """`PYTHONPATH` with what leads into this world before what leads back: an editable installation does, say."""
+    was = run.environment.get("path")
+    known = [entry for entry in found.get("PYTHONPATH", "").split(os.pathsep) if entry]
+    here = [world.folders.now(str(entry)) for entry in (was if isinstance(was, (list, tuple)) else ())]
+    inside = [entry for entry in here if entry is not None and entry not in known and os.path.isdir(entry)]
+    whole = [*path, *inside, *known]
+    return {"PYTHONPATH": os.pathsep.join(whole)} if whole else {}

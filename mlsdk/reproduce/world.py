@@ -12,11 +12,18 @@ import tempfile
 from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
+from mlsdk.capture import Context, git, tree
 from mlsdk.errors import MlsdkError, RerunError
 from mlsdk.records import Run
-from mlsdk.reproduce.folders import Folders, origin
+from mlsdk.reproduce.folders import Folders
+from mlsdk.reproduce.held import Held
+from mlsdk.reproduce.place import Place, Places
 from mlsdk.reproduce.recipe import Recipe
 from mlsdk.reproduce.restore import Tree, tree_of, write_tree
+from mlsdk.store.base import Store
+from mlsdk.store.blobs import FileBlobs
+from mlsdk.store.layout import Layout
+from mlsdk.store.target import open_target
 
 CARRIED = (
     *("commit", "branch", "remote", "ahead", "behind", "dirty", "changed", "untracked"),
@@ -36,16 +43,24 @@ class World(NamedTuple):
     """The working folder."""
     folders: Folders
     """Paths of the run's record as paths here."""
-    lay: Folders
-    """Paths of the run's record as paths of its first making."""
+    place: Place
+    """Where the run's project lies outside of this world."""
     tree: Tree
     """What the code was written from."""
     code: Mapping[str, Any]
     """Facts of code that hold here."""
 
+    def inside(self, path: str) -> str | None:
+        """Where a path of the run's record lies in this world; None where a link in it leads out."""
+        now = self.folders.now(path)
+        if now is None:
+            return None
+        real = os.path.join(os.path.realpath(os.path.dirname(now)), "")
+        return now if real.startswith(os.path.join(self.base, "")) else None
+
 
 @contextlib.contextmanager
-def world_of(run: Run, recipe: Recipe) -> Iterator[World]:
+def world_of(run: Run, recipe: Recipe, store: Store) -> Iterator[World]:
     """Make the world of a run; it is there as long as the context.
 
     Raises:
@@ -53,30 +68,31 @@ def world_of(run: Run, recipe: Recipe) -> Iterator[World]:
     """
     base = os.path.realpath(tempfile.mkdtemp(prefix="mlsdk-rerun-"))
     try:
-        yield _made(run, recipe, base)
+        yield _made(run, recipe, store, base)
     finally:
         _delete(base)
 
 
-def _made(run: Run, recipe: Recipe, base: str) -> World:
+def _made(run: Run, recipe: Recipe, store: Store, base: str) -> World:
     about = run.code.get("tree")
     if not isinstance(about, Mapping) or "root" not in about:
         raise RerunError(_no_code(run), "code")
+    place = Places(Held(store.blobs)).of(run)
     before, worked = str(about["root"]), str(run.code.get("folder") or about["root"])
+    if recipe.code == "here":
+        found, code = _code_here(run, recipe, place, store)
+    else:
+        found, code = _code_of(run)
     top, folder = _places(base, before, worked)
-    lay = origin(run.code)
-    tree, code = _code_of(run, recipe, lay)
     os.makedirs(top)
     try:
-        write_tree(top, tree)
+        write_tree(top, found)
     except MlsdkError as error:
         raise RerunError(f"the code of run {run.name} ({run.short_id}) cannot be written: {error}", "code") from error
     os.makedirs(folder, exist_ok=True)
     folders = Folders([(before, top), (worked, folder), (os.path.realpath(worked), folder)])
-    found: dict[str, Any] = {**code, "root": top}
-    if "tree" in found:
-        found["tree"] = {**found["tree"], "root": top}
-    return World(base, top, folder, folders, lay, tree, found)
+    known = {**code, "root": top, "tree": {**code["tree"], "root": top}}
+    return World(base, top, folder, folders, place, found, known)
 
 
 def _no_code(run: Run) -> str:
@@ -99,19 +115,44 @@ def _places(base: str, before: str, worked: str) -> tuple[str, str]:
     return top, os.path.normpath(os.path.join(top, within))
 
 
-def _code_of(run: Run, recipe: Recipe, lay: Folders) -> tuple[Tree, dict[str, Any]]:
-    """The tree to be written, and the facts that it makes known."""
-    if recipe.code == "here":
-        return _code_here(run, recipe, lay)
+def _code_of(run: Run) -> tuple[Tree, dict[str, Any]]:
+    """The run's tree, and the facts that it makes known."""
     try:
-        tree = tree_of(run)
+        found = tree_of(run)
     except MlsdkError as error:
         raise RerunError(f"{_no_code(run)}: {error}", "code") from error
-    return tree, {name: run.code[name] for name in (*CARRIED, "tree") if name in run.code}
+    return found, {name: run.code[name] for name in (*CARRIED, "tree") if name in run.code}
 
 
-def _code_here(run: Run, recipe: Recipe, lay: Folders) -> tuple[Tree, dict[str, Any]]:
-    raise NotImplementedError
+def _code_here(run: Run, recipe: Recipe, place: Place, store: Store) -> tuple[Tree, dict[str, Any]]:
+    """What lies now where the run's code lay, captured as any run captures it, and the facts of that."""
+    if place.now is None or not os.path.isdir(place.now):
+        raise RerunError(
+            f"the project of run {run.name} ({run.short_id}), which lay at {place.then}, is not here: run this in a"
+            " clone of it, or where it lies",
+            "code",
+        )
+    target = open_target(store.uri)
+    entry = run.code.get("entry")
+    facts = {"code": {"entry": place.of(entry)} if isinstance(entry, str) and os.path.isabs(entry) else {}}
+    where = Context(place.now, facts=facts, root=target.root, put_blob=target.put_blob)
+    found: dict[str, Any] = {**(git.capture(where) or {}), **(tree.capture(where) or {})}
+    if "tree" not in found:
+        raise RerunError(f"the code in {place.now} cannot be read: {found.get('tree_missing')}", "code")
+    kept = FileBlobs(Layout(str(target.root)).blobs)
+    old = tree_of(run) if recipe.files else Tree([], [], lambda _: b"")
+
+    def read_blob(digest: str) -> bytes:
+        if not kept.exists(digest):
+            return old.read_blob(digest)
+        with kept.open(digest) as file:
+            return file.read()
+
+    entries, packs = tree.read_tree(read_blob, str(found["tree"]["digest"]))
+    others = set(recipe.files)
+    entries = [entry for entry in entries if entry["path"] not in others]
+    entries += [entry for entry in old.entries if entry["path"] in others and entry["kind"] in ("file", "link")]
+    return Tree(entries, [*packs, *old.packs], read_blob), found
 
 
 def _delete(base: str) -> None:

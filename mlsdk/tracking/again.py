@@ -39,6 +39,7 @@ class Order:
         experiment: of all its runs; None for what the program says.
         name: of the run that is meant; None for what the program says.
         params: what is to be other than before, by name.
+        shown: names of those that the command line shows already.
         seed: of every generator, just before the body; None for leaving them alone.
         code: facts of code that are known to who has made the order.
         without: names of captures that this makes needless.
@@ -54,6 +55,7 @@ class Order:
         self.experiment: str | None = values["experiment"]
         self.name: str | None = values["name"]
         self.params: Mapping[str, Any] = decode(values["params"])
+        self.shown: frozenset[str] = frozenset(values["shown"])
         self.seed: int | None = values["seed"]
         self.code: Mapping[str, Any] = decode(values["code"])
         self.without: frozenset[str] = frozenset(values["without"])
@@ -81,7 +83,7 @@ class Order:
                 given[binder.positional.index(name)] = value
             elif name in binder.fixed or binder.rest_by_name is not None:
                 named[name] = value
-            else:
+            elif name not in self.shown:
                 self._unknown(name, binder.fixed, f"{called}() has no parameter {name!r}")
         return (*given, *rest), named
 

@@ -1,0 +1,255 @@
+"""The data of a rerun: what the run used, put where its program looks for it, if it is what it was.
+
+A data set is found by what it is, not by where it lies: at its place, in the code tree, among the blobs of the store.
+What is nowhere is not replaced by something else.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import glob
+import os
+import shutil
+from collections.abc import Iterator
+from typing import NamedTuple
+
+from mlsdk.data.files import fingerprint_path
+from mlsdk.data.fingerprint import fingerprint
+from mlsdk.data.listing import hash_file
+from mlsdk.errors import MlsdkError, NotFoundError, RerunError
+from mlsdk.records import Dataset, Run
+from mlsdk.reproduce.recipe import Recipe
+from mlsdk.reproduce.restore import tree_of
+from mlsdk.reproduce.world import World
+from mlsdk.store.base import Store
+
+COPIED_BYTES = 64_000_000
+"""What is larger is linked."""
+
+
+class Placed(NamedTuple):
+    """What is to be said of the data."""
+
+    notes: tuple[str, ...]
+    lacking: tuple[str, ...]
+    """What was seen to be read, is nowhere, and may be made by the program itself before it reads it."""
+
+
+class _LackingError(Exception):
+    """Something is not what it was."""
+
+
+def place_data(run: Run, recipe: Recipe, world: World, store: Store) -> Placed:
+    """Put the data of a run into its world.
+
+    Raises:
+        RerunError: a data set is missing, or is not what it was.
+    """
+    notes: list[str] = []
+    lacking: list[str] = []
+    placing = _Placing(run, world, store, notes)
+    for one in used(run):
+        try:
+            if given := recipe.contents.get(str(one.path)):
+                placing.give(one, given)
+            elif recipe.data == "run" or one.name in recipe.datasets:
+                placing.restore(one, strict=recipe.data == "here")
+            else:
+                placing.take(one)
+        except _LackingError as error:
+            if one.declared or world.inside(str(one.path)) is None:
+                raise RerunError(str(error), "data") from None
+            lacking.append(str(error))
+        except (OSError, MlsdkError) as error:
+            raise RerunError(f"data set {one.name!r}: {error}", "data") from error
+    return Placed((*notes, *lacking), tuple(lacking))
+
+
+def used(run: Run) -> list[Dataset]:
+    """The files that a run used: its data sets, and what it was seen to read that none of them names."""
+    seen = [one for one in run.inputs.values() if not one.declared and one.description != "address"]
+    return [one for one in (*run.datasets.values(), *seen) if one.path is not None and os.path.isabs(one.path)]
+
+
+class _Placing:
+    def __init__(self, run: Run, world: World, store: Store, notes: list[str]) -> None:
+        self._run, self._world, self._store, self._notes = run, world, store, notes
+
+    def restore(self, one: Dataset, *, strict: bool) -> None:
+        """Put what the run used where its program finds it."""
+        path = str(one.path)
+        now, lies = self._world.inside(path), self._world.place.of(path)
+        if one.digest is None and one.fingerprint is None:
+            self._take(one, now, lies)
+            self._notes.append(f"what {one.name} was is not known: {one.note or 'it was not read'}")
+            return
+        if now is not None and _is_same_bytes(now, one):
+            return
+        found = _what_is(lies, one)
+        if now is None:
+            if found is None:
+                raise _LackingError(self._told(one, lies))
+            self._say(one, found, lies)
+        elif found == "bytes":
+            _bring(lies, now)
+        elif (data := self._kept(one)) is not None:
+            _write(now, data)
+        elif found == "content" and not strict:
+            _bring(lies, now)
+            self._say(one, found, lies)
+        elif os.path.lexists(now) and _what_is(now, one) == "content":
+            self._say(one, "content", now)
+        else:
+            raise _LackingError(self._told(one, lies))
+
+    def take(self, one: Dataset) -> None:
+        """Put what lies there now where the program finds it."""
+        path = str(one.path)
+        self._take(one, self._world.inside(path), self._world.place.of(path))
+
+    def _take(self, one: Dataset, now: str | None, lies: str) -> None:
+        if not _files(lies) and one.declared:
+            raise _LackingError(f"data set {one.name!r} of {_named(self._run)} is missing: there is nothing at {lies}")
+        if now is not None and _files(lies):
+            _bring(lies, now)
+
+    def give(self, one: Dataset, digest: str) -> None:
+        """Put a blob in the place of the data."""
+        now = self._world.inside(str(one.path))
+        if now is None:
+            raise _LackingError(
+                f"data set {one.name!r} of {_named(self._run)} lies outside of the project, at {one.path}: it is not"
+                " replaced there; put it below the project's folder"
+            )
+        os.makedirs(os.path.dirname(now), exist_ok=True)
+        if os.path.lexists(now):
+            os.unlink(now)
+        with self._store.blobs.open(digest) as file, open(now, "wb") as out:
+            shutil.copyfileobj(file, out)
+
+    def _kept(self, one: Dataset) -> bytes | None:
+        """The bytes, from the code tree or the blobs."""
+        if one.digest is None:
+            return None
+        with contextlib.suppress(NotFoundError):  # it has no tree, or that was erased
+            found = tree_of(self._run).contents([one.digest]).get(one.digest)
+            if found is not None:
+                return found
+        with contextlib.suppress(NotFoundError), self._store.blobs.open(one.digest) as file:
+            return file.read()
+        return None
+
+    def _say(self, one: Dataset, found: str, lies: str) -> None:
+        if found == "content":
+            self._notes.append(f"{one.name}: {lies} has other bytes, and the same content")
+
+    def _told(self, one: Dataset, lies: str) -> str:
+        """What is wrong with a data set, and what to do."""
+        what = f"data set {one.name!r}" if one.declared else f"the input {one.path}"
+        known = f"sha256 {one.digest[:16]}…" if one.digest else str(one.fingerprint)
+        if not _files(lies):
+            return (
+                f"{what} of {_named(self._run)} is missing: there is nothing at {lies} ({known}"
+                f"{'' if one.size_bytes is None else f', {one.size_bytes:,} bytes'}); put it back there, or go on"
+                " with other data in its place by --here"
+            )
+        return (
+            f"{what} of {_named(self._run)} has changed: {lies} is not what it was ({_change(one, lies)}); put the"
+            " old data back, or rerun with what there is now by --here"
+        )
+
+
+def _named(run: Run) -> str:
+    return f"run {run.name} ({run.short_id})"
+
+
+def _change(one: Dataset, lies: str) -> str:
+    """What changed in some data, as far as their fingerprints tell."""
+    try:
+        diff = str(fingerprint(one).compare(fingerprint_path(lies))).splitlines()
+        return "; ".join(diff[1:] or diff)
+    except MlsdkError:
+        if not os.path.isfile(lies) or one.digest is None:
+            return "other content"
+        return f"sha256 {one.digest[:16]}… then, {hash_file(lies).sha256[:16]}… now"
+
+
+def _is_same_bytes(path: str, one: Dataset) -> bool:
+    if one.digest is None or not os.path.isfile(path):
+        return False
+    if one.size_bytes is not None and os.path.getsize(path) != one.size_bytes:
+        return False
+    return hash_file(path).sha256 == one.digest
+
+
+def _what_is(path: str, one: Dataset) -> str | None:
+    """Whether a path has the `bytes` of a data set, or the same `content` in others; None: neither."""
+    if _is_same_bytes(path, one):
+        return "bytes"
+    if one.fingerprint is None or not _files(path):
+        return None
+    found = fingerprint_path(path)
+    if found.id != one.fingerprint:
+        return None
+    return "bytes" if found.bytes_id == one.digest or not os.path.isfile(path) else "content"
+
+
+def _files(path: str) -> list[str]:
+    """What a path or pattern names; nothing where nothing is there."""
+    if os.path.exists(path):
+        return [path]
+    return sorted(glob.glob(path, recursive=True)) if glob.has_magic(path) else []
+
+
+def _bring(lies: str, now: str) -> None:
+    """Put files, a folder or what fits a pattern into the world."""
+    if os.path.exists(lies):
+        pairs = [(lies, now)]
+    else:
+        before, there = _fixed(lies), _fixed(now)
+        pairs = [(path, there + path[len(before) :]) for path in _files(lies)]
+    for one, there in pairs:
+        (_bring_folder if os.path.isdir(one) else _bring_file)(one, there)
+
+
+def _fixed(pattern: str) -> str:
+    """The folder that a pattern begins with."""
+    parts = pattern.split(os.sep)
+    return os.sep.join(parts[: next((place for place, part in enumerate(parts) if glob.has_magic(part)), 0)])
+
+
+def _bring_folder(lies: str, now: str) -> None:
+    files = list(_below(lies))
+    if not os.path.lexists(now) and sum(size for _, size in files) > COPIED_BYTES:
+        os.makedirs(os.path.dirname(now), exist_ok=True)
+        os.symlink(lies, now)
+        return
+    for path, _ in files:
+        _bring_file(path, now + path[len(lies) :], as_link=True)
+
+
+def _below(folder: str) -> Iterator[tuple[str, int]]:
+    """Every file below a folder, links too, with its size."""
+    for parent, _, names in os.walk(folder):
+        for name in names:
+            path = os.path.join(parent, name)
+            yield path, os.lstat(path).st_size
+
+
+def _bring_file(lies: str, now: str, *, as_link: bool = False) -> None:
+    """Copy a file, times too; link a large one. A link stays one only `as_link`."""
+    os.makedirs(os.path.dirname(now), exist_ok=True)
+    if os.path.lexists(now):
+        os.unlink(now)
+    if os.path.isfile(lies) and os.path.getsize(lies) > COPIED_BYTES:
+        os.symlink(os.path.realpath(lies), now)
+    else:
+        shutil.copy2(lies, now, follow_symlinks=not as_link)
+
+
+def _write(path: str, data: bytes) -> None:
+    os.makedirs(os.path.dirname(path), exist_ok=True)
+    if os.path.lexists(path):
+        os.unlink(path)
+    with open(path, "wb") as file:
+        file.write(data)
