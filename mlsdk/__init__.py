@@ -55,6 +55,8 @@ if TYPE_CHECKING:
     from mlsdk.reproduce.rerun import rerun
     from mlsdk.reproduce.retrain import retrain
     from mlsdk.reproduce.staleness import Staleness, status
+    from mlsdk.reproduce.verdict import Verdict
+    from mlsdk.reproduce.verify import verify
     from mlsdk.store import open_store
     from mlsdk.store.sync import sync
 
@@ -74,6 +76,8 @@ _LAZY = {
     "retrain": "mlsdk.reproduce.retrain",
     **dict.fromkeys(("Staleness", "status"), "mlsdk.reproduce.staleness"),
     "rerun": "mlsdk.reproduce.rerun",
+    "verify": "mlsdk.reproduce.verify",
+    "Verdict": "mlsdk.reproduce.verdict",
     "sync": "mlsdk.store.sync",
 }
 
@@ -114,6 +118,7 @@ __all__ = [
     "UnavailableError",
     "UnknownFieldWarning",
     "UsageError",
+    "Verdict",
     "__version__",
     "configure",
     "current_run",
@@ -128,6 +133,7 @@ __all__ = [
     "runs",
     "sync",
     "track",
+    "verify",
 ]
 
 

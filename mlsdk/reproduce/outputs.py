@@ -22,15 +22,15 @@ _TIMES = re.compile(
 )
 
 
-class Compared(NamedTuple):
-    """How an output compares with that of two reruns."""
+class Steady(NamedTuple):
+    """What two reruns of a program printed alike."""
 
-    match: Match
-    """The original against the first rerun."""
-    again: Match
-    """The first rerun against the second."""
-    left_out: int
-    """Lines that were not compared: they hold times, or the reruns differ in them."""
+    lines: int
+    """How many lines there are; -1 if the reruns differ in that."""
+    kept: tuple[int, ...]
+    """The places of the lines to go by: those in which the reruns agree, and that hold no times."""
+    unlike: tuple[Unlike, ...]
+    """How the reruns differ from each other."""
 
 
 def printed(store: Store, run: Run) -> list[str]:
@@ -46,32 +46,42 @@ def printed(store: Store, run: Run) -> list[str]:
     return "".join(piece.text for piece in pieces).splitlines()
 
 
-def compare(run: Sequence[str], one: Sequence[str], other: Sequence[str]) -> Compared:
-    """How the lines of a run compare with those of two reruns of it, line by line.
+def steady(one: Sequence[str], other: Sequence[str]) -> Steady:
+    """What two reruns printed alike.
 
-    >>> compare(["acc 0.5", "took 3 s"], ["acc 0.5", "took 4 s"], ["acc 0.5", "took 5 s"]).match.level(0.0)
-    'B'
+    >>> steady(["acc 0.5", "took 4 s", "tmp a"], ["acc 0.5", "took 5 s", "tmp b"]).kept
+    (0,)
     """
     same_length = len(one) == len(other)
-    moving = {place for place, pair in enumerate(zip(one, other, strict=False)) if pair[0] != pair[1]}
     timed = {place for place, line in enumerate(one) if _TIMES.search(line)}
-    apart = [place for place in sorted(moving - timed) if text_gap(one[place], other[place])]
-    again = [_unlike(place, one, other) for place in apart]
-    if not same_length:
-        again.append(_lengths(one, other))
-    kept = [place for place in range(min(len(one), len(other))) if place not in moving and place not in timed]
-    found = [_unlike(place, run, one) for place in kept if place >= len(run) or run[place] != one[place]]
-    if same_length and len(run) > len(one):
-        found.append(_lengths(run, one))
-    lines = {"output": len(kept)} if kept else {}
-    return Compared(Match(lines, tuple(found)), Match(lines, tuple(again)), len(one) - len(kept))
+    places = [place for place in range(min(len(one), len(other))) if place not in timed]
+    unlike = [_unlike(place, one, other) for place in places if one[place] != other[place]]
+    kept = tuple(place for place in places if one[place] == other[place])
+    return Steady(len(one) if same_length else -1, kept, (*unlike, *([] if same_length else [_lengths(one, other)])))
+
+
+def compare(run: Sequence[str], new: Sequence[str], by: Steady) -> Match:
+    """How the lines of a run compare with those of a rerun, line by line.
+
+    >>> one = ["acc 0.5", "took 4 s"]
+    >>> compare(["acc 0.5", "took 3 s"], one, steady(one, ["acc 0.5", "took 5 s"])).level(0.0)
+    'B'
+    """
+    found = [_unlike(place, run, new) for place in by.kept if run[place : place + 1] != new[place : place + 1]]
+    if by.lines >= 0 and len(run) != len(new):
+        found.append(_lengths(run, new))
+    left_out = by.lines - len(by.kept)
+    skipped = (
+        {"output": f"{left_out:,} lines that hold times, or that no two reruns have alike"} if left_out > 0 else {}
+    )
+    return Match({"output": len(by.kept)} if by.kept else {}, tuple(found), skipped=skipped)
 
 
 def _unlike(place: int, a: Sequence[str], b: Sequence[str]) -> Unlike:
-    ours = a[place] if place < len(a) else None
-    gap = Gap("", None, b[place]) if ours is None else text_gap(ours, b[place])
-    return Unlike("output", f"line {place + 1}", gap or Gap("", ours, b[place], 0.0))
+    ours, theirs = (lines[place] if place < len(lines) else None for lines in (a, b))
+    gap = Gap("", ours, theirs) if ours is None or theirs is None else text_gap(ours, theirs)
+    return Unlike("output", f"line {place + 1}", gap or Gap("", ours, theirs, 0.0))
 
 
 def _lengths(a: Sequence[str], b: Sequence[str]) -> Unlike:
-    return Unlike("output", "lines", Gap("", len(a), len(b)))
+    return Unlike("output", "number of lines", Gap("", len(a), len(b)))

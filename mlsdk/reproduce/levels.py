@@ -1,0 +1,106 @@
+"""Levels in words: what was compared, how far it differs, and what is to be expected of a program that varies."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from types import MappingProxyType
+from typing import NamedTuple
+
+from mlsdk.errors import RerunError
+from mlsdk.records import Run
+from mlsdk.reproduce.contents import SAMPLED, Match, Unlike, is_of_time
+from mlsdk.reproduce.interval import CONFIDENCE, prediction_interval
+from mlsdk.reproduce.recipe import Recipe
+from mlsdk.reproduce.trials import Trials
+from mlsdk.reproduce.verdict import Level
+
+
+class Size(NamedTuple):
+    """How large differences are; None where not all can be measured so."""
+
+    relative: float | None
+    ulps: int | None
+
+
+def largest(unlike: Sequence[Unlike]) -> Size:
+    """The largest differences."""
+    relative = max((one.gap.relative for one in unlike), default=0.0)
+    ulps = [one.gap.ulps for one in unlike if one.gap.ulps is not None]
+    return Size(
+        relative if math.isfinite(relative) else None, max(ulps, default=0) if len(ulps) == len(unlike) else None
+    )
+
+
+_KINDS = MappingProxyType(
+    {
+        "metric": ("metric with its points", "metrics with their points"),
+        "final": ("last value", "last values"),
+        "returned": ("returned value", "returned values"),
+        "artifact": ("artifact", "artifacts"),
+        "end": ("way in which it ended", "ways in which it ended"),
+        "output": ("line of output", "lines of output"),
+    }
+)
+
+
+def _compared(match: Match) -> str:
+    return ", ".join(f"{count:,} {_KINDS[kind][count != 1]}" for kind, count in match.compared.items())
+
+
+def nothing_to_compare(match: Match) -> str:
+    """Why there is no level, and what to do."""
+    more = f" (not looked into: {', '.join(match.skipped)})" if match.skipped else ""
+    return f"there is nothing to compare{more}: log a metric, return a value, or put an artifact away"
+
+
+def said(match: Match, level: Level, tolerance: float) -> str:
+    """What was compared, and how much of it differs."""
+    if level == "B":
+        return f"the same bit by bit in two reruns: {_compared(match)}"
+    size = largest(match.unlike)
+    many = f"{len(match.unlike):,} of {_compared(match)}" if match.compared else "all"
+    if level == "T":
+        ulps = "" if size.ulps is None else f", {size.ulps:,} ulps"
+        return f"within {tolerance:g}: {many} differ, by {size.relative:.2g} at most{ulps}"
+    large = "" if size.relative is None else f", by {size.relative:.2g} at most"
+    return f"{many} differ{large}"
+
+
+def statistical(trials: Trials, recipe: Recipe, reruns: int, reason: str) -> tuple[Level, str]:
+    """`S` if the run's final numbers are such as more reruns give, else `X`, and why."""
+    try:
+        while len(trials.made) < reruns:
+            trials.rerun(recipe, f"{len(trials.made) + 1} of {reruns}, to see how much they vary")
+    except RerunError as error:
+        return "X", f"{reason}; not every rerun could be made: {error}"
+    made = trials.made[:reruns]
+    names = [name for name in _finals(trials.run) if all(name in _finals(one) for one in made)]
+    if not names:
+        return "X", f"{reason}; no number that all reruns have at their end tells how much they vary"
+    # Each of many intervals is left now and then: together they are to be as sure as one alone.
+    confidence = 1 - (1 - CONFIDENCE) / len(names)
+    for name in names:
+        value, values = _finals(trials.run)[name], [_finals(one)[name] for one in made]
+        low, high = prediction_interval(values, confidence) if all(map(math.isfinite, values)) else (math.nan, math.nan)
+        if not (low <= value <= high or value in values):
+            return "X", (
+                f"{name} was {value:g}, and after {len(made)} reruns, which vary too, a value from {low:g} to {high:g}"
+                f" was to be expected ({CONFIDENCE:.0%} for all)"
+            )
+    names_said = ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
+    return "S", (
+        f"two reruns differ from each other as much as from the run: {names_said} lie where {len(made)} reruns let"
+        f" expect one more ({CONFIDENCE:.0%} prediction interval)"
+    )
+
+
+def _finals(run: Run) -> dict[str, float]:
+    """The last values of metrics that are content."""
+    kept = {
+        name: one.last for name, one in run.metrics.items() if not name.startswith(SAMPLED) and not is_of_time(name)
+    }
+    returned = run.code.get("returned")
+    if not kept and isinstance(returned, dict):
+        kept = {path: value for path, value in returned.items() if type(value) in (int, float)}
+    return kept
