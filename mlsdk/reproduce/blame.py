@@ -68,12 +68,13 @@ class Search:
     def _try(self, members: Sequence[Suspect], named: str) -> tuple[str, bool]:
         """How restoring some suspects goes, and whether that confirms them."""
         try:
-            one = self._rerun(changed(self._recipe, members), f"{named}, as in the run")
+            still = all(member.held for member in members)
+            one = self._rerun(changed(self._recipe, members), f"{named}, {'held still' if still else 'as in the run'}")
             if one is None:
                 return "not tried: the number of reruns is limited", False
             if self._is_match(one):
                 return MATCHES, True
-            if self._trials.deterministic or not all(member.held for member in members):
+            if self._trials.deterministic or not still:
                 return STAYS, False
             other = self._rerun(changed(self._recipe, members), f"{named}, held still once more")
             if other is None:

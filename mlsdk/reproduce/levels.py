@@ -15,6 +15,9 @@ from mlsdk.reproduce.recipe import Recipe
 from mlsdk.reproduce.trials import Trials
 from mlsdk.reproduce.verdict import Level
 
+_SHOWN = 3
+"""Of names, so many are told."""
+
 
 class Size(NamedTuple):
     """How large differences are; None where not all can be measured so."""
@@ -59,12 +62,18 @@ def said(match: Match, level: Level, tolerance: float) -> str:
     if level == "B":
         return f"the same bit by bit in two reruns: {_compared(match)}"
     size = largest(match.unlike)
-    many = f"{len(match.unlike):,} of {_compared(match)}" if match.compared else "all"
-    if level == "T":
-        ulps = "" if size.ulps is None else f", {size.ulps:,} ulps"
-        return f"within {tolerance:g}: {many} differ, by {size.relative:.2g} at most{ulps}"
     large = "" if size.relative is None else f", by {size.relative:.2g} at most"
-    return f"{many} differ{large}"
+    ulps = "" if size.ulps is None or level != "T" else f" ({size.ulps:,} ulps)"
+    alone = len(match.unlike) == 1
+    how = f"within {tolerance:g}" if level == "T" else "from the run"
+    return f"{_names(match.unlike)} {'differs' if alone else 'differ'} {how}{large}{ulps}"
+
+
+def _names(unlike: Sequence[Unlike]) -> str:
+    kinds = {"final": "last value of", "end": "how it ended:"}
+    names = [one.what if one.kind == "output" else f"{kinds.get(one.kind, one.kind)} {one.what}" for one in unlike]
+    more = f" and {len(names) - _SHOWN:,} more" if len(names) > _SHOWN else ""
+    return ", ".join(names[:_SHOWN]) + more
 
 
 def statistical(trials: Trials, recipe: Recipe, reruns: int, reason: str) -> tuple[Level, str]:
@@ -88,10 +97,10 @@ def statistical(trials: Trials, recipe: Recipe, reruns: int, reason: str) -> tup
                 f"{name} was {value:g}, and after {len(made)} reruns, which vary too, a value from {low:g} to {high:g}"
                 f" was to be expected ({CONFIDENCE:.0%} for all)"
             )
-    names_said = ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
+    shown = ", ".join(names[:_SHOWN]) + (f" and {len(names) - _SHOWN:,} more" if len(names) > _SHOWN else "")
     return "S", (
-        f"two reruns differ from each other as much as from the run: {names_said} lie where {len(made)} reruns let"
-        f" expect one more ({CONFIDENCE:.0%} prediction interval)"
+        f"reruns differ from each other too; what the run came to in {shown} is what {len(made)} of them let expect"
+        f" ({CONFIDENCE:.0%} prediction interval)"
     )
 
 

@@ -163,21 +163,23 @@ def _judged(trials: Trials, recipe: Recipe, asked: _Asked) -> Verdict:
         other = trials.rerun(recipe, "once more, to see whether two agree")
     except RerunError as error:
         return Verdict(run.id, "U", str(error), why=error.why)
-    deterministic = trials.deterministic
     matches = [trials.match(one), trials.match(other)]
     match = matches[0] if matches[0].unlike else matches[1]
     if not match.anything:
-        return Verdict(run.id, "U", nothing_to_compare(match), deterministic, why="content", skipped=match.skipped)
+        return Verdict(
+            run.id, "U", nothing_to_compare(match), trials.deterministic, why="content", skipped=match.skipped
+        )
     level: Level = max((found.level(asked.tolerance) for found in matches), key="BTX".index)
     reason = said(match, level, asked.tolerance)
     blamed = Blamed([], [])
     if level != "B":
         differences = causes(run, one)
-        chance = () if deterministic else causes(one, other)
+        chance = causes(one, other)
         moved = _but_for(differences, chance)
-        if level == "X" and not deterministic and not moved:
+        if level == "X" and not trials.deterministic and not moved:
             level, reason = statistical(trials, recipe, asked.reruns, reason)
-        suspected = [*differences, *_but_for(chance, differences)]
+        # What differs between two reruns that came to the same has no effect.
+        suspected = moved if trials.deterministic else [*differences, *_but_for(chance, differences)]
         blamed = _blame(trials, recipe, suspected, level, asked)
     if one.status is RunStatus.FAILED and run.status is not RunStatus.FAILED:
         level, reason = "U", f"the rerun failed: {_error(one)}"
@@ -189,7 +191,7 @@ def _judged(trials: Trials, recipe: Recipe, asked: _Asked) -> Verdict:
         run.id,
         level,
         reason,
-        deterministic,
+        trials.deterministic,
         first_divergence=Divergence.of(match.unlike[0]) if match.unlike else None,
         causes=blamed.causes,
         others=blamed.others,
