@@ -8,6 +8,7 @@ from mlsdk.compare.difference import Difference
 from mlsdk.compare.files import text_diff
 from mlsdk.compare.side import Side
 from mlsdk.data.compare import DataDiff
+from mlsdk.data.files import READERS
 from mlsdk.data.fingerprint import fingerprint
 from mlsdk.errors import MlsdkError
 from mlsdk.records import Dataset
@@ -69,10 +70,12 @@ def _compared(a: Side, b: Side, x: Dataset, y: Dataset) -> Difference:
 
 def _known(found: DataDiff) -> dict[str, object]:
     """What a program may want of a comparison: the parts of it that say something."""
-    known = {
-        field.name: getattr(found, field.name) for field in attrs.fields(DataDiff) if not field.name.endswith("keys")
-    }
-    return {**known, "level": found.level.value}
+    known: dict[str, object] = {"level": found.level.value}
+    for field in attrs.fields(DataDiff):
+        value = getattr(found, field.name)
+        if field.name != "level" and not field.name.endswith("keys"):
+            known[field.name] = list(value) if isinstance(value, tuple) else value
+    return known
 
 
 def _missing(x: Dataset, y: Dataset) -> list[str]:
@@ -93,24 +96,30 @@ def _missing(x: Dataset, y: Dataset) -> list[str]:
 def input_differences(a: Side, b: Side) -> list[Difference]:
     """Files that a run was seen to read and that differ, but for those that a data set names.
 
-    One that lies in a code tree is a `file`, any other one `data`.
+    A `file` is one of the code tree that is no table, a configuration say; any other is `data`.
     """
     then, now = inputs(a), inputs(b)
     found = []
     for place in sorted({*then, *now}):
         x, y = then.get(place), now.get(place)
-        in_tree = place in a.entries or place in b.entries
         left, right = _digest(a, place, x), _digest(b, place, y)
-        if left == right or (x is not None and y is not None and not (left and right)):
+        in_tree = place in a.entries or place in b.entries
+        if x is not None and y is not None:
+            if is_same(x, y) or left == right or not (left and right):
+                continue
+        elif left == right or a.is_temporary(place):  # read by one only, and there unchanged for the other
             continue
-        if (x is None or y is None) and a.is_temporary(place):
-            continue
-        facts: dict[str, object] = {"how": "changed" if left and right else "removed" if left else "added"}
-        details = text_diff(a, b, place) if in_tree else []
-        if not in_tree and (x is None or y is None):
-            details.append(f"read by {'B' if x is None else 'A'} only")
-        kind = "file" if in_tree else "data"
-        found.append(Difference(kind, place, _few(x, left), _few(y, right), tuple(details), facts=facts))
+        if in_tree and not place.lower().endswith(tuple(READERS)):
+            facts = {"how": "changed" if left and right else "removed" if left else "added"}
+            few = _few(x, left), _few(y, right)
+            details = tuple(text_diff(a, b, place))
+            found.append(Difference("file", place, few[0], few[1], details, facts=facts))
+        elif x is not None and y is not None:
+            found.append(_compared(a, b, attrs.evolve(x, name=place), attrs.evolve(y, name=place)))
+        else:
+            details = (f"read by {'B' if x is None else 'A'} only",)
+            facts = {"how": "added" if x is None else "removed"}
+            found.append(Difference("data", place, _few(x, left), _few(y, right), details, facts=facts))
     return found
 
 

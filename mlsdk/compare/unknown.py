@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator
 from mlsdk.capture.redaction import REDACTED
 from mlsdk.compare.data import inputs, is_same
 from mlsdk.compare.side import Side
-from mlsdk.compare.values import is_away, leaves, listed, mapping
+from mlsdk.compare.values import is_away, leaves, mapping
 from mlsdk.compare.variables import hashes_fit, switched_off
 from mlsdk.log.standins import Described
 from mlsdk.records import RunStatus
@@ -27,14 +27,13 @@ _NEEDED = (
 
 _MISSING = (
     ("code", "functions_missing"),
-    ("code", "tree_missing"),
     ("code", "chance_missing"),
     ("environment", "packages_missing"),
     ("environment", "frameworks_missing"),
     ("environment", "blas_missing"),
     ("hardware", "cpu_missing"),
 )
-"""Where a capture says what it could not find out; without git the tree is walked, which `git_missing` would tell."""
+"""Where a capture says what it could not find out. Files that the tree does not have are known where they were read."""
 
 _READS_INPUT = re.compile(rb"\bstdin\b|\binput\s*\(|\bfileinput\b")
 _ELSEWHERE = ("pipe", "socket", "tty", "other")
@@ -64,11 +63,8 @@ def _of_one(side: Side) -> Iterator[str]:
         found = mapping(getattr(side, kind).get(name))
         yield from _some(f"{name.removesuffix('_missing')}: {what}: {why}" for what, why in found.items())
     yield from _some(f"param {name} is known only as {value}" for name, value in _vague(side))
-    yield from _some(
-        f"a secret was taken out of {path}: a change of it cannot be seen"
-        for path in mapping(side.code.get("redacted"))
-    )
-    yield from _some(f"{mapping(one).get('path')} was not kept, and has no digest" for one in _undigested(side))
+    redacted = mapping(side.code.get("redacted")).keys() & {*side.module_places.values()}
+    yield from _some(f"a secret was taken out of {path}: a change of it cannot be seen" for path in sorted(redacted))
     yield from (f"inputs: {problem.message}" for problem in run.problems if problem.kind == "inputs")
     if switched_off(side, "MLSDK_OBSERVE"):
         yield "the files that it read: observing was switched off"
@@ -91,10 +87,6 @@ def _vague(side: Side) -> Iterator[tuple[str, object]]:
         is_described = isinstance(value, Described) or is_away(value)
         if is_redacted or (is_described and name not in side.run.datasets):
             yield name, value
-
-
-def _undigested(side: Side) -> Iterator[object]:
-    yield from (one for one in listed(side.code.get("left_out")) if not mapping(one).get("digest"))
 
 
 def _some(lines: Iterable[str]) -> list[str]:

@@ -1,4 +1,4 @@
-"""`ls`, `show`, `best`, `diff`, `tail`: what they say about runs."""
+"""`ls`, `show`, `best`, `tail`: what they say about runs."""
 
 from __future__ import annotations
 
@@ -12,7 +12,6 @@ import pytest
 
 import mlsdk
 from mlsdk.cli import tail as tailing
-from mlsdk.cli.diff import change, differences
 from mlsdk.cli.draw import chart, spark
 from mlsdk.store import open_store
 
@@ -139,43 +138,6 @@ def test_best(ask, call, runs):
     assert ask("best", "acc", "params.lr < 0.15")["id"] == runs[0]
     assert ask("best", "metrics.acc.min", "--min")["id"] == runs[0]
     assert "run-1" in call("best", "acc")[1]
-
-
-def test_diff_shows_only_what_differs(call, ask, runs):
-    """`diff` names each value that differs, on both sides, and counts the rest."""
-    found = ask("diff", "run-0", "run-1")
-    _, out, _ = call("diff", "run-0", "run-1")
-
-    assert found["differs"]["params"] == {"lr": {"a": 0.1, "b": 0.2}}
-    assert set(found["differs"]["metrics"]) == {"loss", "acc"}
-    assert found["differs"]["tags"] == {}
-    assert found["same"]["tags"] == 1
-    assert "+0.1 (+100.0%)" in out
-    assert "depth" not in out
-    assert "same otherwise:" in out
-    assert "nothing differs" in call("diff", "run-0", "run-0")[1]
-
-
-def test_differences_mind_types():
-    """1, 1.0, True and "1" are four values; NaN is the same as NaN; what one side lacks is absent."""
-    a = {"i": 1, "f": 1, "t": "1", "n": math.nan, "only": 0, "same": (1, 2)}
-    b = {"i": 1.0, "f": True, "t": 1, "n": math.nan, "same": (1, 2)}
-    found = differences(a, b)
-
-    assert [name for name, _, _ in found] == ["i", "f", "t", "only"]
-    assert change(2, 3) == "+1 (+50.0%)"
-    assert change(-2.0, -3.0) == "-1 (-50.0%)"
-    assert change(0, 5) == "+5"
-    assert change("a", 1) == change(True, 2) == change(math.nan, 1.0) == ""
-
-
-def test_diff_tells_close_numbers_apart(call):
-    """Two numbers that look alike in four digits are shown in full."""
-    for i, lr in enumerate((0.1 + 0.2, 0.3)):
-        with mlsdk.run("near", name=f"near-{i}", params={"lr": lr}):
-            pass
-
-    assert "0.30000000000000004" in call("diff", "near-0", "near-1")[1]
 
 
 def test_tail_of_an_ended_run(call, runs):

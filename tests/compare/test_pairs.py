@@ -1,0 +1,202 @@
+"""Pairs of runs with one known difference: that is what is found, in its place, and nothing else."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import attrs
+import pytest
+
+import mlsdk
+from tests.compare.project import FILES, Bench, edited
+
+HELPERS, MODEL, TRAIN = "pkg/helpers.py", "pkg/model.py", "train.py"
+
+FORMATTED = '''
+"""A module may say what it is for."""
+FACTOR = (3)  # how much larger
+
+
+def scale( x ) :
+    # once it was said otherwise
+    """Make it much larger."""
+
+    return (
+        x *
+        FACTOR
+    )
+
+
+def shift(x): return x + 1
+def unused(x): return -x
+'''
+
+
+@attrs.frozen
+class Pair:
+    """How the second run differs from the first, and what must be found."""
+
+    found: tuple[str, ...] = ()
+    files: dict[str, str | None] = attrs.field(factory=dict)
+    words: tuple[str, ...] = ()
+    variables: dict[str, str] = attrs.field(factory=dict)
+    flags: tuple[str, ...] = ()
+    versions: dict[str, str] | None = None
+    stdin: str = ""
+    other_files: tuple[str, ...] = ()
+    also: tuple[str, ...] = ()
+    """Texts that must be among the details."""
+
+
+PAIRS = {
+    # nothing that means anything
+    "the same in another folder": Pair(),
+    "formatting, comments, docstrings": Pair(files={HELPERS: FORMATTED}),
+    "a function that nobody reaches": Pair(files=edited(HELPERS, ("return -x", "return x"))),
+    "a module that nobody reaches, renamed": Pair(
+        files={"pkg/alone.py": None, "pkg/lonely.py": FILES["pkg/alone.py"]},
+        other_files=("pkg/alone.py", "pkg/lonely.py"),
+    ),
+    "an untracked note": Pair(
+        files={"notes.md": "as it is\n", "todo.txt": "more\n"}, other_files=("notes.md", "todo.txt")
+    ),
+    "an unread table": Pair(files={"tables/unread.csv": "a\n1\n"}, other_files=("tables/unread.csv",)),
+    "the data copied elsewhere": Pair(
+        files={"tables/train.csv": None, "other/copy.csv": FILES["tables/train.csv"]},
+        words=("--data", "other/copy.csv"),
+    ),
+    "the data written otherwise": Pair(
+        files={"tables/train.csv": '"name","value"\r\n"a",1.50\r\n"b",2.50\r\n"c",3.50\r\n'}
+    ),
+    "variables of a terminal and a job": Pair(
+        variables={"TERM": "vt100", "SLURM_JOB_ID": "77", "OLDPWD": "/", "_": "x"}
+    ),
+    # params
+    "a param": Pair(("param lr",), words=("--lr", "0.3")),
+    "an option that is no param": Pair(("param --out",), words=("--out", "elsewhere")),
+    "the default of a param": Pair(
+        ("param momentum", "function __main__:train"),
+        files=edited(TRAIN, ("momentum: float = 0.5", "momentum: float = 0.9")),
+    ),
+    # functions
+    "the body of a helper": Pair(
+        ("function pkg.helpers:scale",),
+        files=edited(HELPERS, ("x * FACTOR", "x * FACTOR + 1")),
+        also=(
+            "reached by train > fit > Model.step > scale",
+            "-     return x * FACTOR",
+            "+     return x * FACTOR + 1",
+        ),
+    ),
+    "a constant": Pair(("function pkg.helpers:FACTOR",), files=edited(HELPERS, ("FACTOR = 3", "FACTOR = 4"))),
+    "a method": Pair(
+        ("function pkg.model:Model.step",),
+        files=edited(MODEL, ("* lr * self", "/ lr * self")),
+        also=("+     self.total += scale(row) / lr * self.rate",),
+    ),
+    "an attribute of a class": Pair(("function pkg.model:Model",), files=edited(MODEL, ("rate = 2", "rate = 5"))),
+    "the tracked function": Pair(("function __main__:train",), files=edited(TRAIN, ("net.total +", "net.total -"))),
+    "what a module does when it is imported": Pair(
+        ("function pkg.helpers:<module>",), files=edited(HELPERS, ("FACTOR = 3", 'FACTOR = 3\nprint("hello")'))
+    ),
+    "a call of another function that was there": Pair(
+        ("function pkg.model:Model.step",), files=edited(MODEL, ("scale(row)", "helpers.shift(scale(row))"))
+    ),
+    "a new module that is not committed": Pair(
+        ("function pkg.extra:bonus", "function pkg.helpers:scale"),
+        files={
+            **edited(HELPERS, ("return x * FACTOR", "from pkg.extra import bonus\n    return bonus(x)")),
+            "pkg/extra.py": "def bonus(x):\n    return x + 7\n",
+        },
+    ),
+    "another import of the same name": Pair(
+        ("function pkg.model:Model.step",),
+        files=edited(MODEL, ("from pkg.helpers import scale", "from pkg.helpers import shift as scale")),
+        also=("- from pkg.helpers import scale", "+ from pkg.helpers import shift as scale"),
+    ),
+    "a value that was set in memory": Pair(
+        ("function pkg.helpers:FACTOR",),
+        files=edited(TRAIN, ("given = parser", "model.helpers.FACTOR = 9\n    given = parser")),
+    ),
+    # files and data
+    "a configuration": Pair(
+        ("file conf.json",),
+        files={"conf.json": '{"bias": 2,\n "unit": "m"}\n'},
+        also=('- {"bias": 1,', '+ {"bias": 2,'),
+    ),
+    "a configuration that was not there": Pair(("file override.json",), files={"override.json": '{"bias": 5}'}),
+    "a cell of the data": Pair(
+        ("data data",),
+        files=edited("tables/train.csv", ("b,2.5", "b,2.25")),
+        also=("rows: 1 changed", "changed columns: value"),
+    ),
+    "a row moved": Pair(
+        ("data data",),
+        files=edited("tables/train.csv", ("a,1.5\nb,2.5", "b,2.5\na,1.5")),
+        also=("same rows in another order",),
+    ),
+    "a row more": Pair(
+        ("data data",), files=edited("tables/train.csv", ("c,3.5\n", "c,3.5\nd,4.5\n")), also=("rows: 1 added",)
+    ),
+    "a column more": Pair(
+        ("data data",),
+        files={"tables/train.csv": "name,value,k\na,1.5,1\nb,2.5,2\nc,3.5,3\n"},
+        also=("added columns: k",),
+    ),
+    "a table that nobody declared": Pair(("data tables/extra.csv",), files=edited("tables/extra.csv", ("3,4", "3,5"))),
+    # what it ran with, and on
+    "a package": Pair(("package acme",), versions={"acme": "1.1"}),
+    "a package that is not imported": Pair(("package quiet",), versions={"quiet": "3.0"}),
+    "a flag of the interpreter": Pair(("interpreter flag optimize",), flags=("-O",)),
+    "a variable": Pair(("variable ACME_MODE",), variables={"ACME_MODE": "fast"}),
+    "the time zone": Pair(("variable TZ",), variables={"TZ": "Asia/Tokyo"}),
+    "threads": Pair(("threads OMP_NUM_THREADS",), variables={"OMP_NUM_THREADS": "1"}),
+    "another kernel of linear algebra": Pair(("blas OPENBLAS_CORETYPE",), variables={"OPENBLAS_CORETYPE": "Haswell"}),
+    # chance
+    "the seed of hashes": Pair(("seed PYTHONHASHSEED",), variables={"PYTHONHASHSEED": "1"}),
+    "a seed": Pair(
+        ("seed random",),
+        files=edited(
+            TRAIN, ("given = parser", "random.seed(8)\n    given = parser"), ("import os\n", "import os, random\n")
+        ),
+    ),
+    "the standard input": Pair(("stdin stdin",), stdin="notes.md"),
+    # several at once
+    "three things": Pair(
+        ("param lr", "function pkg.helpers:scale", "data data"),
+        words=("--lr", "0.3"),
+        files={**edited(HELPERS, ("x * FACTOR", "x + FACTOR")), **edited("tables/train.csv", ("b,2.5", "b,2.25"))},
+    ),
+}
+
+SEEDED = edited(TRAIN, ("given = parser", "random.seed(7)\n    given = parser"), ("import os\n", "import os, random\n"))
+
+
+@pytest.fixture(scope="module")
+def bench(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bench]:
+    made = Bench(tmp_path_factory.mktemp("pairs"))
+    yield made
+    made.clear()
+
+
+@pytest.mark.parametrize("name", PAIRS)
+def test_exactly_what_differs_is_found(bench: Bench, name: str) -> None:
+    """Of two runs that differ in a known way exactly that is found, in causal order, and one alone is said to be so."""
+    pair = PAIRS[name]
+    first = bench.run(bench.copy(SEEDED)) if "random" in str(pair.found) else bench.first
+    project = bench.copy(pair.files)
+    second = bench.run(
+        project,
+        *pair.words,
+        variables=pair.variables,
+        flags=pair.flags,
+        versions=pair.versions,
+        stdin=project / pair.stdin if pair.stdin else None,
+    )
+    found = mlsdk.diff(first, second)
+
+    assert [f"{one.kind} {one.what}" for one in found.causes] == [*pair.found]
+    assert found.unknown == ()
+    assert (found.only is not None) == (len(pair.found) == 1)
+    assert found.other_files == pair.other_files
+    assert set(pair.also) <= {line for one in found.causes for line in one.details}
