@@ -152,7 +152,7 @@ def main_module() -> dict[str, object]:
         return {"how": "notebook", **({"file": str(book)} if book else {})}
     is_prompt = getattr(spec, "name", "") == "_pyrepl.__main__"
     if isinstance(path, str) and path != "<stdin>" and not is_prompt:
-        if sys.modules.get("__mp_main__") is main:
+        if names.get("__name__") == "__mp_main__":  # in `sys.modules` every main module has this name too
             return {"how": "worker", "file": os.path.abspath(path)}
         name = getattr(spec, "name", None)
         return {

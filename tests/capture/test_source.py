@@ -175,7 +175,7 @@ def test_module_of_a_package() -> None:
 
 
 def test_spawned_worker() -> None:
-    """A spawned worker's main module is the script that started it, under its usual name."""
+    """A spawned worker's main module is the script that started it, under its usual name; the script's own is none."""
     code = "\nif __name__ == '__main__':\n    import multiprocessing\n    show('parent.json')\n"
     code += "    worker = multiprocessing.get_context('spawn').Process(target=show)\n"
     code += "    worker.start()\n    worker.join()\n"
@@ -184,6 +184,7 @@ def test_spawned_worker() -> None:
     parent = facts_in("parent.json")
 
     assert worker["main"] == {"how": "worker", "file": parent["main"]["file"]}
+    assert parent["main"]["how"] == "script"
     assert worker["modules"] == parent["modules"]
     assert worker["loaded"] == parent["loaded"]
     assert functions_of(worker)["functions"] == functions_of(parent)["functions"]
