@@ -10,6 +10,8 @@ from typing import NamedTuple
 from mlsdk.capture.redaction import REDACTED
 from mlsdk.errors import RerunError
 from mlsdk.records import Run
+from mlsdk.reproduce.environment import Environment
+from mlsdk.reproduce.folders import Folders
 from mlsdk.reproduce.options import with_params
 from mlsdk.reproduce.world import World
 
@@ -43,7 +45,7 @@ class Command(NamedTuple):
     """Params that the words show."""
 
 
-def command_of(run: Run, world: World, params: Mapping[str, object]) -> Command:
+def command_of(run: Run, world: World, environment: Environment, params: Mapping[str, object]) -> Command:
     """The command line of a run, with other params as far as options give them.
 
     Raises:
@@ -66,11 +68,11 @@ def command_of(run: Run, world: World, params: Mapping[str, object]) -> Command:
             return Command(options, ["-c", source, *rest], None, shown)
         return Command(options, ["-", *rest] if argv[:1] == ["-"] else rest, source, shown)
     if entry == "-m __main__":  # a folder, or an archive, that was named as a script
-        words = [_script(run, world, argv[0], os.path.abspath(argv[0]))]
+        words = [_script(run, world, environment, argv[0], os.path.join(str(run.code.get("folder")), argv[0]))]
     elif entry.startswith("-m "):
         words = ["-m", entry[3:]]
     else:
-        words = [_script(run, world, argv[0], entry)]
+        words = [_script(run, world, environment, argv[0], entry)]
     return Command(options, [*words, *rest], None, shown)
 
 
@@ -124,11 +126,12 @@ def _check_alone(run: Run) -> None:
         )
 
 
-def _script(run: Run, world: World, typed: str, entry: str) -> str:
+def _script(run: Run, world: World, environment: Environment, typed: str, entry: str) -> str:
     """The script as it is to be named: as it was typed, where that leads to it."""
     here = world.folders.now(entry) or world.folders.now(os.path.realpath(entry))
-    if here is None:
-        here = world.place.of(entry)
+    if here is None:  # a program that was installed, or one of another project
+        moved = Folders([(str(run.environment.get("prefix") or ""), environment.prefix)]).now(entry)
+        here = moved or world.place.of(entry)
     if not os.path.exists(here):
         raise RerunError(f"{_named(run)} was started from {entry}, which is not in its code tree: {_as_file()}", "code")
     found = os.path.join(world.folder, typed)

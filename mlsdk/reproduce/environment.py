@@ -3,10 +3,20 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable, Mapping
 from typing import NamedTuple
+from urllib.parse import urlsplit
+from urllib.request import url2pathname
 
+from mlsdk.capture.installed import scan
+from mlsdk.errors import MlsdkError, RerunError
 from mlsdk.records import Run
+from mlsdk.reproduce.interpreter import Interpreter, ask, minor
 from mlsdk.reproduce.recipe import Recipe
+from mlsdk.reproduce.wanted import OURSELVES, Wanted, differences, installed, listed
+from mlsdk.reproduce.world import World
+
+_SHOWN = 5
 
 
 class Environment(NamedTuple):
@@ -16,8 +26,129 @@ class Environment(NamedTuple):
     prefix: str
     notes: tuple[str, ...] = ()
     """What is not as the lock says."""
+    built: bool = False
+    """Whether it was built for reruns: variables that lead to another one do not hold."""
 
 
-def environment_of(run: Run, recipe: Recipe) -> Environment:
-    """The environment that a recipe asks for."""
-    return Environment(sys.executable, sys.prefix)
+class Lock(NamedTuple):
+    """What a run says of its environment."""
+
+    python: str
+    packages: dict[str, Wanted]
+
+
+def environment_of(run: Run, recipe: Recipe, world: World) -> Environment:
+    """The environment that a recipe asks for; built where it is not there.
+
+    Raises:
+        RerunError: it cannot be had; the message says what stands in the way.
+    """
+    if recipe.env == "same" and not recipe.packages:
+        return _as_it_is(run)
+    if recipe.env == "same":
+        here = _known(sys.executable)
+        lock = Lock(here.version, _packages(here))
+    else:
+        lock = lock_of(run)
+    own = _of_project(world)
+    wanted = {name: one for name, one in _with(run, lock, recipe.packages).items() if not own(one)}
+    if recipe.env != "fresh":
+        for one in _candidates(run):
+            if one.minor == minor(lock.python) and not differences(wanted, _packages(one, own)):
+                return Environment(one.executable, one.prefix, _on_python(lock.python, one))
+    from mlsdk.reproduce.building import build
+
+    donors = [] if recipe.env == "fresh" else _candidates(run)
+    folder = world.base if recipe.env == "fresh" else None
+    prefixes = [str(run.environment.get(name) or "") for name in ("base_prefix", "prefix")]
+    one = build(lock.python, wanted, donors=donors, prefixes=prefixes, folder=folder)
+    notes = [f"package {line}" for line in differences(wanted, _packages(one, own))]
+    if run.environment.get("installation") == "conda":
+        notes.append(
+            "the run's environment was conda's; of its packages those that are Python's were installed as wheels"
+        )
+    return Environment(one.executable, one.prefix, (*_on_python(lock.python, one), *notes), built=True)
+
+
+def _as_it_is(run: Run) -> Environment:
+    """The environment of this process, with word of what is other in it."""
+    here = _known(sys.executable)
+    try:
+        lock = lock_of(run)
+    except RerunError:
+        return Environment(here.executable, here.prefix, ("the environment is that of here; the run's is not known",))
+    lines = differences(lock.packages, _packages(here))
+    more = f" and {len(lines) - _SHOWN} more" if len(lines) > _SHOWN else ""
+    told = [f"the environment is that of here, not the run's: {'; '.join(lines[:_SHOWN])}{more}"] if lines else []
+    return Environment(here.executable, here.prefix, (*_on_python(lock.python, here), *told))
+
+
+def lock_of(run: Run) -> Lock:
+    """What a run was locked to.
+
+    Raises:
+        RerunError: it has no lock, or that is not in the store.
+    """
+    lock, known = run.environment.get("lock"), run.environment.get("distributions")
+    named = f"run {run.name} ({run.short_id})"
+    if not isinstance(lock, Mapping) or not lock.get("requirements"):
+        why = run.environment.get("lock_missing") or "the capture `lock` was not taken"
+        raise RerunError(
+            f"{named} has no lock of its environment ({why}): use the present one by --env same", "environment"
+        )
+    try:
+        with run._store().open_blob(str(lock["requirements"])) as file:  # noqa: SLF001 - a run reads its own store
+            text = file.read().decode()
+    except MlsdkError as error:
+        raise RerunError(f"the lock of {named} cannot be read ({error}): use --env same", "environment") from error
+    versions = {str(name): str(version) for name, version in (known if isinstance(known, Mapping) else {}).items()}
+    return Lock(str(run.environment.get("python") or lock.get("python")), listed(text, versions))
+
+
+def _with(run: Run, lock: Lock, packages: Mapping[str, str]) -> dict[str, Wanted]:
+    """The list with other versions; as the run's lock names them where it has that version."""
+    wanted = dict(lock.packages)
+    if not packages:
+        return wanted
+    try:
+        known = lock_of(run).packages
+    except RerunError:
+        known = {}
+    for name, version in packages.items():
+        if name == OURSELVES:
+            continue
+        was = known.get(name)
+        wanted[name] = was if was and was.version == version else Wanted(name, version, f"{name}=={version}")
+    return wanted
+
+
+def _candidates(run: Run) -> list[Interpreter]:
+    """The run's own environment, if it is still there, and the present one."""
+    places = dict.fromkeys([str(run.environment.get("executable") or ""), sys.executable])
+    return [one for place in places if place and (one := ask(place)) is not None]
+
+
+def _known(executable: str) -> Interpreter:
+    one = ask(executable)
+    if one is None:
+        raise RerunError(f"the interpreter {executable} cannot be started", "environment")
+    return one
+
+
+def _of_project(world: World) -> Callable[[Wanted], bool]:
+    """Whether a distribution is the project itself, installed in place: its modules are found in the world."""
+
+    def own(one: Wanted) -> bool:
+        folder = url2pathname(urlsplit(one.url or "").path) if one.editable else ""
+        return bool(folder) and (world.folders.now(folder) is not None or world.place.holds(folder))
+
+    return own
+
+
+def _packages(one: Interpreter, leave: Callable[[Wanted], bool] = lambda _: False) -> dict[str, Wanted]:
+    found = installed(scan(one.path).distributions, one.version)
+    return {name: package for name, package in found.items() if not leave(package)}
+
+
+def _on_python(version: str, one: Interpreter) -> tuple[str, ...]:
+    return () if one.version == version else (f"on Python {one.version}, not {version}",)

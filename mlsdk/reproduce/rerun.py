@@ -110,9 +110,9 @@ def rerun_by(
     check_entry(run)
     with world_of(run, recipe, place) as world:
         completed = complete(run, recipe, world, place)
-        command = command_of(run, world, recipe.params)
         placed = place_data(run, recipe, world, place)
-        environment = environment_of(run, recipe)
+        environment = environment_of(run, recipe, world)
+        command = command_of(run, world, environment, recipe.params)
         notes = [*completed.notes, *placed.notes, *environment.notes]
         identity, order = write_order(
             run,

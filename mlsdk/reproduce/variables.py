@@ -55,6 +55,7 @@ def variables_of(
         found.update(_zone(run, found))
     found = {name: value for name, value in found.items() if name not in ours or name == "MLSDK_OUTBOX"}
     found.update(_module_path(run, world, path, found))
+    _lead_to(environment, str(run.environment.get("prefix") or ""), found)
     for name, value in recipe.variable_values.items():
         if value is None:
             found.pop(name, None)
@@ -88,3 +89,16 @@ def _module_path(run: Run, world: World, path: Sequence[str], found: Mapping[str
     inside = [entry for entry in here if entry is not None and entry not in known and os.path.isdir(entry)]
     whole = [*path, *inside, *known]
     return {"PYTHONPATH": os.pathsep.join(whole)} if whole else {}
+
+
+def _lead_to(environment: Environment, prefix: str, found: dict[str, str]) -> None:
+    """Let what leads to the environment of the run lead to the one that it is made again in."""
+    if not environment.built and environment.prefix == prefix:
+        return
+    for name in ("CONDA_PREFIX", "CONDA_DEFAULT_ENV", "CONDA_SHLVL", "PYTHONHOME"):
+        found.pop(name, None)
+    if "VIRTUAL_ENV" in found or environment.built:
+        found["VIRTUAL_ENV"] = environment.prefix
+    old, programs = os.path.join(prefix, "bin"), os.path.join(environment.prefix, "bin")
+    others = [entry for entry in found.get("PATH", os.defpath).split(os.pathsep) if entry not in (old, programs)]
+    found["PATH"] = os.pathsep.join([programs, *others])

@@ -1,0 +1,248 @@
+"""Building an environment from a list of packages: kept in a cache by what is in it, made by one process at a time.
+
+What an environment at hand has, and has unchanged, is linked from there; the rest is installed by uv, or else by pip.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import os
+import platform
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from urllib.parse import urlsplit
+from urllib.request import url2pathname
+
+from mlsdk.capture.installed import Distribution, scan
+from mlsdk.capture.lock import find_uv
+from mlsdk.capture.recorded import entries, modified
+from mlsdk.capture.redaction import redact_text
+from mlsdk.errors import RerunError
+from mlsdk.reproduce.interpreter import Interpreter, ask, find, minor
+from mlsdk.reproduce.wanted import OURSELVES, Wanted, installed
+
+_PATIENCE_S = 1800.0
+_DONE = "mlsdk-complete"
+_LINES = 12
+_FORM = 1
+
+
+def build(
+    python: str,
+    wanted: Mapping[str, Wanted],
+    *,
+    donors: Sequence[Interpreter],
+    prefixes: Sequence[str],
+    folder: str | None,
+) -> Interpreter:
+    """An environment with these packages and no others.
+
+    Args:
+        python: version of the interpreter.
+        wanted: packages by name.
+        donors: environments from which equal packages are linked.
+        prefixes: where an interpreter of that version may lie.
+        folder: where to build it anew; None for the cache.
+
+    Raises:
+        RerunError: it cannot be built.
+    """
+    if folder is not None:
+        return _built(os.path.join(folder, "environment"), python, wanted, donors, prefixes)
+    place = os.path.join(cache_folder(), _key(python, wanted))
+    with _alone(place):
+        if os.path.exists(os.path.join(place, _DONE)):
+            one = ask(os.path.join(place, "bin", "python"))
+            if one is not None:
+                return _with_ourselves(one)
+        shutil.rmtree(place, ignore_errors=True)
+        try:
+            one = _built(place, python, wanted, donors, prefixes)
+            with open(os.path.join(place, _DONE), "w", encoding="utf-8"):
+                return one
+        except BaseException:
+            shutil.rmtree(place, ignore_errors=True)
+            raise
+
+
+def cache_folder() -> str:
+    """Where environments are kept; all in it may be deleted."""
+    base = os.environ.get("XDG_CACHE_HOME") or os.path.join(os.path.expanduser("~"), ".cache")
+    folder = os.path.join(base, "mlsdk", "environments")
+    os.makedirs(folder, mode=0o700, exist_ok=True)
+    return folder
+
+
+def _key(python: str, wanted: Mapping[str, Wanted]) -> str:
+    whole = [_FORM, python, platform.platform(), [list(wanted[name]) for name in sorted(wanted)]]
+    return hashlib.sha256(json.dumps(whole).encode()).hexdigest()[:32]
+
+
+@contextlib.contextmanager
+def _alone(place: str) -> Iterator[None]:
+    """While this holds, no other process builds the same."""
+    import fcntl
+
+    with open(f"{place}.lock", "w", encoding="utf-8") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+
+
+def _built(
+    place: str, python: str, wanted: Mapping[str, Wanted], donors: Sequence[Interpreter], prefixes: Sequence[str]
+) -> Interpreter:
+    uv = find_uv(sys.prefix, os.environ.get("PATH", ""))
+    base = find(python, prefixes)
+    if base is not None:
+        _run([base.executable, "-m", "venv", "--without-pip", place], f"a virtual environment of Python {base.version}")
+    elif uv is not None:
+        _run([uv, "venv", "--quiet", "--python", minor(python), place], f"an interpreter of Python {minor(python)}")
+    else:
+        raise RerunError(
+            f"there is no Python {minor(python)} here: install it (uv does so by itself), or use --env same",
+            "environment",
+        )
+    one = ask(os.path.join(place, "bin", "python"))
+    if one is None:
+        raise RerunError(f"the interpreter of {place} cannot be started; use --env same", "environment")
+    left = dict(wanted)
+    for donor in donors:
+        if donor.minor == one.minor:
+            _link_equal(donor, one, left)
+    for name in [name for name in left if left[name].editable]:
+        _lead_to(left.pop(name), one)
+    if left:
+        _install(uv, one, [left[name].line for name in sorted(left)])
+    return _with_ourselves(one)
+
+
+def _site(one: Interpreter) -> str:
+    return os.path.join(one.prefix, "lib", f"python{one.minor}", "site-packages")
+
+
+def _link_equal(donor: Interpreter, one: Interpreter, left: dict[str, Wanted]) -> None:
+    """Link what an environment has exactly as it is wanted, and take it off the list."""
+    distributions = scan(donor.path).distributions
+    for name, found in installed(distributions, donor.version).items():
+        info = distributions[name].info
+        if (
+            name in left
+            and left[name].is_same(found)
+            and (found.content or found.editable)
+            and info.endswith(".dist-info")
+        ):
+            try:
+                changed = modified(info)
+                if not (changed.changed or changed.missing):
+                    _link(distributions[name], donor, one)
+                    del left[name]
+            except OSError:  # of another file system, or not to be read: it is installed
+                continue
+
+
+def _link(distribution: Distribution, donor: Interpreter, one: Interpreter) -> None:
+    site, info = _site(one), distribution.info
+    whole = os.path.join(os.path.realpath(donor.prefix), "")
+    for path, _, _ in entries(info):
+        source = os.path.normpath(os.path.join(distribution.site, path))
+        if path.endswith(".pyc") or not os.path.realpath(source).startswith(whole) or not os.path.isfile(source):
+            continue
+        target = os.path.normpath(os.path.join(site, path))
+        os.makedirs(os.path.dirname(target), exist_ok=True)
+        if os.path.dirname(target) == os.path.join(one.prefix, "bin"):
+            _copy_script(source, target, donor, one)
+        elif not os.path.lexists(target):
+            _link_file(source, target)
+
+
+def _link_file(source: str, target: str) -> None:
+    try:
+        os.link(source, target)
+    except OSError:  # another file system
+        shutil.copy2(source, target)
+
+
+def _copy_script(source: str, target: str, donor: Interpreter, one: Interpreter) -> None:
+    """Copy a program, which names its interpreter in the first line."""
+    with open(source, "rb") as file:
+        head, line, rest = file.read().partition(b"\n")
+    if head.startswith(b"#!" + os.fsencode(donor.prefix)):
+        head = b"#!" + os.fsencode(one.executable)
+    with open(target, "wb") as file:
+        file.write(head + line + rest)
+    shutil.copymode(source, target)
+
+
+def _lead_to(wanted: Wanted, one: Interpreter) -> None:
+    """Let the modules of something that was installed in place be found: an installer would write into its folder."""
+    folder = url2pathname(urlsplit(wanted.url or "").path)
+    inside = [os.path.join(folder, "src"), folder]
+    with open(os.path.join(_site(one), f"{wanted.name}.pth"), "w", encoding="utf-8") as file:
+        file.write("".join(f"{place}\n" for place in inside if os.path.isdir(place)))
+
+
+def _install(uv: str | None, one: Interpreter, lines: Sequence[str]) -> None:
+    """Install a list, and nothing that it does not name."""
+    with tempfile.NamedTemporaryFile("w", suffix=".txt", encoding="utf-8") as file:
+        file.write("".join(f"{line}\n" for line in lines))
+        file.flush()
+        if uv is not None:
+            command = [uv, "pip", "install", "--quiet", "--no-deps", "--python", one.executable, "-r", file.name]
+        else:
+            command = [sys.executable, "-m", "pip", "--python", one.executable, "install", "--quiet", "--no-deps"]
+            command += ["--disable-pip-version-check", "--no-input", "-r", file.name]
+        _run(command, "the packages of the lock")
+
+
+def _run(command: Sequence[str], what: str) -> None:
+    """Run an installer.
+
+    Raises:
+        RerunError: it fails; with what it said.
+    """
+    dropped = ("VIRTUAL_ENV", "CONDA_PREFIX", "PYTHONPATH", "PYTHONHOME", "PIP_REQUIRE_VIRTUALENV")
+    kept = {name: value for name, value in os.environ.items() if name not in dropped}
+    try:
+        done = subprocess.run(
+            list(command),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            env=kept,
+            timeout=_PATIENCE_S,
+            check=False,
+        )
+    except (OSError, subprocess.SubprocessError) as error:
+        raise RerunError(f"{what} cannot be had: {error}; use --env same", "environment") from error
+    if done.returncode:
+        lines = [redact_text(line)[0] for line in done.stdout.decode("utf-8", "replace").splitlines() if line.strip()]
+        said = "\n".join(f"  {line}" for line in lines[-_LINES:])
+        raise RerunError(
+            f"{what} cannot be had: {os.path.basename(command[0])} says\n{said}\nuse the present environment by"
+            " --env same",
+            "environment",
+        )
+
+
+def _with_ourselves(one: Interpreter) -> Interpreter:
+    """Let an environment have the mlsdk that reruns: the run's own may be older than what a rerun needs of it."""
+    package = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+    _point(os.path.join(_site(one), OURSELVES), package)
+    about = scan([entry for entry in sys.path if os.path.isabs(entry)]).distributions.get(OURSELVES)
+    if about is not None and about.info.endswith(".dist-info"):
+        _point(os.path.join(_site(one), os.path.basename(about.info)), about.info)
+    return one
+
+
+def _point(link: str, target: str) -> None:
+    """Make a link lead somewhere, at once for whoever looks."""
+    if os.path.islink(link) and os.readlink(link) == target:
+        return
+    new = f"{link}.{os.getpid()}"
+    os.symlink(target, new)
+    os.replace(new, link)
