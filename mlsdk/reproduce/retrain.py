@@ -11,7 +11,7 @@ import attrs
 from mlsdk.errors import RerunError, UsageError
 from mlsdk.records import Run, RunStatus
 from mlsdk.reproduce.choosing import Wanted, chosen
-from mlsdk.reproduce.lineage import Made, artifacts_of
+from mlsdk.reproduce.lineage import artifacts_of
 from mlsdk.reproduce.recipe import Recipe
 from mlsdk.reproduce.rerun import rerun_by
 from mlsdk.reproduce.staleness import Judge, Staleness
@@ -139,18 +139,14 @@ def _contents(judge: Judge, run: Run) -> dict[str, str]:
     """By path, the newest of the artifacts that a run has for its data."""
     found = {}
     for one, made in judge.lineage.parents(run):
-        digest = _newest(judge, made)
-        if one.path is not None and digest not in (None, one.digest):
-            found[one.path] = str(digest)
+        digest = artifacts_of(judge.lineage.latest(made.run)).get(made.artifact)
+        if one.path is not None and digest is not None:
+            found[one.path] = digest
     return found
 
 
-def _newest(judge: Judge, made: Made) -> str | None:
-    return artifacts_of(judge.lineage.latest(made.run)).get(made.artifact)
-
-
 def _made(store: Store, one: Staleness, contents: dict[str, str], env: Literal["same", "lock"]) -> Retrained:
-    recipe = Recipe(code="here", data="here", variables="here", env=env, **({"contents": contents} if contents else {}))
+    recipe = Recipe(code="here", data="here", variables="here", env=env, contents=contents)
     try:
         new = rerun_by(one.run, recipe, experiment=one.run.experiment, store=store.uri)
     except RerunError as error:

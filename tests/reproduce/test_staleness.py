@@ -1,0 +1,323 @@
+"""`mlsdk.status`: content counts and bytes do not; what is reached counts and what is not does not; lineage; scale."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import attrs
+import pytest
+
+import mlsdk
+from mlsdk.compare.difference import Difference
+from mlsdk.errors import NotFoundError, QueryError, UsageError
+from mlsdk.reproduce.staleness import Status
+from tests.conftest import require
+from tests.stale import copy_of, make_pipeline, make_project, replace, start
+
+Change = Callable[[Path], object]
+
+
+@pytest.fixture(scope="module")
+def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A project with one run."""
+    require(shutil.which("git"), "git")
+    return make_project(tmp_path_factory.mktemp("base") / "project")
+
+
+@pytest.fixture
+def project(base: Path, tmp_path: Path) -> Path:
+    """The project elsewhere, to be changed."""
+    return copy_of(base, tmp_path / "elsewhere")
+
+
+def judged(project: Path, runs: str | None = None) -> mlsdk.Staleness:
+    """The staleness of the one run, with the project where it lies now."""
+    (found,) = mlsdk.status(runs, folder=project, store=project / ".mlsdk")
+    return found
+
+
+def _touch(project: Path) -> None:
+    for path in project.rglob("*.csv"):
+        os.utime(path, (1_000_000_000, 1_000_000_000))
+
+
+def _copy(project: Path) -> None:
+    path = project / "data" / "train.csv"
+    shutil.copy(path, project / "other.csv")
+    path.unlink()
+    (project / "other.csv").rename(path)
+
+
+def _write_again(project: Path) -> None:
+    """Other quotes and line ends, the same rows, of the declared table and of the one that was only seen."""
+    for name in ("train.csv", "more.csv"):
+        path = project / "data" / name
+        with path.open(newline="") as file:
+            rows = list(csv.reader(file))
+        with path.open("w", newline="") as file:
+            csv.writer(file, quoting=csv.QUOTE_ALL, lineterminator="\r\n").writerows(rows)
+
+
+def _format_code(project: Path) -> None:
+    replace(
+        project / "helpers.py",
+        "    # twice\n    return math.fsum([x, x])",
+        "    return math.fsum(\n        [x, x],\n    )",
+    )
+    replace(project / "train.py", '"""Fit."""', '"""Fit it well."""  # really')
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda project: None,
+        _touch,
+        _copy,
+        _write_again,
+        _format_code,
+        lambda project: replace(project / "helpers.py", "    return x\n", "    return -x\n"),
+        lambda project: (project / "notes.txt").write_text("not read by anybody"),
+        lambda project: (project / "new.py").write_text("def scale(x): return 0\n"),
+    ],
+    ids=["nothing", "touched", "copied", "written again", "formatted", "unreachable", "note", "new module"],
+)
+def test_what_does_not_make_a_model_stale(project: Path, change: Change) -> None:
+    """Touching, copying and formatting data or code changes nothing, nor does what the run could not reach."""
+    change(project)
+    found = judged(project)
+
+    assert (found.state, found.differences, found.unknown) == ("up to date", (), ())
+
+
+@pytest.mark.parametrize(
+    ("change", "expected"),
+    [
+        (
+            lambda project: replace(project / "data" / "train.csv", "\n17,3,b\n", "\n17,4,b\n"),
+            "data.data: 1 row changed; changed column: y",
+        ),
+        (
+            lambda project: replace(project / "data" / "train.csv", "\n17,3,b\n", "\n17,3,b\n1,1,a\n2,2,b\n3,3,a\n"),
+            "data.data: 1,203 rows instead of 1,200 (3 added)",
+        ),
+        (
+            lambda project: replace(project / "data" / "train.csv", "\n17,3,b\n18,4,a\n", "\n18,4,a\n17,3,b\n"),
+            "data.data: the same rows in another order",
+        ),
+        (
+            lambda project: replace(project / "data" / "more.csv", "3,4\n", "3,4\n5,6\n"),
+            "data.data/more.csv: 3 rows instead of 2 (1 added)",
+        ),
+        (lambda project: replace(project / "config.json", "2", "3"), "config.json: other bytes"),
+        (lambda project: replace(project / "helpers.py", "[x, x]", "[x, x, x]"), "train > fit: scale() changed"),
+        (lambda project: replace(project / "train.py", "SHIFT = 3", "SHIFT = 4"), "train > fit: SHIFT changed"),
+        (
+            lambda project: replace(project / "train.py", "lr: float = 0.1", "lr: float = 0.2"),
+            "__main__: train() changed",
+        ),
+    ],
+    ids=["cell", "rows", "order", "seen", "config", "helper", "constant", "default"],
+)
+def test_what_makes_a_model_stale(project: Path, change: Change, expected: str) -> None:
+    """One thing that counts was changed: exactly that is told, in one readable line."""
+    change(project)
+    found = judged(project)
+
+    assert found.lines == (expected,)
+    assert (found.state, found.unknown) == ("stale", ())
+
+
+def test_what_is_gone_is_not_known(project: Path) -> None:
+    """Data that are missing do not make a run stale: it is said that it cannot be known, and where they should lie."""
+    (project / "data" / "train.csv").unlink()
+    found = judged(project)
+
+    assert (found.state, found.differences) == ("unknown", ())
+    assert found.unknown == (f"data: {project}/data/train.csv is missing",)
+
+
+def test_code_that_is_not_here(project: Path) -> None:
+    """Where the project does not lie, nothing is claimed of its code; another folder is found by the one we are in."""
+    there = mlsdk.status(folder=project / "nowhere", store=project / ".mlsdk")[0]
+
+    assert there.state == "unknown"
+    assert any("its code is not here" in line and "train.py" in line for line in there.unknown)
+
+
+def test_the_project_of_the_working_folder(project: Path, base: Path, tmp_path: Path, monkeypatch) -> None:
+    """A project that lies elsewhere now is the repository of the working folder, if that has its files."""
+    base.rename(base.with_name("moved"))
+    try:
+        monkeypatch.chdir(project / "data")
+        inside = mlsdk.status(store=project / ".mlsdk")[0]
+        monkeypatch.chdir(tmp_path)
+        outside = mlsdk.status(store=project / ".mlsdk")[0]
+    finally:
+        base.with_name("moved").rename(base)
+
+    assert inside.state == "up to date"
+    assert outside.state == "unknown"
+
+
+def test_packages_and_interpreter(project: Path) -> None:
+    """Another version of what was imported, or of Python, makes stale; what was not imported is told apart."""
+    from mlsdk.store import open_store
+
+    (run,) = mlsdk.runs(store=project / ".mlsdk")
+    environment = {
+        **run.environment,
+        "python": "3.9.1",
+        "prefix": "/gone",
+        "packages": {"attrs": "1.0", "none-such": "1"},
+    }
+    environment["distributions"] = {"attrs": "1.0", "pytest": "2.0", "mlsdk": "0.0.1"}
+    from mlsdk.reproduce.environment_now import EnvironmentNow
+    from mlsdk.reproduce.held import Held
+
+    found = EnvironmentNow(Held(open_store(project / ".mlsdk").blobs)).look(attrs.evolve(run, environment=environment))
+
+    assert [(one.kind, one.what, one.a) for one in found.found.differences] == [
+        ("package", "attrs", "1.0"),
+        ("interpreter", "python", "3.9.1"),
+    ]
+    assert [one.what for one in found.others] == ["mlsdk", "pytest"]
+    assert found.found.unknown == (f"package none-such 1 is not installed in {sys.prefix}",)
+
+
+# which runs are meant
+
+
+def test_which_runs_are_meant(tmp_path: Path) -> None:
+    """By default the newest finished run of each kind; a name, an experiment, a filter, an id, several of them."""
+    for number in range(3):
+        for experiment in ("a", "b"):
+            with mlsdk.run(experiment, name=f"{experiment}-nightly", params={"n": number}, capture=()):
+                pass
+    with pytest.raises(ValueError, match="boom"), mlsdk.run("a", name="broken", capture=()):
+        raise ValueError("boom")
+    every = [run.id for run in mlsdk.runs("status = 'finished'")]
+
+    def meant(runs: object) -> list[str]:
+        return [one.run.id for one in mlsdk.status(runs)]  # type: ignore[arg-type]
+
+    assert meant(None) == every[:2]
+    assert meant("a") == meant("a-nightly") == [every[1]]
+    assert meant("params.n = 0") == every[4:]
+    assert meant(every[3][-8:]) == meant(mlsdk.get_run(every[3])) == [every[3]]
+    assert meant(["a", every[5], "a-nightly"]) == [every[1], every[5]]
+    with pytest.raises(NotFoundError, match="nightl"):
+        meant("a-nightl")
+    with pytest.raises(QueryError):
+        meant("params.n == ")
+    with pytest.raises(UsageError, match="not 7"):
+        meant(7)
+
+
+def test_nothing_recorded_is_nothing_known() -> None:
+    """Of a run without captures nothing is claimed, and it is said what was not recorded."""
+    with mlsdk.run("a", capture=()):
+        pass
+    (found,) = mlsdk.status()
+
+    assert found.state == "unknown"
+    assert [line.partition(" were not")[0].partition(" was not")[0] for line in found.unknown] == [
+        "its functions",
+        "its packages",
+        "its interpreter",
+    ]
+
+
+def test_a_state_and_its_exit_code() -> None:
+    """Stale is 1, not known 2, and a run that was made again counts for nothing."""
+    with mlsdk.run("a", capture=()) as active:
+        pass
+    run = mlsdk.get_run(active.id)
+    fresh, unknown = mlsdk.Staleness(run), mlsdk.Staleness(run, unknown=("?",))
+    stale = mlsdk.Staleness(run, (Difference("package", "numpy", "1", "2"),), ("?",))
+    replaced = attrs.evolve(stale, replaced_by=run)
+
+    assert [Status(some).exit_code for some in ([], [fresh, replaced], [fresh, unknown], [unknown, stale])] == [
+        0,
+        0,
+        2,
+        1,
+    ]
+    assert [one.state for one in (fresh, unknown, stale, replaced)] == ["up to date", "unknown", "stale", "replaced"]
+    assert str(stale) == f"{run.name}: stale\n  numpy 2 instead of 1\n  not known: ?"
+
+
+# lineage
+
+
+@pytest.fixture(scope="module")
+def pipeline(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run that makes features, and one that uses them."""
+    return make_pipeline(tmp_path_factory.mktemp("pipeline") / "project")
+
+
+def _states(folder: Path) -> dict[str, list[str]]:
+    return {one.run.name: list(one.lines) for one in mlsdk.status(folder=folder, store=folder / ".mlsdk")}
+
+
+def test_a_parent_that_is_stale(pipeline: Path, tmp_path: Path) -> None:
+    """A run is stale by the run that made its data, as soon as that one would be made of something else."""
+    folder = copy_of(pipeline, tmp_path / "it")
+    before = _states(folder)
+    (folder / "raw.csv").write_text("x\n1\n2\n3\n")
+    after = _states(folder)
+    (folder / "features.csv").unlink()  # the store has it: nobody needs it here
+
+    assert before == {"prepare": [], "model": []}
+    assert after["prepare"] == ["data.raw: 3 rows instead of 2 (1 added)"]
+    (line,) = after["model"]
+    assert line.startswith("features.csv: prepare")
+    assert line.endswith("which made it, is stale itself: data.raw: 3 rows instead of 2 (1 added)")
+    assert _states(folder) == after
+
+
+@pytest.mark.slow
+def test_a_parent_that_was_made_anew(pipeline: Path, tmp_path: Path) -> None:
+    """A newer run of the same kind that made another artifact of the same name makes the run that used it stale."""
+    folder = copy_of(pipeline, tmp_path / "it")
+    (folder / "raw.csv").write_text("x\n1\n2\n3\n")
+    start(folder, "prepare.py")
+    states = _states(folder)
+
+    assert states["prepare"] == []
+    (line,) = states["model"]
+    assert line.startswith("features.csv: prepare")
+    assert line.endswith("has made another one since")
+
+
+# in the whole
+
+
+def test_nothing_is_executed_or_written(project: Path) -> None:
+    """Looking imports nothing of the project and leaves it as it is."""
+    replace(project / "helpers.py", "import math", "import math\nraise SystemExit('executed')")
+    asked = ["git", "status", "--porcelain"]
+    before = subprocess.run(asked, cwd=project, capture_output=True, text=True, check=True).stdout
+    listed = sorted(path for path in project.rglob("*") if ".mlsdk" not in path.parts)
+    found = judged(project)
+    after = subprocess.run(asked, cwd=project, capture_output=True, text=True, check=True).stdout
+
+    assert found.is_stale
+    assert (sorted(path for path in project.rglob("*") if ".mlsdk" not in path.parts), after) == (listed, before)
+
+
+def test_as_plain_values(project: Path) -> None:
+    """What a program reads is strict JSON, with the line that a person reads."""
+    replace(project / "config.json", "2", "3")
+    told = json.loads(json.dumps(judged(project).to_dict(), allow_nan=False))
+
+    assert told["state"] == "stale"
+    assert [(one["kind"], one["what"], one["line"]) for one in told["causes"]] == [
+        ("file", "config.json", "config.json: other bytes")
+    ]
