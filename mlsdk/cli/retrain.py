@@ -44,10 +44,10 @@ def retrain(args: argparse.Namespace) -> int:
         if not found:
             screen.line("nothing is stale")
         done = []
-        for one in retraining(store, found, env=args.env, begun=lambda one: _begin(screen, one)):
-            _end(screen, one)
-            done.append(one)
-    return 1 if any(one.problem is not None for one in done) else 0
+        for made in retraining(store, found, env=args.env, begun=lambda one: _begin(screen, one)):
+            _end(screen, made)
+            done.append(made)
+    return 1 if any(made.problem is not None for made in done) else 0
 
 
 def _begin(screen: Screen, one: Staleness) -> None:

@@ -7,7 +7,7 @@ import argparse
 from mlsdk.cli import stores
 from mlsdk.cli.screen import Screen
 from mlsdk.cli.values import counted
-from mlsdk.reproduce.staleness import Staleness, Status
+from mlsdk.reproduce.staleness import STATES, Staleness, Status
 from mlsdk.reproduce.staleness import status as look
 from mlsdk.table import ago
 
@@ -36,7 +36,7 @@ def status(args: argparse.Namespace) -> int:
     found = look(args.runs or None, folder=args.folder, store=args.store)
     code = found.exit_code if args.exit_code else 0
     if args.json:
-        counts = {state: len(found.of(state)) for state in ("stale", "unknown", "up to date", "replaced")}  # type: ignore[arg-type]
+        counts = {state: len(found.of(state)) for state in STATES}
         stores.emit({"runs": [one.to_dict() for one in found], "counts": counts})
         return code
     screen = Screen()

@@ -95,7 +95,7 @@ def replacements(store: Store, runs: Iterable[Run]) -> dict[str, Run]:
     origins = {run: run for run in waiting}
     while waiting:
         ids = [*waiting]
-        children = {}
+        children: dict[str, Run] = {}
         for start in range(0, len(ids), _IDS_AT_ONCE):
             some = In(("code", "rerun", "of"), tuple(ids[start : start + _IDS_AT_ONCE]))
             children.update((run.id, run) for run in reversed(store.catalog.find(all_of(some, FINISHED)).runs))

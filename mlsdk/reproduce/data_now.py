@@ -130,18 +130,15 @@ def _kind(one: Dataset, place: Place) -> str:
 
 def _of_bytes(one: Dataset, kind: str, name: str, path: str, digest: str | None) -> Difference:
     facts = {"path": path, "digest": {"a": one.digest, "b": digest}}
-    return Difference(
-        kind, name, _size(one.size_bytes), _size(os.path.getsize(path)), ("other bytes",), True, facts
-    )
+    return Difference(kind, name, _size(one.size_bytes), _size(os.path.getsize(path)), ("other bytes",), True, facts)
 
 
 def _of_content(one: Dataset, kind: str, name: str, now: Fingerprint) -> Difference:
     a, b = (_rows(rows, size) for rows, size in ((one.rows, one.size_bytes), (now.rows, now.size_bytes)))
     facts: Mapping[str, object] = {"path": now.name, "fingerprint": {"a": one.fingerprint, "b": now.id}}
     stored = one.stored()
-    details = ("what changed cannot be said: its fingerprint is not in the store",)
-    if stored is not None:
-        details = _told(compare(load(stored), now))
+    lost = ("what changed cannot be said: its fingerprint is not in the store",)
+    details = lost if stored is None else _told(compare(load(stored), now))
     return Difference(kind, name, a, b, details, True, facts)
 
 

@@ -22,6 +22,7 @@ from mlsdk.store import open_store
 from mlsdk.store.base import FolderStore, Store
 
 State = Literal["up to date", "stale", "unknown", "replaced"]
+STATES: tuple[State, ...] = ("stale", "unknown", "up to date", "replaced")
 
 
 @attrs.frozen
