@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import sys
 from collections.abc import Iterator, Mapping
 from typing import NamedTuple
 
@@ -244,6 +245,18 @@ def working_folder() -> str:
         return os.getcwd()
     except FileNotFoundError:
         return ""
+
+
+def cache_folder() -> str:
+    """Where this platform keeps what mlsdk knows of a user's machine: `$XDG_CACHE_HOME/mlsdk`, or `~/.cache/mlsdk`."""
+    home = os.path.expanduser("~")
+    if sys.platform == "win32":
+        base = os.environ.get("LOCALAPPDATA") or os.path.join(home, "AppData", "Local")
+    elif sys.platform == "darwin":
+        base = os.path.join(home, "Library", "Caches")
+    else:
+        base = os.environ.get("XDG_CACHE_HOME") or os.path.join(home, ".cache")
+    return os.path.join(base, "mlsdk")
 
 
 def default_store_folder() -> str:

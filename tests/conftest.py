@@ -27,8 +27,11 @@ def pytest_configure() -> None:
 
 
 @pytest.fixture(autouse=True)
-def _own_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Run each test in its own empty folder, hence with its own store and caches, and with no setting from outside."""
+def _own_folder(tmp_path: Path, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Run each test in its own empty folder, hence with its own store and caches, and with no setting from outside.
+
+    What it takes to install the tests' own environment again is found out once for all of them.
+    """
     from mlsdk import config
 
     for name in os.environ:
@@ -36,6 +39,11 @@ def _own_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
             monkeypatch.delenv(name)
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("XDG_CACHE_HOME", f"{tmp_path}-cache")
+    locks = tmp_path_factory.getbasetemp() / "locks"
+    locks.mkdir(exist_ok=True)
+    caches = Path(f"{tmp_path}-cache", "mlsdk")
+    caches.mkdir(parents=True, mode=0o700)
+    (caches / "locks").symlink_to(locks)
     monkeypatch.setattr(config, "_configured", {})
     monkeypatch.setattr(config, "_files", {})
 

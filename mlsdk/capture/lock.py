@@ -80,10 +80,10 @@ def capture(where: Context) -> Mapping[str, object]:
     python = _Python(version, executable, prefix, search)
     distributions = scan([str(entry) for entry in path]).distributions
     key = _key(distributions.values(), python)
-    made = _kept(where.root, key)
+    made = _kept(key)
     if made is None:
         made = _make(distributions, python, where)
-        _keep(where.root, key, made)
+        _keep(key, made)
     blobs = {name: where.put_blob(text.encode()) for name, text in made.texts.items()}
     kind = "pylock.toml" if "pylock.toml" in blobs else "requirements"
     digest, size = blobs[kind]
@@ -316,18 +316,18 @@ def _time_ns(path: str) -> int:
         return 0
 
 
-def _kept(root: str | None, key: str) -> _Made | None:
+def _kept(key: str) -> _Made | None:
     """What was made before; where uv could not, it is tried again after a while."""
     try:
-        made_at, *parts = json.loads(cache.read(root, _name(key)) or b"null")
+        made_at, *parts = json.loads(cache.read_own(_name(key)) or b"null")
         made = _Made(*parts)
     except (ValueError, TypeError):
         return None
     return made if "pylock.toml" in made.texts or time.time() - made_at < TRY_AGAIN_S else None
 
 
-def _keep(root: str | None, key: str, made: _Made) -> None:
-    cache.write(root, _name(key), json.dumps([time.time(), *made]).encode())
+def _keep(key: str, made: _Made) -> None:
+    cache.write_own(_name(key), json.dumps([time.time(), *made]).encode())
 
 
 def _name(key: str) -> str:

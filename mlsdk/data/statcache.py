@@ -15,12 +15,12 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import sys
 import time
 import zlib
 from collections.abc import Mapping
 from typing import NamedTuple
 
+from mlsdk import config
 from mlsdk.log.filesystem import filesystem_of, is_network
 
 RACY_NS = 2_000_000_000
@@ -68,15 +68,8 @@ def trusted(path: str) -> bool:
 
 
 def default_folder() -> str:
-    """Where this platform keeps a user's caches: `$XDG_CACHE_HOME/mlsdk/data`, or `~/.cache/mlsdk/data`."""
-    home = os.path.expanduser("~")
-    if sys.platform == "win32":
-        base = os.environ.get("LOCALAPPDATA") or os.path.join(home, "AppData", "Local")
-    elif sys.platform == "darwin":
-        base = os.path.join(home, "Library", "Caches")
-    else:
-        base = os.environ.get("XDG_CACHE_HOME") or os.path.join(home, ".cache")
-    return os.path.join(base, "mlsdk", "data")
+    """Where the cache of the user lies."""
+    return os.path.join(config.cache_folder(), "data")
 
 
 class StatCache:

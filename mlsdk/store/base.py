@@ -6,6 +6,7 @@ import contextlib
 import os
 from collections.abc import Callable
 
+from mlsdk import config
 from mlsdk.errors import AmbiguousError, NewerFormatError, NotFoundError, StoreError
 from mlsdk.log.filesystem import filesystem_of, is_network
 from mlsdk.query.tree import Compare, Order, Tree
@@ -219,9 +220,8 @@ def cached_catalog(place: str) -> str:
     import hashlib
     import tempfile
 
-    cache = os.environ.get("XDG_CACHE_HOME") or os.path.join(os.path.expanduser("~"), ".cache")
     user = str(os.getuid()) if hasattr(os, "getuid") else "user"
-    for folder in (os.path.join(cache, "mlsdk"), os.path.join(tempfile.gettempdir(), f"mlsdk-{user}")):
+    for folder in (config.cache_folder(), os.path.join(tempfile.gettempdir(), f"mlsdk-{user}")):
         with contextlib.suppress(OSError):
             os.makedirs(folder, mode=0o700, exist_ok=True)
             ours = not hasattr(os, "getuid") or os.stat(folder).st_uid == os.getuid()

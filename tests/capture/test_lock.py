@@ -200,13 +200,15 @@ def test_once_for_each_environment(bench: Bench, monkeypatch: pytest.MonkeyPatch
     assert (fifth["lock"]["format"], sixth["lock"]["format"]) == ("requirements", "pylock.toml")
 
 
-def test_secrets_stay_out(bench: Bench) -> None:
+def test_secrets_stay_out(bench: Bench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A password in an address, of an index or of a repository, is in no blob, cache or fact."""
     bench.uv(PRINTS + "print('index = \"https://me:hunter2@host/simple\"')")
     url = {"url": "https://me:hunter2@host/x.git", "vcs_info": {"vcs": "git", "commit_id": "a" * 40}}
     install(bench.site, "cloned", direct_url=url)
+    caches = tmp_path / "caches"
+    monkeypatch.setenv("XDG_CACHE_HOME", str(caches))
     found = bench.look()
-    kept = [path.read_text() for path in bench.root.rglob("*") if path.is_file()]
+    kept = [path.read_text() for path in caches.rglob("*") if path.is_file()]
 
     assert len(kept) == 1
     assert "host/simple" in kept[0]
