@@ -17,6 +17,7 @@ from tests.benchmarks.measure import Row, child, cpu_of_python, environment, fol
 from tests.benchmarks.million import million_runs
 from tests.benchmarks.network import NETWORK_ROWS
 from tests.benchmarks.remote import team_load
+from tests.benchmarks.stale import STATUS_ROWS
 
 
 def import_time() -> list[Row]:
@@ -350,6 +351,7 @@ ROWS: dict[str, Callable[[], list[Row]]] = {
         two_thousand_runs,
         long_series,
         *CAPTURE_ROWS,
+        *STATUS_ROWS,
     )
 }
 LARGE = {row.__name__: row for row in (hundred_thousand_runs, *NETWORK_ROWS, team_load, million_runs)}
