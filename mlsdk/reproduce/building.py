@@ -1,6 +1,7 @@
 """Building an environment from a list of packages: kept in a cache by what is in it, made by one process at a time.
 
-What an environment at hand has, and has unchanged, is linked from there; the rest is installed by uv, or else by pip.
+Where an environment at hand has most of the list and nothing else, the new one leads to it, and has only the rest in
+itself. What is to be installed is installed by uv, or else by pip.
 """
 
 from __future__ import annotations
@@ -14,17 +15,18 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from urllib.parse import urlsplit
 from urllib.request import url2pathname
 
-from mlsdk.capture.installed import Distribution, scan
+from mlsdk.capture.installed import scan
 from mlsdk.capture.lock import find_uv
-from mlsdk.capture.recorded import entries, modified
 from mlsdk.capture.redaction import redact_text
 from mlsdk.errors import RerunError
 from mlsdk.reproduce.interpreter import Interpreter, ask, find, minor
-from mlsdk.reproduce.wanted import OURSELVES, Wanted, installed
+from mlsdk.reproduce.wanted import OURSELVES, Wanted, differences, installed
+
+Leave = Callable[[Wanted], bool]
 
 _PATIENCE_S = 1800.0
 _DONE = "mlsdk-complete"
@@ -38,33 +40,37 @@ def build(
     *,
     donors: Sequence[Interpreter],
     prefixes: Sequence[str],
-    folder: str | None,
+    folder: str | None = None,
+    leave: Leave = lambda _: False,
 ) -> Interpreter:
     """An environment with these packages and no others.
 
     Args:
         python: version of the interpreter.
         wanted: packages by name.
-        donors: environments from which equal packages are linked.
+        donors: environments that the new one may lead to.
         prefixes: where an interpreter of that version may lie.
         folder: where to build it anew; None for the cache.
+        leave: tells packages that are left out of account.
 
     Raises:
         RerunError: it cannot be built.
     """
     if folder is not None:
-        return _built(os.path.join(folder, "environment"), python, wanted, donors, prefixes)
+        return _built(os.path.join(folder, "environment"), python, wanted, donors, prefixes, leave)
     place = os.path.join(cache_folder(), _key(python, wanted))
     with _alone(place):
         if os.path.exists(os.path.join(place, _DONE)):
             one = ask(os.path.join(place, "bin", "python"))
-            if one is not None:
-                return _with_ourselves(one)
+            with open(os.path.join(place, _DONE), encoding="utf-8") as file:
+                if one is not None and differences(wanted, packages_of(one, leave)) == json.load(file):
+                    return _with_ourselves(one)
         shutil.rmtree(place, ignore_errors=True)
         try:
-            one = _built(place, python, wanted, donors, prefixes)
-            with open(os.path.join(place, _DONE), "w", encoding="utf-8"):
-                return one
+            one = _built(place, python, wanted, donors, prefixes, leave)
+            with open(os.path.join(place, _DONE), "w", encoding="utf-8") as file:
+                json.dump(differences(wanted, packages_of(one, leave)), file)
+            return one
         except BaseException:
             shutil.rmtree(place, ignore_errors=True)
             raise
@@ -94,7 +100,12 @@ def _alone(place: str) -> Iterator[None]:
 
 
 def _built(
-    place: str, python: str, wanted: Mapping[str, Wanted], donors: Sequence[Interpreter], prefixes: Sequence[str]
+    place: str,
+    python: str,
+    wanted: Mapping[str, Wanted],
+    donors: Sequence[Interpreter],
+    prefixes: Sequence[str],
+    leave: Leave,
 ) -> Interpreter:
     uv = find_uv(sys.prefix, os.environ.get("PATH", ""))
     base = find(python, prefixes)
@@ -107,75 +118,45 @@ def _built(
             f"there is no Python {minor(python)} here: install it (uv does so by itself), or use --env same",
             "environment",
         )
-    one = ask(os.path.join(place, "bin", "python"))
-    if one is None:
-        raise RerunError(f"the interpreter of {place} cannot be started; use --env same", "environment")
-    left = dict(wanted)
-    for donor in donors:
-        if donor.minor == one.minor:
-            _link_equal(donor, one, left)
+    one = _asked(place)
+    below, left = _below(one, wanted, donors, leave)
     for name in [name for name in left if left[name].editable]:
         _lead_to(left.pop(name), one)
     if left:
         _install(uv, one, [left[name].line for name in sorted(left)])
-    return _with_ourselves(one)
+    if below:
+        with open(os.path.join(_site(one), "_below.pth"), "w", encoding="utf-8") as file:
+            file.write("".join(f"import site; site.addsitedir({entry!r})\n" for entry in below))
+    return _with_ourselves(_asked(place))
+
+
+def _asked(place: str) -> Interpreter:
+    one = ask(os.path.join(place, "bin", "python"))
+    if one is None:
+        raise RerunError(f"the interpreter of {place} cannot be started; use --env same", "environment")
+    return one
 
 
 def _site(one: Interpreter) -> str:
     return os.path.join(one.prefix, "lib", f"python{one.minor}", "site-packages")
 
 
-def _link_equal(donor: Interpreter, one: Interpreter, left: dict[str, Wanted]) -> None:
-    """Link what an environment has exactly as it is wanted, and take it off the list."""
-    distributions = scan(donor.path).distributions
-    for name, found in installed(distributions, donor.version).items():
-        info = distributions[name].info
-        if (
-            name in left
-            and left[name].is_same(found)
-            and (found.content or found.editable)
-            and info.endswith(".dist-info")
-        ):
-            try:
-                changed = modified(info)
-                if not (changed.changed or changed.missing):
-                    _link(distributions[name], donor, one)
-                    del left[name]
-            except OSError:  # of another file system, or not to be read: it is installed
-                continue
+def packages_of(one: Interpreter, leave: Leave) -> dict[str, Wanted]:
+    """The packages of an environment, but for those to be left out of account."""
+    found = installed(scan(one.path).distributions, one.version)
+    return {name: package for name, package in found.items() if not leave(package)}
 
 
-def _link(distribution: Distribution, donor: Interpreter, one: Interpreter) -> None:
-    site, info = _site(one), distribution.info
-    whole = os.path.join(os.path.realpath(donor.prefix), "")
-    for path, _, _ in entries(info):
-        source = os.path.normpath(os.path.join(distribution.site, path))
-        if path.endswith(".pyc") or not os.path.realpath(source).startswith(whole) or not os.path.isfile(source):
-            continue
-        target = os.path.normpath(os.path.join(site, path))
-        os.makedirs(os.path.dirname(target), exist_ok=True)
-        if os.path.dirname(target) == os.path.join(one.prefix, "bin"):
-            _copy_script(source, target, donor, one)
-        elif not os.path.lexists(target):
-            _link_file(source, target)
-
-
-def _link_file(source: str, target: str) -> None:
-    try:
-        os.link(source, target)
-    except OSError:  # another file system
-        shutil.copy2(source, target)
-
-
-def _copy_script(source: str, target: str, donor: Interpreter, one: Interpreter) -> None:
-    """Copy a program, which names its interpreter in the first line."""
-    with open(source, "rb") as file:
-        head, line, rest = file.read().partition(b"\n")
-    if head.startswith(b"#!" + os.fsencode(donor.prefix)):
-        head = b"#!" + os.fsencode(one.executable)
-    with open(target, "wb") as file:
-        file.write(head + line + rest)
-    shutil.copymode(source, target)
+def _below(
+    one: Interpreter, wanted: Mapping[str, Wanted], donors: Sequence[Interpreter], leave: Leave
+) -> tuple[list[str], dict[str, Wanted]]:
+    """Folders of an environment that has nothing that is not wanted, and what is left to be installed."""
+    for donor in donors:
+        found = packages_of(donor, leave)
+        left = {name: package for name, package in wanted.items() if not package.is_same(found.get(name))}
+        if donor.minor == one.minor and found.keys() <= wanted.keys() and len(left) < len(wanted):
+            return [entry for entry in donor.path if os.path.basename(entry).endswith("-packages")], left
+    return [], dict(wanted)
 
 
 def _lead_to(wanted: Wanted, one: Interpreter) -> None:
@@ -195,7 +176,7 @@ def _install(uv: str | None, one: Interpreter, lines: Sequence[str]) -> None:
             command = [uv, "pip", "install", "--quiet", "--no-deps", "--python", one.executable, "-r", file.name]
         else:
             command = [sys.executable, "-m", "pip", "--python", one.executable, "install", "--quiet", "--no-deps"]
-            command += ["--disable-pip-version-check", "--no-input", "-r", file.name]
+            command += ["--ignore-installed", "--disable-pip-version-check", "--no-input", "-r", file.name]
         _run(command, "the packages of the lock")
 
 

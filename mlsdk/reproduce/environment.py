@@ -8,12 +8,12 @@ from typing import NamedTuple
 from urllib.parse import urlsplit
 from urllib.request import url2pathname
 
-from mlsdk.capture.installed import scan
 from mlsdk.errors import MlsdkError, RerunError
 from mlsdk.records import Run
+from mlsdk.reproduce.building import build, packages_of
 from mlsdk.reproduce.interpreter import Interpreter, ask, minor
 from mlsdk.reproduce.recipe import Recipe
-from mlsdk.reproduce.wanted import OURSELVES, Wanted, differences, installed, listed
+from mlsdk.reproduce.wanted import OURSELVES, Wanted, differences, listed
 from mlsdk.reproduce.world import World
 
 _SHOWN = 5
@@ -47,22 +47,20 @@ def environment_of(run: Run, recipe: Recipe, world: World) -> Environment:
         return _as_it_is(run)
     if recipe.env == "same":
         here = _known(sys.executable)
-        lock = Lock(here.version, _packages(here))
+        lock = Lock(here.version, packages_of(here, _nothing))
     else:
         lock = lock_of(run)
     own = _of_project(world)
     wanted = {name: one for name, one in _with(run, lock, recipe.packages).items() if not own(one)}
     if recipe.env != "fresh":
         for one in _candidates(run):
-            if one.minor == minor(lock.python) and not differences(wanted, _packages(one, own)):
+            if one.minor == minor(lock.python) and not differences(wanted, packages_of(one, own)):
                 return Environment(one.executable, one.prefix, _on_python(lock.python, one))
-    from mlsdk.reproduce.building import build
-
     donors = [] if recipe.env == "fresh" else _candidates(run)
     folder = world.base if recipe.env == "fresh" else None
     prefixes = [str(run.environment.get(name) or "") for name in ("base_prefix", "prefix")]
-    one = build(lock.python, wanted, donors=donors, prefixes=prefixes, folder=folder)
-    notes = [f"package {line}" for line in differences(wanted, _packages(one, own))]
+    one = build(lock.python, wanted, donors=donors, prefixes=prefixes, folder=folder, leave=own)
+    notes = [f"package {line}" for line in differences(wanted, packages_of(one, own))]
     if run.environment.get("installation") == "conda":
         notes.append(
             "the run's environment was conda's; of its packages those that are Python's were installed as wheels"
@@ -77,7 +75,7 @@ def _as_it_is(run: Run) -> Environment:
         lock = lock_of(run)
     except RerunError:
         return Environment(here.executable, here.prefix, ("the environment is that of here; the run's is not known",))
-    lines = differences(lock.packages, _packages(here))
+    lines = differences(lock.packages, packages_of(here, _nothing))
     more = f" and {len(lines) - _SHOWN} more" if len(lines) > _SHOWN else ""
     told = [f"the environment is that of here, not the run's: {'; '.join(lines[:_SHOWN])}{more}"] if lines else []
     return Environment(here.executable, here.prefix, (*_on_python(lock.python, here), *told))
@@ -145,9 +143,8 @@ def _of_project(world: World) -> Callable[[Wanted], bool]:
     return own
 
 
-def _packages(one: Interpreter, leave: Callable[[Wanted], bool] = lambda _: False) -> dict[str, Wanted]:
-    found = installed(scan(one.path).distributions, one.version)
-    return {name: package for name, package in found.items() if not leave(package)}
+def _nothing(_: Wanted) -> bool:
+    return False
 
 
 def _on_python(version: str, one: Interpreter) -> tuple[str, ...]:

@@ -19,6 +19,7 @@ from mlsdk.reproduce.order import check_answer, write_order
 from mlsdk.reproduce.placing import place_data
 from mlsdk.reproduce.process import Ended, run_to_end
 from mlsdk.reproduce.recipe import Recipe
+from mlsdk.reproduce.standing import standing_folder
 from mlsdk.reproduce.variables import variables_of
 from mlsdk.reproduce.world import World, world_of
 from mlsdk.store import open_store
@@ -124,7 +125,9 @@ def rerun_by(
             rerun=_fact(run, recipe, world, notes),
             shown=command.shown,
         )
-        variables = variables_of(run, recipe, world, environment, path=completed.path, order=order, store=place.uri)
+        standing = standing_folder(run, recipe, world)
+        path = (*([standing] if standing else ()), *completed.path)
+        variables = variables_of(run, recipe, world, environment, path=path, order=order, store=place.uri)
         ended = _execute(run, recipe, world, environment, command, variables)
         return _outcome(run, recipe, world, place, identity, ended, placed.lacking)
 

@@ -1,0 +1,77 @@
+"""The folder by which a rerun stands still: its `sitecustomize` runs before anything of the program."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+
+from mlsdk.errors import RerunError
+from mlsdk.records import Run
+from mlsdk.reproduce import standstill
+from mlsdk.reproduce.recipe import Recipe
+from mlsdk.reproduce.world import World
+
+_SITE = '''"""Put in place by mlsdk for a rerun; goes on with the `sitecustomize` that the environment has itself."""
+
+import importlib.machinery
+import importlib.util
+import json
+import os
+import sys
+
+
+def _load(name, spec):
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module
+    spec.loader.exec_module(module)
+    return module
+
+
+_here = os.path.dirname(os.path.abspath(__file__))
+with open(os.path.join(_here, "standing.json"), encoding="utf-8") as _file:
+    _asked = json.load(_file)
+_standstill = _load("_mlsdk_standstill", importlib.util.spec_from_file_location("_mlsdk_standstill", _asked["by"]))
+if _asked["clock_s"] is not None:
+    _standstill.stand_still(_asked["clock_s"])
+if _asked["listings"]:
+    _standstill.order_listings(_asked["listings"])
+_others = [entry for entry in sys.path if os.path.abspath(entry) != _here]
+_spec = importlib.machinery.PathFinder.find_spec("sitecustomize", _others)
+if _spec is not None:
+    _load("sitecustomize", _spec)
+'''
+
+
+def standing_folder(run: Run, recipe: Recipe, world: World) -> str | None:
+    """A folder for the front of the path by which clocks stand and listings have an order; None where none is asked.
+
+    Raises:
+        RerunError: the interpreter was told to look at no such folder.
+    """
+    if recipe.clock_s is None and not recipe.listings:
+        return None
+    flags = run.environment.get("flags")
+    told = [
+        flag for flag in ("isolated", "ignore_environment", "no_site") if isinstance(flags, Mapping) and flags.get(flag)
+    ]
+    if told:
+        raise RerunError(
+            f"clocks and listings cannot be held still for run {run.name} ({run.short_id}): its interpreter was started"
+            f" with {', '.join(told)}",
+            "program",
+        )
+    folder = os.path.join(world.base, "standing")
+    os.makedirs(folder)
+    orders = {_folder(world, path): list(names) for path, names in recipe.listings.items()}
+    asked = {"by": os.path.abspath(standstill.__file__), "clock_s": recipe.clock_s, "listings": orders}
+    with open(os.path.join(folder, "standing.json"), "w", encoding="utf-8") as file:
+        json.dump(asked, file)
+    with open(os.path.join(folder, "sitecustomize.py"), "w", encoding="utf-8") as file:
+        file.write(_SITE)
+    return folder
+
+
+def _folder(world: World, path: str) -> str:
+    """The folder that a run's record names: from its working folder, where it lies in that."""
+    return world.folders.now(path) or os.path.normpath(os.path.join(world.folder, path))
