@@ -28,7 +28,7 @@ BYTES = "bytes of a format that is not known"
 
 _OF_TIME = re.compile(
     r"(?:^|[^a-z])(?:time|times|timing|duration|durations|elapsed|fps|latency|throughput|walltime|runtime|eta"
-    r"|secs?|seconds?|millis|per_s|per_sec|per_second)(?:[^a-z]|$)|_(?:s|ms|us|ns)$"
+    r"|secs?|seconds?|millis|per_s|per_sec|per_second)(?:[^a-z0-9]|$)|_(?:s|ms|us|ns)$"
 )
 _WORDS = re.compile(r"(?<=[a-z0-9])(?=[A-Z])")
 _PLACES = 3
