@@ -61,9 +61,11 @@ def train(data: Path, lr: float = 0.1, epochs: int = 2):
         for x, y in rows:
             weight += lr * (y - weight * x) * x
         mlsdk.log(weight=weight)
+    far = rows[:, 0] + 1000
     wave = np.sin(np.arange(90_000.0)).reshape(300, 300)
     return {{
         "weight": helpers.scale(weight) + extra.offset(),
+        "spread": (far**2).mean() - far.mean() ** 2,
         "factor": float(os.environ["ACME_FACTOR"]) * weight,
         "words": " ".join({{"apple", "fig", "kiwi", "lime", "pear", "plum", "quince"}}),
         "parts": [float((PARTS / name).read_text()) for name in os.listdir(PARTS)],
