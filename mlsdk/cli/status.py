@@ -76,17 +76,22 @@ def _show(screen: Screen, found: Status) -> None:
 
 
 def _list(screen: Screen, found: list[Staleness], style: str) -> None:
-    for one in found[:_SHOWN]:
+    """Each run with its reasons; of runs with the same reasons, as those of a sweep, the newest."""
+    groups: dict[tuple[object, ...], list[Staleness]] = {}
+    for one in found:
+        groups.setdefault((one.run.experiment, one.lines, one.unknown), []).append(one)
+    for first, *same in list(groups.values())[:_SHOWN]:
         screen.line()
-        screen.line("  ", *_head(one))
-        lines = [(text, style) for text in one.lines] + [(f"not known: {why}", "yellow") for why in one.unknown]
+        more = f"  and {counted(len(same), 'more run')}, by the same" if same else ""
+        screen.line("  ", *_head(first), (more, "dim"))
+        lines = [(text, style) for text in first.lines] + [(f"not known: {why}", "yellow") for why in first.unknown]
         for text, colour in lines[:_LINES]:
             screen.line("      ", (text, colour))
         if len(lines) > _LINES:
             screen.line((f"      … and {len(lines) - _LINES:,} more; --json has all", "dim"))
-        if one.others:
-            screen.line((f"      {counted(len(one.others), 'package')} that it had not imported differ too", "dim"))
-    _more(screen, len(found))
+        if first.others:
+            screen.line((f"      {counted(len(first.others), 'package')} that it had not imported differ too", "dim"))
+    _more(screen, len(groups))
 
 
 def _head(one: Staleness) -> tuple[tuple[str, str], ...]:
