@@ -42,8 +42,8 @@ def blas_differences(a: Side, b: Side, variables: Iterable[Pair], *, other_packa
         other_packages: packages differ that bring such libraries: their versions follow from that.
     """
     sides = [_libraries(side.hardware) for side in (a, b)]
-    told = [_both(sides, part) for part in (("kernel",) if other_packages else ("kernel", "version"))]
-    moved = [pair for part in told for pair in part]
+    versions = [] if other_packages else _both(sides, "version")
+    moved = [*_both(sides, "kernel"), *((f"{name} version", x, y) for name, x, y in versions)]
     return _by_variable("blas", list(variables), moved)
 
 

@@ -6,6 +6,7 @@ import ast
 import re
 import warnings
 from collections.abc import Iterator
+from functools import cached_property
 
 from mlsdk.capture.pieces import BODY, Module, nodes, read
 from mlsdk.capture.reach import Reach
@@ -13,8 +14,10 @@ from mlsdk.capture.syntax import is_text
 from mlsdk.compare.side import Side
 from mlsdk.compare.values import listed, mapping
 
-MOST_MODULES = 100
-"""Modules that are parsed to find the callers of one function: of a name that stands everywhere they are not told."""
+MOST_MODULES = 200
+"""Modules that are parsed: of names that stand in more of them the callers are not told."""
+
+_WORD = re.compile(rb"[^\W\d]\w*")
 
 
 class Sources:
@@ -30,6 +33,7 @@ class Sources:
         self._modules: dict[str, Module | None] = {}
         self._nodes: dict[str, dict[str, list[ast.AST]]] = {}
         self._reach = Reach(self.module)
+        self._called_by: dict[str, list[str]] = {}
         self.table = {str(place) for place in mapping(side.code.get("functions"))}
         self.roots = {str(root) for root in listed(side.code.get("roots"))}
 
@@ -106,21 +110,15 @@ class Sources:
 
         Example of what is returned: `["__main__:train", "__main__:fit", "helpers:scale"]`.
         """
-        if place.endswith(f":{BODY}"):
-            return []
         ways: dict[str, str | None] = {place: None}
-        waiting = [place]
-        looked_at: set[str] = set()
-        while waiting:
-            target = waiting.pop(0)
+        waiting = [] if place.endswith(f":{BODY}") else [place]
+        for target in waiting:  # grows meanwhile
             if target in self.roots and target != place:
                 return self._way(target, ways)
-            for caller in self._callers(target, looked_at):
+            for caller in self._callers(target):
                 if caller not in ways:
                     ways[caller] = target
                     waiting.append(caller)
-            if len(looked_at) > MOST_MODULES:
-                break
         return []
 
     @staticmethod
@@ -132,18 +130,19 @@ class Sources:
             at = ways[at]
         return found
 
-    def _callers(self, target: str, looked_at: set[str]) -> Iterator[str]:
+    def _callers(self, target: str) -> list[str]:
+        if target not in self._called_by:
+            self._called_by[target] = list(self._look_for_callers(target))
+        return self._called_by[target]
+
+    def _look_for_callers(self, target: str) -> Iterator[str]:
         module, _, name = target.partition(":")
         owner, _, short = name.rpartition(".")
         if short.startswith("__") and short.endswith("__") and owner:  # called by whoever uses the class
             yield f"{module}:{owner}"
             return
-        word = re.compile(rf"\b{re.escape(short)}\b".encode())
-        for other, texts in self._side.sources.items():
-            if not any(map(word.search, texts)):
-                continue
-            looked_at.add(other)
-            if len(looked_at) > MOST_MODULES:
+        for other in self._naming.get(short.encode(), ()):
+            if other not in self._modules and len(self._modules) >= MOST_MODULES:
                 return
             found = self.module(other)
             for piece, parts in found.pieces.items() if found is not None else ():
@@ -152,6 +151,15 @@ class Sources:
                     continue
                 if (owner and short in parts.attributes) or self._uses(other, parts.uses, (module, name), short):
                     yield caller
+
+    @cached_property
+    def _naming(self) -> dict[bytes, list[str]]:
+        """By word, the modules in which it stands."""
+        found: dict[bytes, list[str]] = {}
+        for module, texts in self._side.sources.items():
+            for word in {word for text in texts for word in _WORD.findall(text)}:
+                found.setdefault(word, []).append(module)
+        return found
 
     def _uses(self, module: str, uses: list[tuple[str, str]], target: tuple[str, str], short: str) -> bool:
         imports = found.imports if (found := self.module(module)) is not None else {}

@@ -13,6 +13,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from tests.benchmarks.captures import CAPTURE_ROWS
+from tests.benchmarks.comparing import DIFF_ROWS
 from tests.benchmarks.measure import Row, child, cpu_of_python, environment, folder, settle
 from tests.benchmarks.million import million_runs
 from tests.benchmarks.network import NETWORK_ROWS
@@ -351,6 +352,7 @@ ROWS: dict[str, Callable[[], list[Row]]] = {
         two_thousand_runs,
         long_series,
         *CAPTURE_ROWS,
+        *DIFF_ROWS,
         *STATUS_ROWS,
     )
 }

@@ -1,0 +1,224 @@
+"""What two runs need not be made for: records of one run, changed as another machine or another day would have it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import attrs
+import pytest
+
+import mlsdk
+from mlsdk.compare import causes
+from tests.compare.project import Bench
+
+CPU = {"model": "AMD EPYC", "flags": ["avx", "avx2"]}
+
+
+@pytest.fixture(scope="module")
+def bench(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bench]:
+    made = Bench(tmp_path_factory.mktemp("records"))
+    yield made
+    made.clear()
+
+
+def _with(run: mlsdk.Run, **kinds: Mapping[str, object]) -> mlsdk.Run:
+    """A run of which some facts are others; None takes one away."""
+    changed: dict[str, Any] = {}
+    for kind, facts in kinds.items():
+        whole = {**getattr(run, kind), **facts}
+        changed[kind] = {name: value for name, value in whole.items() if value is not None}
+    return attrs.evolve(run, **changed)
+
+
+def _found(a: mlsdk.Run, b: mlsdk.Run) -> list[tuple[str, str, object, object]]:
+    return [(one.kind, one.what, one.a, one.b) for one in causes(a, b)]
+
+
+def test_another_machine(bench: Bench) -> None:
+    """Processor, its instructions, cores and cards are causes; the name of the host, memory and microcode are not."""
+    here = _with(bench.first, hardware={"cpu": CPU, "usable_cores": 2, "gpu_count": 1, "gpus": [{"name": "A100"}]})
+    there = _with(
+        here,
+        hardware={
+            "cpu": {"model": "Xeon", "flags": ["avx"], "microcode": "0x7"},
+            "usable_cores": 8,
+            "gpus": [{"name": "H200"}],
+            "host": "other",
+            "memory_bytes": 7,
+        },
+        environment={"kernel": "7.0"},
+    )
+
+    assert [(kind, what) for kind, what, _, _ in _found(here, there)] == [
+        ("interpreter", "kernel"),
+        ("hardware", "cpu"),
+        ("hardware", "cpu flags"),
+        ("hardware", "gpus"),
+        ("hardware", "usable_cores"),
+    ]
+
+
+def test_libraries_that_calculate(bench: Bench) -> None:
+    """Kernels and threads are causes by library; a version that follows from a package's is not."""
+    library = {"kind": "blas", "name": "openblas", "version": "0.3.30", "kernel": "Haswell", "threads": 2}
+    here = _with(bench.first, hardware={"libraries": [library]})
+    other = {**library, "version": "0.3.31", "kernel": "SkylakeX", "threads": 1}
+    there = _with(here, hardware={"libraries": [other]})
+    packages = {**bench.first.environment["distributions"], "numpy": "0.1"}
+    with_package = _with(there, environment={"distributions": packages})
+
+    assert _found(here, there) == [
+        ("blas", "openblas", "Haswell", "SkylakeX"),
+        ("blas", "openblas version", "0.3.30", "0.3.31"),
+        ("threads", "openblas", 2, 1),
+    ]
+    assert [kind for kind, *_ in _found(here, with_package)] == ["package", "blas", "threads"]
+
+
+def test_generators_and_listings(bench: Bench) -> None:
+    """Generators among the arguments, and the order of listed folders, are compared; other names are told apart."""
+    chance = dict(bench.first.code["chance"])
+    here = _with(
+        bench.first,
+        code={
+            "chance": {**chance, "arguments": {"rng": {"kind": "numpy.Generator(PCG64)", "state": "aa", "entropy": 5}}},
+            "listings": {"parts": ["a", "b"], "more": ["a", "b"], "big": "300 names, sha256 aa"},
+        },
+    )
+    there = _with(
+        here,
+        code={
+            "chance": {**chance, "arguments": {"rng": {"kind": "numpy.Generator(PCG64)", "state": "bb", "entropy": 6}}},
+            "listings": {"parts": ["b", "a"], "more": ["a", "b", "c"], "big": "300 names, sha256 bb"},
+        },
+    )
+    details = {one.what: one.details for one in causes(here, there)}
+
+    assert [(kind, what) for kind, what, _, _ in _found(here, there)] == [
+        ("seed", "rng"),
+        ("listing", "big"),
+        ("listing", "more"),
+        ("listing", "parts"),
+    ]
+    assert details["parts"] == ("the same 2 names in another order",)
+    assert details["more"] == ("added: c",)
+
+
+def test_global_generators_are_beside_the_one_cause(bench: Bench) -> None:
+    """Where a param differs and generators that nobody seeded, it is said that chance is beside it."""
+    chance = dict(bench.first.code["chance"])
+    here = _with(bench.first, code={"chance": {**chance, "random": "aa"}})
+    there = _with(here, code={"chance": {**chance, "random": "bb"}}, params={"lr": 0.7})
+    found = mlsdk.diff(here, there)
+
+    assert found.only is None
+    assert found.but_for_chance is not None
+    assert "only param lr differs, but for random generators" in str(found)
+
+
+def test_switches_and_origins_of_packages(bench: Bench) -> None:
+    """A switch of a framework, another commit of a package and edited files are differences of packages."""
+    versions = {**bench.first.environment["distributions"], "tool": "1.0"}
+    here = _with(
+        bench.first,
+        environment={
+            "distributions": versions,
+            "installed_from": {"tool": {"url": "https://example.org/tool", "vcs": "git", "commit": "a" * 40}},
+            "frameworks": {"torch": {"version": "2.9", "cudnn_benchmark": False, "threads": 4}},
+            "modified": {},
+        },
+    )
+    there = _with(
+        here,
+        environment={
+            "installed_from": {"tool": {"url": "https://example.org/tool", "vcs": "git", "commit": "b" * 40}},
+            "frameworks": {"torch": {"version": "2.9", "cudnn_benchmark": True, "threads": 1}},
+            "modified": {"acme": {"changed": ["acme.py"], "missing": []}},
+        },
+    )
+
+    assert _found(here, there) == [
+        ("package", "acme (edited)", None, "acme.py"),
+        ("package", "torch.cudnn_benchmark", False, True),
+        ("package", "tool", f"1.0 ({'a' * 12})", f"1.0 ({'b' * 12})"),
+        ("threads", "torch", 4, 1),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("change", "line"),
+    [
+        ({"code": {"functions": None}}, "B: the functions that it could reach: not captured, or not yet"),
+        ({"code": {"functions_missing": {"x": "no source"}}}, "B: functions: x: no source"),
+        (
+            {"code": {"redacted": {"pkg/model.py": 1}}},
+            "B: a secret was taken out of pkg/model.py: a change of it cannot be seen",
+        ),
+        ({"environment": {"distributions": None}}, "B: its packages: not captured, or not yet"),
+        (
+            {"environment": {"variables": {"MLSDK_OBSERVE": "0"}}},
+            "B: the files that it read: observing was switched off",
+        ),
+        ({"params": {"key": "[redacted]"}}, "B: param key is known only as [redacted]"),
+    ],
+)
+def test_what_is_not_known_forbids_only(bench: Bench, change: dict[str, Any], line: str) -> None:
+    """Where a run's record lacks something, a line says so, and nothing is said to be the only difference."""
+    other = _with(_with(bench.first, params={"lr": 0.9}), **change)
+    found = mlsdk.diff(bench.first, other)
+
+    assert line in found.unknown
+    assert found.only is None
+    assert "not known" in str(found)
+
+
+def test_data_without_a_fingerprint_is_unknown(bench: Bench) -> None:
+    """Of data that one of the runs could not claim it is said that they may differ, with the reason."""
+    data = bench.first.datasets["data"]
+    unclaimed = attrs.evolve(data, fingerprint=None, digest=None, note="changed while it was read")
+    found = mlsdk.diff(bench.first, attrs.evolve(bench.first, datasets={"data": unclaimed}))
+
+    assert found.causes == ()
+    assert found.unknown == ("whether the data set data is the same: changed while it was read",)
+
+
+def test_digests_of_variables_from_two_stores(bench: Bench) -> None:
+    """Digests of variables that were made with other keys are not compared, and that is said."""
+    hashes = {name: value[::-1] for name, value in bench.first.environment["variable_hashes"].items()}
+    found = mlsdk.diff(bench.first, _with(bench.first, environment={"variable_hashes": hashes}))
+
+    assert found.causes == ()
+    assert any("made with two keys" in line for line in found.unknown)
+
+
+def test_a_comparison_shows_itself(bench: Bench) -> None:
+    """The tree names kinds in causal order, what is the same is counted, and a notebook gets it escaped."""
+    other = _with(bench.first, params={"lr": 0.9, "tag": "<b>"}, tags={"team": "x"})
+    found = mlsdk.diff(bench.first, other)
+    page = found._repr_html_()
+
+    assert [one.what for one in found.causes] == ["lr", "tag"]
+    assert "2 causes" in str(found)
+    assert "tags.team" in str(found)
+    assert "data sets" in str(found).splitlines()[-1]
+    assert "&lt;b&gt;" in page
+    assert "<b>causes</b>" in page
+    assert found.to_dict()["only"] is None
+
+
+def test_several_runs_make_a_table(bench: Bench) -> None:
+    """Of several runs there are columns for what differs among them, in causal order, and none for the rest."""
+    first = bench.first
+    second = attrs.evolve(_with(first, params={"lr": 0.9}), id="1" * 32)
+    third = attrs.evolve(_with(first, params={"momentum": 0.1}, environment={"python": "3.99"}), id="2" * 32)
+    found = mlsdk.diff(first, second, third)
+
+    assert {name: values for name, values in found.columns.items() if name.startswith("param")} == {
+        "param lr": (0.1, 0.9, 0.1),
+        "param momentum": (0.5, 0.5, 0.1),
+    }
+    assert list(found.columns) == ["param lr", "param momentum", "interpreter python"]
+    assert "param momentum" in str(found)
+    assert "<th>param lr</th>" in found._repr_html_()
+    assert found.to_dict()["runs"] == [first.id, second.id, third.id]
