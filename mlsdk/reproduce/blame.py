@@ -95,7 +95,7 @@ class Search:
         if not is_cause:
             return {}
         needed = list(tried)
-        for place in tried if why == MATCHES else ():
+        for place in reversed(tried) if why == MATCHES else ():  # what comes last in causal order is spared first
             rest = [suspects[other] for other in needed if other != place]
             if len(needed) > 2 and self._try(rest, f"all but {suspects[place]}")[0] == MATCHES:
                 needed.remove(place)

@@ -74,12 +74,14 @@ class Match:
         unlike: those that are not the same, what differed first in time before the others.
         aside: those that are not the same and do not count: measures of time, and what nobody can say of.
         skipped: by kind and name, why something was not looked into: neither a match nor a mismatch.
+        steady: kinds and names of what is in doubt by its name, and is the same all the same.
     """
 
     compared: Mapping[str, int] = attrs.field(factory=dict)
     unlike: tuple[Unlike, ...] = ()
     aside: tuple[Unlike, ...] = ()
     skipped: Mapping[str, str] = attrs.field(factory=dict)
+    steady: frozenset[tuple[str, str]] = frozenset()
 
     @property
     def anything(self) -> bool:
@@ -105,20 +107,24 @@ def compare(a: Run, b: Run) -> Match:
     compared: dict[str, int] = {}
     unlike: list[Unlike] = []
     skipped: dict[str, str] = {}
+    steady: set[tuple[str, str]] = set()
     for kind, look in looks.items():
         for name, one in look(a, b):
             if isinstance(one, str):
                 skipped[f"{kind} {name}"] = one
                 continue
+            is_timed = kind != "artifact" and is_of_time(name)
             if one is not None:
                 unlike.append(one)
-            if one is None or one.doubt is None:
+            elif is_timed or kind == "artifact":
+                steady.add((kind, name))
+            if not is_timed and (one is None or one.doubt is None):
                 compared[kind] = compared.get(kind, 0) + 1
     if a.ranks:
         skipped["ranks"] = "metrics of other ranks and of workers come in no certain order"
     parted = {one.what for one in unlike if one.kind == "metric"}
     told = [one for one in unlike if one.kind != "final" or one.what not in parted]  # the last point is told already
-    return Match(compared, tuple(sorted(told, key=_place)), (), skipped)
+    return Match(compared, tuple(sorted(told, key=_place)), (), skipped, frozenset(steady))
 
 
 def _place(one: Unlike) -> tuple[bool, int, int, str]:
@@ -132,12 +138,13 @@ def settled(match: Match, again: Match) -> Match:
     """What is in doubt settled by how two reruns compare with each other.
 
     A measure of time that two reruns gave alike, to many digits, is no measure of time, and bytes of an unknown format
-    on which they agree are the program's own: these count. Where the reruns differ too, nothing can be said.
+    on which they agree are the program's own: these count. Where the reruns do not show that, nothing can be said.
     """
-    moving = {(one.kind, one.what) for one in again.unlike}
 
     def counts(one: Unlike) -> bool:
-        return one.doubt is None or not ((one.kind, one.what) in moving or (one.doubt == TIME and _is_rounded(one.gap)))
+        if one.doubt is None:
+            return True
+        return (one.kind, one.what) in again.steady and not (one.doubt == TIME and _is_rounded(one.gap))
 
     return attrs.evolve(
         match,
