@@ -49,6 +49,9 @@ def place_data(run: Run, recipe: Recipe, world: World, store: Store) -> Placed:
     lacking: list[str] = []
     placing = _Placing(run, world, store, notes)
     for one in used(run):
+        now = world.inside(str(one.path))
+        if now is not None and os.path.relpath(now, world.top) in recipe.files:
+            continue
         try:
             if given := recipe.contents.get(str(one.path)):
                 placing.give(one, given)
@@ -57,7 +60,7 @@ def place_data(run: Run, recipe: Recipe, world: World, store: Store) -> Placed:
             else:
                 placing.take(one)
         except _LackingError as error:
-            if one.declared or world.inside(str(one.path)) is None:
+            if one.declared or now is None:
                 raise RerunError(str(error), "data") from None
             lacking.append(str(error))
         except (OSError, MlsdkError) as error:

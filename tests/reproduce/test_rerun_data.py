@@ -1,0 +1,107 @@
+"""The data of reruns: found by what they are, refused where they are something else."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+import mlsdk
+from mlsdk.errors import RerunError
+from mlsdk.records import Run
+from mlsdk.reproduce.recipe import Recipe
+from mlsdk.reproduce.rerun import rerun_by
+from tests.reproduce.again import start, write
+from tests.trees import git
+
+PROGRAM = """
+    from pathlib import Path
+    import mlsdk
+
+    @mlsdk.track(data="folder")
+    def train(people=Path("data/people.csv"), folder="data/parts"):
+        Path("cache").mkdir(exist_ok=True)
+        mlsdk.current_run().use_data("data/many/*.csv", name="many")
+        parts = [part.read_text() for part in sorted(Path(folder).iterdir())]
+        seen = int(Path("data/seen.txt").read_text())
+        kept = int(Path("kept.txt").read_text())
+        many = sum(len(one.read_text()) for one in Path("data/many").glob("*.csv"))
+        rows = len(people.read_text().splitlines())
+        return {"rows": rows, "parts": len("".join(parts)), "seen": seen, "kept": kept, "many": many}
+
+    train()
+"""
+
+
+@pytest.fixture
+def old() -> Run:
+    """A run with data of all kinds, most of them ignored by git."""
+    git("init", "-q")
+    write("data/\n", ".gitignore")
+    write(PROGRAM)
+    write("name,age\nAda,36\nAlan,41\n", "data/people.csv")
+    write("one", "data/parts/1.txt")
+    write("two", "data/parts/2.txt")
+    write("a\n1\n", "data/many/a.csv")
+    write("7", "data/seen.txt")
+    write("8", "kept.txt")
+    return start("train.py")
+
+
+def numbers(run: Run) -> dict[str, object]:
+    return {name: metric.last for name, metric in run.metrics.items() if not name.startswith("system/")}
+
+
+def test_data_of_all_kinds_are_brought(old: Run) -> None:
+    """Files, folders, patterns and what was only seen to be read are there again; what is in the tree, as it was."""
+    write("9", "kept.txt")
+    new = mlsdk.rerun(old, env="same")
+
+    assert numbers(new) == numbers(old) == {"rows": 3, "parts": 6, "seen": 7, "kept": 8, "many": 4}
+    assert {name: one.fingerprint for name, one in new.datasets.items()} == {
+        name: one.fingerprint for name, one in old.datasets.items()
+    }
+    assert "notes" not in dict(new.code["rerun"])  # type: ignore[call-overload]
+    assert not Path("cache/x").exists()
+
+    here = rerun_by(old, Recipe(env="same", code="here", data="here", variables="here"))
+    assert numbers(here) == {**numbers(old), "kept": 9}
+    restored = rerun_by(old, Recipe(env="same", code="here", files=("kept.txt",), data="here", variables="here"))
+    assert numbers(restored) == numbers(old)
+
+
+def test_changed_data_are_refused(old: Run) -> None:
+    """A changed row is told with its column; other bytes of the same content are fine, and said; --here takes them."""
+    write("name,age\nAda,36\nAlan,42\n", "data/people.csv")
+    with pytest.raises(RerunError, match=r"'people' .* has changed: .*rows: 1 changed; changed columns: age") as error:
+        mlsdk.rerun(old, env="same")
+    digest, _ = mlsdk.open_store().target().put_blob(b"name,age\nAda,1\n")
+    given = rerun_by(
+        old, Recipe(env="same", code="here", data="here", contents={str(Path("data/people.csv").resolve()): digest})
+    )
+
+    assert error.value.why == "data"
+    assert numbers(given)["rows"] == 2
+    write('"name","age"\n"Ada",36\n"Alan",41\n', "data/people.csv")
+    new = mlsdk.rerun(old, env="same")
+    assert numbers(new) == numbers(old)
+    assert "other bytes, and the same content" in str(new.code["rerun"])
+    with pytest.raises(RerunError, match="'people'"):  # of these bytes there are none anywhere
+        rerun_by(old, Recipe(env="same", code="here", data="here", datasets=("people",)))
+
+
+def test_missing_data_are_named(old: Run) -> None:
+    """What is nowhere stops a rerun, by its name or by the program's failure; what a blob holds comes from there."""
+    os.rename("data/seen.txt", "data/elsewhere.txt")
+    with pytest.raises(RerunError, match=r"the input .*seen\.txt of run .* is missing") as seen:
+        mlsdk.rerun(old, env="same")
+    os.rename("data/elsewhere.txt", "data/seen.txt")
+    data = Path("data/people.csv").read_bytes()
+    os.unlink("data/people.csv")
+    with pytest.raises(RerunError, match=r"data set 'people' .* is missing: there is nothing at .*sha256") as named:
+        mlsdk.rerun(old, env="same")
+    mlsdk.open_store().target().put_blob(data)
+
+    assert (seen.value.why, named.value.why) == ("data", "data")
+    assert numbers(mlsdk.rerun(old, env="same")) == numbers(old)
