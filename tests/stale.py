@@ -91,6 +91,7 @@ def make_project(folder: Path) -> Path:
     (folder / "train.py").write_text(TRAIN)
     (folder / "helpers.py").write_text(HELPERS)
     (folder / "config.json").write_text('{"weight": 2}\n')
+    (folder / "unread.yaml").write_text("depth: 3\n")
     rows = "".join(f"{number},{number % 7},{'ab'[number % 2]}\n" for number in range(1200))
     (folder / "data" / "train.csv").write_text("x,y,kind\n" + rows)
     (folder / "data" / "more.csv").write_text("x,y\n1,2\n3,4\n")

@@ -59,6 +59,10 @@ def _begin(screen: Screen, one: Staleness) -> None:
 
 
 def _end(screen: Screen, one: Retrained) -> None:
+    if one.new is None and one.problem is None:
+        screen.line((f"{one.old.run.name} need not be made again: what makes its data has made the same", "dim"))
+        screen.line()
+        return
     if one.new is None:
         screen.line("  ", (f"{one.old.run.name} was not made again: {one.problem}", "red"))
         screen.line()

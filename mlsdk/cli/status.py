@@ -9,10 +9,12 @@ from mlsdk.cli.screen import Screen
 from mlsdk.cli.values import counted
 from mlsdk.reproduce.staleness import STATES, Staleness, Status
 from mlsdk.reproduce.staleness import status as look
+from mlsdk.reproduce.told import line
 from mlsdk.table import ago
 
 _SHOWN = 20
 """Runs of one state that are listed; --json has all."""
+_FILES = 3
 _LINES = 12
 """Lines that are told of one run."""
 
@@ -63,9 +65,7 @@ def _show(screen: Screen, found: Status) -> None:
     if fresh := found.of("up to date"):
         screen.heading("Up to date")
         for one in fresh[:_SHOWN]:
-            screen.line(
-                "  ", *_head(one), (f"  {counted(len(one.others), 'other package')} differ" * bool(one.others), "dim")
-            )
+            screen.line("  ", *_head(one), (f"  ({_others(one)})" if one.others else "", "dim"))
         _more(screen, len(fresh))
     if replaced := found.of("replaced"):
         screen.heading("Replaced by a newer run of the same")
@@ -90,8 +90,17 @@ def _list(screen: Screen, found: list[Staleness], style: str) -> None:
         if len(lines) > _LINES:
             screen.line((f"      … and {len(lines) - _LINES:,} more; --json has all", "dim"))
         if first.others:
-            screen.line((f"      {counted(len(first.others), 'package')} that it had not imported differ too", "dim"))
+            screen.line((f"      besides: {_others(first)}", "dim"))
     _more(screen, len(groups))
+
+
+def _others(one: Staleness) -> str:
+    """What has changed besides: files by name, packages by their number."""
+    files = [line(other) for other in one.others if other.kind == "file"]
+    packages = sum(other.kind == "package" for other in one.others)
+    told = [f"{counted(packages, 'package')} that it had not imported"] if packages else []
+    more = [f"{len(files) - _FILES:,} more files"] if len(files) > _FILES else []
+    return "; ".join([*files[:_FILES], *more, *told])
 
 
 def _head(one: Staleness) -> tuple[tuple[str, str], ...]:

@@ -8,16 +8,13 @@ from mlsdk.errors import NotFoundError, QueryError, UsageError
 from mlsdk.log.values import decode
 from mlsdk.query.parse import parse
 from mlsdk.query.tree import Compare, In, Not, Tree, all_of
-from mlsdk.records import Run, RunStatus
+from mlsdk.records import Run
 from mlsdk.reproduce.held import coded
-from mlsdk.reproduce.kinds import FINISHED, Kind, kind_of
+from mlsdk.reproduce.kinds import FINISHED, OUTSIDE, VERIFYING, Kind, kind_of
 from mlsdk.store.base import Store
 
 Wanted = Run | str | Iterable[Run | str] | None
 """A run; an id, a name, an experiment or a filter in text; several of them; None for the newest of each kind."""
-
-VERIFYING = "verify"
-"""The experiment of the reruns that `mlsdk verify` makes: evidence, no models."""
 
 _PAGE = 200
 _MOST_EXCLUDED = 50
@@ -29,18 +26,23 @@ def chosen(store: Store, wanted: Wanted) -> list[Run]:
     """The runs that are meant, newest first.
 
     Raises:
-        NotFoundError: nothing is called so.
+        NotFoundError: nothing is called so, or a run is not of this store.
         QueryError: a filter that cannot be understood.
     """
+    store.refresh()
+    return _chosen(store, wanted)
+
+
+def _chosen(store: Store, wanted: Wanted) -> list[Run]:
     if wanted is None:
-        return list(newest(store, Not(Compare(("experiment",), "=", VERIFYING))))
+        return list(newest(store, OUTSIDE))
     if isinstance(wanted, Run):
-        return [wanted]
+        return [store.catalog.get(wanted.id)]  # as it is now: captures may have come since it was read
     if isinstance(wanted, str):
         return _named(store, wanted)
     if not isinstance(wanted, Iterable):
         raise UsageError(f"status takes a run, a name, an experiment, a filter, or several of them, not {wanted!r}")
-    found = {run.id: run for one in wanted for run in chosen(store, one)}
+    found = {run.id: run for one in wanted for run in _chosen(store, one)}
     return list(found.values())
 
 
@@ -49,7 +51,6 @@ def newest(store: Store, where: Tree) -> Iterator[Run]:
 
     The kinds that were found are left out of the next question, so that a few of them in many runs are found soon.
     """
-    store.refresh()
     seen: set[Kind] = set()
     after: str | None = None
     while True:
@@ -66,7 +67,6 @@ def newest(store: Store, where: Tree) -> Iterator[Run]:
 
 
 def _named(store: Store, text: str) -> list[Run]:
-    store.refresh()
     try:
         tree = parse(text)
     except QueryError as no_filter:
@@ -80,7 +80,7 @@ def _named(store: Store, text: str) -> list[Run]:
             if any(sign in text for sign in "=<>~") or " in " in text or " is " in text:
                 raise no_filter from None
             raise nothing from None
-    return list(store.find(tree).runs)
+    return list(store.catalog.find(tree).runs)
 
 
 def replacements(store: Store, runs: Iterable[Run]) -> dict[str, Run]:
@@ -111,8 +111,3 @@ def replacements(store: Store, runs: Iterable[Run]) -> dict[str, Run]:
             origins[child.id] = origin
             waiting[child.id] = child
     return found
-
-
-def is_over(run: Run) -> bool:
-    """Whether nothing more comes from a run's main process."""
-    return run.status is not RunStatus.RUNNING

@@ -90,7 +90,7 @@ class DataNow:
             return Answer(unknown=f"{name}: what it was then is not known: {one.note or 'it was not read yet'}")
         if not os.path.exists(path) and not (glob.has_magic(path) and glob.glob(path, recursive=True)):
             return Answer(unknown=f"{name}: {path} is missing")
-        digest = self._digest(path)
+        digest = self.digest(path)
         if digest is not None and digest == one.digest:
             return Answer()
         if one.fingerprint is None:
@@ -102,7 +102,7 @@ class DataNow:
             return Answer()
         return Answer(_of_content(one, _kind(one, place), name, now), None, digest)
 
-    def _digest(self, path: str) -> str | None:
+    def digest(self, path: str) -> str | None:
         """The SHA-256 of a file's bytes; None of folders and patterns."""
         if path not in self._digests:
             self._digests[path] = note_of(path, StatCache(self._cache)).sha256 if os.path.isfile(path) else None

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 from mlsdk.errors import MlsdkError
 from mlsdk.query.tree import all_of
 from mlsdk.records import Dataset, Run
 from mlsdk.reproduce.data_now import used
-from mlsdk.reproduce.kinds import FINISHED, Kind, kind_of
+from mlsdk.reproduce.kinds import FINISHED, OUTSIDE, Kind, kind_of
 from mlsdk.store.base import Store
 
 _PAGE = 500
@@ -46,9 +46,12 @@ class Lineage:
         """Look for what made the data of these runs too, and the data of those, up to the first."""
         waiting = [*runs]
         while waiting:
-            digests = {one.digest for run in waiting for one in used(run) if one.digest} - self._looked
-            self._looked |= digests
-            wanted = {digest for digest in digests if self._is_kept(digest)}
+            users: dict[str, list[Run]] = {}
+            for run in waiting:
+                for digest in {one.digest for one in used(run) if one.digest} - self._looked:
+                    users.setdefault(digest, []).append(run)
+            self._looked |= users.keys()
+            wanted = {digest: some for digest, some in users.items() if self._is_kept(digest)}
             self._walk(wanted)
             waiting = [made.run for digest in wanted for made in self._makers.get(digest, ())]
 
@@ -90,20 +93,29 @@ class Lineage:
             return self._store.blobs.exists(digest)
         return True
 
-    def _walk(self, wanted: set[str]) -> None:
-        """Go through all runs, newest first, for those that made something of these digests."""
+    def _walk(self, users: Mapping[str, Sequence[Run]]) -> None:
+        """Go through runs, newest first, for those that made something of these digests, until each has one.
+
+        Args:
+            users: by digest, the runs that use it.
+        """
+        kinds = {digest: {kind_of(run) for run in some} for digest, some in users.items()}
+        oldest = {digest: min(run.started_at for run in some) for digest, some in users.items()}
+        open_ones = set(users)
         after: str | None = None
-        while wanted:
-            page = self._store.catalog.find(FINISHED, after=after, limit=_PAGE)
+        while open_ones:
+            page = self._store.catalog.find(all_of(FINISHED, OUTSIDE), after=after, limit=_PAGE)
             for run in page.runs:
                 for name, digest in artifacts_of(run).items():
-                    if digest not in wanted or any(one.digest == digest for one in used(run)):
+                    if digest not in users or any(one.digest == digest for one in used(run)):
                         continue  # what it read itself, and logged, it has not made
                     self._makers.setdefault(digest, []).append(Made(run, name))
+                    if run.started_at < oldest[digest] and kind_of(run) not in kinds[digest]:
+                        open_ones.discard(digest)
             after = page.after
             if after is None:
                 break
-        for digest in wanted:
+        for digest in users:
             for made in self._makers.get(digest, ()):
                 self._note_others(made)
 

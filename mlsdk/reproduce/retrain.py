@@ -25,8 +25,9 @@ class Retrained:
 
     Attributes:
         old: why it was stale.
-        new: the new run; None if there is none.
-        problem: why there is none, or what is wrong with it; None if all is well.
+        new: the new run. None if there is none: it could not be made, or was not needed any more, as what makes its
+            data made the same again.
+        problem: why it could not be made, or what is wrong with it; None if all is well.
     """
 
     old: Staleness
@@ -92,7 +93,9 @@ def stale(store: Store, runs: Wanted) -> list[Staleness]:
         for _, made in judge.lineage.parents(run):
             add(judge.lineage.latest(made.run))
         one = judge.status([run])[0]
-        if one.is_stale:
+        if one.replaced_by is not None:
+            add(one.replaced_by)
+        elif one.is_stale:
             ordered[run.id] = one
 
     seen: set[str] = set()
@@ -127,6 +130,9 @@ def retraining(
         if lacking:
             failed[one.run.id] = one.run
             yield Retrained(one, None, f"what makes {lacking[0].artifact} could not be made again")
+            continue
+        if parents and not judge.judge(one.run).is_stale:
+            yield Retrained(one)
             continue
         begun(one)
         made = _made(store, one, _contents(judge, one.run), env)

@@ -14,6 +14,7 @@ from mlsdk.reproduce.choosing import Wanted, chosen, replacements
 from mlsdk.reproduce.code_now import CodeNow, Found
 from mlsdk.reproduce.data_now import DataNow
 from mlsdk.reproduce.environment_now import EnvironmentNow
+from mlsdk.reproduce.files_now import FilesNow
 from mlsdk.reproduce.held import Held
 from mlsdk.reproduce.lineage import Lineage, artifacts_of
 from mlsdk.reproduce.place import Places
@@ -34,7 +35,8 @@ class Staleness:
         differences: what is not what it was, in causal order: data, functions, files, runs that made its data,
             packages, the interpreter.
         unknown: what cannot be known, and why, in readable lines.
-        others: packages that are installed in other versions, and that the run had not imported.
+        others: what has changed and is not known to matter: packages that the run had not imported, configurations
+            that it was not seen to read.
         replaced_by: the newest run that was made from this one again, as it is: that one counts instead.
     """
 
@@ -163,6 +165,7 @@ class Judge:
         self._places = Places(held, folder)
         self._code = CodeNow(held, root)
         self._data = DataNow(None if root is None else os.path.join(root, "cache", "data"))
+        self._files = FilesNow(held, self._data.digest)
         self._environments = EnvironmentNow(held)
         self._judged: dict[str, Staleness] = {}
 
@@ -189,7 +192,8 @@ class Judge:
         sides = (self._data.look(run, place, made), self._code.look(run, place), self._parents(run), environment.found)
         differences = sorted((one for side in sides for one in side.differences), key=lambda one: one.rank)
         unknown = dict.fromkeys(why for side in sides for why in side.unknown)
-        return Staleness(run, tuple(differences), tuple(unknown), environment.others)
+        others = (*self._files.look(run, place), *environment.others)
+        return Staleness(run, tuple(differences), tuple(unknown), others)
 
     def _parents(self, run: Run) -> Found:
         """Of the runs that made its data, those that would make others now."""

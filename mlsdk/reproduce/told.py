@@ -19,6 +19,8 @@ def line(one: Difference) -> str:
     match one.kind:
         case "data":
             return f"data.{one.what}: {_content(one)}"
+        case "file" if not one.direct:
+            return f"{one.what} {one.details[0]}, and nobody is known to have read it"
         case "file":
             return f"{one.what}: {_content(one)}"
         case "function":

@@ -50,6 +50,25 @@ def test_a_stale_run_is_made_again(tmp_path: Path) -> None:
     assert mlsdk.retrain("churn", store=store) == ()
 
 
+def test_what_took_its_place(tmp_path: Path) -> None:
+    """Of a run that was made again, the new one is made again; where its data come out the same, nothing follows."""
+    folder = make_pipeline(tmp_path / "project")
+    store = folder / ".mlsdk"
+    first = mlsdk.runs(experiment="features", store=store)[0]
+    replace(folder / "prepare.py", "def prepare(raw: Path):\n", "def prepare(raw: Path):\n    size = 3\n")
+    made = mlsdk.retrain(["models", "features"], store=store)
+    second = made[0].new
+    assert second is not None
+    replace(folder / "prepare.py", "size = 3", "size = 4")
+    (again,) = mlsdk.retrain(first, store=store)
+
+    assert [(one.old.run.experiment, one.new is None, one.problem) for one in made] == [
+        ("features", False, None),
+        ("models", True, None),
+    ]
+    assert (again.old.run, again.new is None, again.problem) == (second, False, None)
+
+
 def test_parents_first(tmp_path: Path) -> None:
     """A run whose data another run makes is made again after that one, of what that one has made."""
     folder = make_pipeline(tmp_path / "project")

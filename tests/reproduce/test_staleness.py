@@ -18,6 +18,7 @@ import mlsdk
 from mlsdk.compare.difference import Difference
 from mlsdk.errors import NotFoundError, QueryError, UsageError
 from mlsdk.reproduce.staleness import Status
+from mlsdk.reproduce.told import line
 from tests.conftest import require
 from tests.stale import copy_of, make_pipeline, make_project, replace, start
 
@@ -148,7 +149,7 @@ def test_code_that_is_not_here(project: Path) -> None:
     there = mlsdk.status(folder=project / "nowhere", store=project / ".mlsdk")[0]
 
     assert there.state == "unknown"
-    assert any("its code is not here" in line and "train.py" in line for line in there.unknown)
+    assert any("its code is not here" in why and "train.py" in why for why in there.unknown)
 
 
 def test_the_project_of_the_working_folder(project: Path, base: Path, tmp_path: Path, monkeypatch) -> None:
@@ -164,6 +165,16 @@ def test_the_project_of_the_working_folder(project: Path, base: Path, tmp_path: 
 
     assert inside.state == "up to date"
     assert outside.state == "unknown"
+
+
+def test_a_configuration_that_nobody_read(project: Path) -> None:
+    """A configuration that the run was not seen to read makes nothing stale, and its change is told apart."""
+    (project / "unread.yaml").write_text("depth: 4\n")
+    (project / "config.json").write_text('{"weight": 3}\n')
+    found = judged(project)
+
+    assert found.lines == ("config.json: other bytes",)
+    assert [line(one) for one in found.others] == ["unread.yaml has changed, and nobody is known to have read it"]
 
 
 def test_packages_and_interpreter(project: Path) -> None:
@@ -227,7 +238,7 @@ def test_nothing_recorded_is_nothing_known() -> None:
     (found,) = mlsdk.status()
 
     assert found.state == "unknown"
-    assert [line.partition(" were not")[0].partition(" was not")[0] for line in found.unknown] == [
+    assert [why.partition(" were not")[0].partition(" was not")[0] for why in found.unknown] == [
         "its functions",
         "its packages",
         "its interpreter",
@@ -276,9 +287,9 @@ def test_a_parent_that_is_stale(pipeline: Path, tmp_path: Path) -> None:
 
     assert before == {"prepare": [], "model": []}
     assert after["prepare"] == ["data.raw: 3 rows instead of 2 (1 added)"]
-    (line,) = after["model"]
-    assert line.startswith("features.csv: prepare")
-    assert line.endswith("which made it, is stale itself: data.raw: 3 rows instead of 2 (1 added)")
+    (told,) = after["model"]
+    assert told.startswith("features.csv: prepare")
+    assert told.endswith("which made it, is stale itself: data.raw: 3 rows instead of 2 (1 added)")
     assert _states(folder) == after
 
 
@@ -291,9 +302,9 @@ def test_a_parent_that_was_made_anew(pipeline: Path, tmp_path: Path) -> None:
     states = _states(folder)
 
     assert states["prepare"] == []
-    (line,) = states["model"]
-    assert line.startswith("features.csv: prepare")
-    assert line.endswith("has made another one since")
+    (told,) = states["model"]
+    assert told.startswith("features.csv: prepare")
+    assert told.endswith("has made another one since")
 
 
 # in the whole
