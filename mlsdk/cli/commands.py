@@ -25,6 +25,7 @@ COMMANDS = MappingProxyType(
         "delete": ("mlsdk.cli.edits:delete", "hide runs; `gc` erases them later"),
         "undelete": ("mlsdk.cli.edits:undelete", "bring deleted runs back"),
         "restore": ("mlsdk.cli.restore:restore", "write the code of a run into a folder, exactly as it was"),
+        "rerun": ("mlsdk.cli.rerun:rerun", "make a run again, as it was or with other params"),
         "status": ("mlsdk.cli.status:status", "which runs are stale: data, code, packages, runs before them"),
         "retrain": ("mlsdk.cli.retrain:retrain", "make stale runs again, on what is there now"),
         "verify": ("mlsdk.cli.verify:verify", "make a run again, twice: the same, or why not"),

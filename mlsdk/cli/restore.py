@@ -1,4 +1,4 @@
-"""`mlsdk restore`: the code of a run, written back."""
+"""`mlsdk restore`: the code of a run, written back, and beside it what it needs."""
 
 from __future__ import annotations
 
@@ -20,6 +20,9 @@ def restore_options(parser: argparse.ArgumentParser) -> None:
 def restore(args: argparse.Namespace) -> int:
     """Write the code of a run back: names, modes, links and contents exactly as they were when it began.
 
+    Beside it, in the hidden folder `.mlsdk-run`: the lock, params, data by name, path and fingerprint, the cells of a
+    notebook, and a README that says how to run it. `mlsdk rerun` does that by itself.
+
     Submodules are plain folders, and no `.git` is made. What the run does not have (files that were too large, secrets)
     is listed. `mlsdk undelete RUN` brings a deleted run back.
     """
@@ -30,11 +33,13 @@ def restore(args: argparse.Namespace) -> int:
             "say where to: `mlsdk restore RUN FOLDER` writes the run's code into a new folder;"
             " `mlsdk undelete RUN` brings a deleted run back"
         )
+    from mlsdk.reproduce.enclosed import enclose
     from mlsdk.reproduce.restore import restore
 
     done = restore(run, args.folder)
+    beside = enclose(run, done)
     if args.json:
-        return stores.emit({**done._asdict(), "is_exact": done.is_exact})
+        return stores.emit({**done._asdict(), "is_exact": done.is_exact, "beside": beside})
     screen = Screen()
     links = f" and {counted(done.links, 'link')}" if done.links else ""
     screen.line(
@@ -43,6 +48,7 @@ def restore(args: argparse.Namespace) -> int:
     )
     if done.commit:
         screen.line((f"at commit {done.commit}, with what was changed then", "dim"))
+    screen.line((f"how to run it: {beside}/README.md", "dim"))
     _listed(screen, "repositories inside, now plain folders", done.repositories, "at commit ")
     _listed(screen, "not kept with the run", done.left_out)
     _listed(screen, "kept without the secrets in it", {path: counted(n, "place") for path, n in done.redacted.items()})

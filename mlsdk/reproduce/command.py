@@ -55,7 +55,7 @@ def command_of(run: Run, world: World, environment: Environment, params: Mapping
     argv = [str(word) for word in _list(run.code.get("argv"))]
     entry, main = str(run.code.get("entry")), run.code.get("main")
     about: Mapping[str, object] = main if isinstance(main, Mapping) else {}
-    options = _options(run)
+    options = options_of(run)
     rest, shown = with_params(run, argv[1:], params, lambda: _sources(run, world))
     rest = [world.folders.word(word) for word in rest]
     if entry in ("-c", "-"):
@@ -152,7 +152,7 @@ def _as_file() -> str:
     return "put the program into a file of the project"
 
 
-def _options(run: Run) -> list[str]:
+def options_of(run: Run) -> list[str]:
     """The options of the interpreter, from what `sys.flags` said."""
     flags = dict(_mapping(run.environment.get("flags")))
     implied = {name for flag, names in _IMPLIED.items() if flags.get(flag) for name in names}
