@@ -120,7 +120,9 @@ BUILT_IN = {
         Capture("job", "env", False, "mlsdk.capture.job:capture"),
         Capture("frameworks", "env", False, "mlsdk.capture.frameworks:capture", among=_FRAMEWORKS),
         Capture("blas", "hardware", False, "mlsdk.capture.blas:capture", among=_FRAMEWORKS),
-        Capture("randomness", "code", False, "mlsdk.capture.randomness:capture"),
+        Capture(
+            "randomness", "code", False, "mlsdk.capture.randomness:capture", later="mlsdk.capture.randomness:later"
+        ),
         Capture("source", "code", False, "mlsdk.capture.source:capture", later="mlsdk.capture.source:later"),
         Capture("listings", "code", False, _nothing, later="mlsdk.capture.listed:later"),
         Capture("returned", "code", False, _nothing, later="mlsdk.capture.returned:later"),

@@ -42,13 +42,26 @@ def capture(where: Context) -> Mapping[str, object]:
     if (seed := os.environ.get("PYTHONHASHSEED")) is not None:
         found["PYTHONHASHSEED"] = seed
     missing: dict[str, str] = {}
-    for name, look in (("random", _random), ("numpy", _numpy), ("torch", _torch)):
+    for name, look in _GLOBAL:
         _try(name, look, found, missing)
     if where.arguments:
         arguments = _of_arguments(where.arguments, missing)
         if arguments:
             found["arguments"] = arguments
     return {"chance": found, **({"chance_missing": missing} if missing else {})}
+
+
+def later(_: Context, already: Mapping[str, object]) -> Mapping[str, object]:
+    """Fact `chance_after`: digests of the global generators' states when the run ended, of those known at its start.
+
+    A generator that stands where it stood was not drawn from, so that its state meant nothing to the run.
+    """
+    chance = already.get("chance")
+    found: _Found = {}
+    for name, look in _GLOBAL:
+        if isinstance(chance, Mapping) and name in chance:
+            _try(name, look, found, {})
+    return {"chance_after": found} if found else {}
 
 
 def _try(name: str, look: Callable[[], object], found: _Found, missing: dict[str, str]) -> None:
@@ -79,6 +92,10 @@ def _torch() -> object:
     if torch.cuda.is_initialized():
         found["cuda"] = [digest(generator.get_state()) for generator in torch.cuda.default_generators]
     return found
+
+
+_GLOBAL: tuple[tuple[str, Callable[[], object]], ...] = (("random", _random), ("numpy", _numpy), ("torch", _torch))
+"""Generators that a process has one of, and who reads them."""
 
 
 def _of_arguments(arguments: Mapping[str, object], missing: dict[str, str]) -> _Found:

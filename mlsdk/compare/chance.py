@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from mlsdk.compare.difference import Difference
 from mlsdk.compare.side import Side
-from mlsdk.compare.values import ABSENT, differing, given, leaves, listed, mapping
+from mlsdk.compare.values import ABSENT, differing, given, leaves, listed, mapping, same
 from mlsdk.compare.variables import HASH_SEED
 
 GLOBAL = ("random", "numpy", "torch")
@@ -16,7 +16,8 @@ STR_HASH = "str_hash"
 def seed_differences(a: Side, b: Side) -> list[Difference]:
     """Generators whose states differ just before the body, and the seed of the hashes of texts.
 
-    Where neither run has fixed the hashes of texts they differ always, and nothing is said of it.
+    Where neither run has fixed the hashes of texts they differ always, and nothing is said of it. Nor is it of a global
+    generator that neither run has drawn from, or that both have left in one state: they seeded it themselves.
     """
     chances = [mapping(side.code.get("chance")) for side in (a, b)]
     if not all(chances):
@@ -30,8 +31,13 @@ def seed_differences(a: Side, b: Side) -> list[Difference]:
         details = (f"{HASH_SEED} was set when the process had begun already: it changed nothing",)
         found.append(Difference("seed", STR_HASH, chances[0].get(STR_HASH), chances[1].get(STR_HASH), details))
     states = [{name: chance[name] for name in GLOBAL if name in chance} for chance in chances]
+    after = [mapping(side.code.get("chance_after")) for side in (a, b)]
     for name, x, y in differing(*states):
-        if x is not ABSENT and y is not ABSENT:  # else it was not loaded yet, in one of them
+        if x is ABSENT or y is ABSENT:  # it was not loaded yet, in one of them
+            continue
+        unused = [name in ends and same(ends[name], of[name]) for ends, of in zip(after, states, strict=True)]
+        reseeded = all(name in ends for ends in after) and same(after[0][name], after[1][name])
+        if not all(unused) and not reseeded:
             found.append(_of_global(name, x, y))
     arguments = [mapping(chance.get("arguments")) for chance in chances]
     for name, x, y in differing(*arguments):

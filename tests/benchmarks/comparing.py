@@ -30,7 +30,7 @@ train(Path("data.csv"))
 
 
 def make(modules: int) -> None:
-    """A project in the working folder, and three runs: unchanged, one helper and one cell changed, all modules changed."""
+    """A project in the working folder, and three runs: as it is, a helper and a cell changed, all modules changed."""
     from tests.projects import make_project
 
     make_project(Path.cwd(), modules)

@@ -17,7 +17,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mlsdk.capture import Context
-from mlsdk.capture.randomness import capture, digest
+from mlsdk.capture.randomness import capture, digest, later
 from tests import programs
 
 VECTOR = "2c3565335180adf4"
@@ -144,6 +144,21 @@ def test_global_generators_are_not_moved() -> None:
 
     assert drawn == expected
     assert (chance()["random"], chance()["numpy"]) != (first["random"], first["numpy"])
+
+
+def test_generators_at_the_end() -> None:
+    """A global generator that was not drawn from stands at the end where it stood, and one that was does not."""
+    before = capture(Context("."))
+    untouched = later(Context("."), before)["chance_after"]
+    np.random.random()  # noqa: NPY002 - the global one is meant
+    after = later(Context("."), before)["chance_after"]
+
+    assert {name: untouched[name] for name in ("random", "numpy")} == {
+        name: before["chance"][name] for name in ("random", "numpy")
+    }
+    assert after["random"] == before["chance"]["random"]
+    assert after["numpy"] != before["chance"]["numpy"]
+    assert later(Context("."), {}) == {}
 
 
 def test_no_state() -> None:
