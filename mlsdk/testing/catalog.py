@@ -182,6 +182,23 @@ class CatalogContract:
         assert "pip install -U mlsdk" in str(error)
         assert [run.name for run in catalog.find().runs] == ["a"]
 
+    def test_verdicts(self, catalog: Catalog, logs: Logs) -> None:
+        """The level of the last verdict is found by; it and the earlier ones come back by their ids."""
+        log, other = made("a"), made("b", at=1)
+        ingest(catalog, logs, log)
+        ingest(catalog, logs, other)
+        for number, level in enumerate("BX"):
+            edit = MadeLog(log.run, "edit", order=log.order + (5 + number) * SECOND)
+            verdict = {"level": level, "reason": "why"}
+            edit.facts({"verdicts": {f"v{number}": verdict}, "run": {"reproduced": level, "verdict": f"v{number}"}})
+            ingest(catalog, logs, edit.close())
+        (run,) = catalog.find(parse("reproduced = 'X'")).runs
+
+        assert (run.id, run.reproduced, run.verdict["level"], list(run.verdicts)) == (log.run, "X", "X", ["v0", "v1"])
+        assert [one.id for one in catalog.find(parse("reproduced is null")).runs] == [other.run]
+        assert catalog.find(parse("reproduced = 'B'")).runs == ()
+        assert dict(catalog.get(other.run).verdict) == {}
+
     def test_strange_facts_hide_nothing(self, catalog: Catalog, logs: Logs) -> None:
         """Whatever stands in facts, by a stranger or a newer version, the run is found and read."""
         log = made("a", lr=1)
@@ -197,10 +214,11 @@ class CatalogContract:
                 "rewinds",
                 "metrics",
                 "signs",
+                "verdicts",
                 "new",
             ):
                 log.facts({kind: {"k": value, log.name: value}})
-            for key in ("parent", "note", "error", "deleted", "erased", "started_ns", "ended_ns", "user", "what"):
+            for key in ("parent", "note", "error", "deleted", "erased", "started_ns", "ended_ns", "user", "verdict"):
                 log.facts({"run": {key: value}})
         log.facts({"problems": {"p": {"message": 1, "t": "x", "count": None}}, "artifacts": {"f": {"digest": 1}}})
         ingest(catalog, logs, log)
