@@ -47,10 +47,9 @@ def program(example: str) -> str:
     found: object = importlib.import_module(module)
     for part in name.split("."):
         found = getattr(found, part)
-    lines = ["shown = []"]
-    for one in doctest.DocTestParser().get_examples(inspect.getdoc(found) or ""):
-        lines.append(_shown(one.source) if one.want else one.source.rstrip())
-    body = textwrap.indent("\n".join(lines), "    ")
+    examples = doctest.DocTestParser().get_examples(inspect.getdoc(found) or "")
+    lines = [_shown(one.source) if one.want else one.source.rstrip() for one in examples]
+    body = textwrap.indent("\n".join(["shown = []", *lines]), "    ")
     before = _BEFORE.get(module.partition(".")[0], "")
     return (
         f"import mlsdk\n{before}\n\n@mlsdk.track(experiment='foreign')\ndef example():\n{body}\n"

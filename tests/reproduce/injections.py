@@ -129,6 +129,20 @@ def train():
 train()
 """
 
+LATE = """
+import mlsdk
+
+
+@mlsdk.track(experiment="matrix")
+def train():
+    import numpy as np
+
+    return {"draws": np.random.rand(3)}
+
+
+train()
+"""
+
 CLOCK = """
 from datetime import datetime
 

@@ -127,10 +127,11 @@ def _verify(made: Project, run: str, wheels: Path) -> dict[str, object]:
     ("program", "kind", "what"),
     [
         (injections.SEED.format(seeding=""), "seed", "random"),
+        (injections.LATE, "seed", "not seeded"),
         (injections.CLOCK.format(clock="datetime.now()"), "clock", "time of day"),
         (injections.WORDS, "seed", "PYTHONHASHSEED"),
     ],
-    ids=["a-seed-not-set", "time-of-day", "hashes-of-texts"],
+    ids=["a-seed-not-set", "a-generator-that-comes-later", "time-of-day", "hashes-of-texts"],
 )
 def test_chance(tmp_path: Path, program: str, kind: str, what: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """What is another each time is no match and said to be so; held still, reruns equal each other, and it is named."""
