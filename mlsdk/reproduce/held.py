@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from mlsdk.errors import MlsdkError
 from mlsdk.log.values import LongValue, decode, encode, loads
+from mlsdk.records import Run
 from mlsdk.store.record import Later
 from mlsdk.store.seams import Blobs
+
+_AT_ONCE = 8
 
 Coded = Mapping[str, Any]
 """Facts by name as tagged JSON."""
@@ -23,6 +27,13 @@ def coded(facts: Mapping[str, object]) -> Coded:
 def told_apart(facts: Coded, names: tuple[str, ...]) -> str:
     """A text that is equal where these facts are, without reading what is long."""
     return json.dumps([facts.get(name) for name in names], sort_keys=True, separators=(",", ":"))
+
+
+def fetch(runs: Sequence[Run]) -> None:
+    """Read what lists of runs leave out, of many runs at once: each is a question of its own to a remote store."""
+    with ThreadPoolExecutor(_AT_ONCE, "mlsdk-facts") as pool:
+        for _ in pool.map(lambda run: coded(run.code), runs):
+            pass
 
 
 class Held:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Literal, overload
@@ -9,13 +10,14 @@ from typing import Literal, overload
 import attrs
 
 from mlsdk.compare.difference import Difference
+from mlsdk.data.statcache import default_folder
 from mlsdk.records import Dataset, Run
 from mlsdk.reproduce.choosing import Wanted, chosen, replacements
 from mlsdk.reproduce.code_now import CodeNow, Found
 from mlsdk.reproduce.data_now import DataNow
 from mlsdk.reproduce.environment_now import EnvironmentNow
 from mlsdk.reproduce.files_now import FilesNow
-from mlsdk.reproduce.held import Held
+from mlsdk.reproduce.held import Held, fetch
 from mlsdk.reproduce.lineage import Lineage, artifacts_of
 from mlsdk.reproduce.place import Places
 from mlsdk.reproduce.told import in_short, line
@@ -126,7 +128,7 @@ def status(
     """Whether models are stale: compare what runs were made from with what is there now.
 
     Data are compared by content, functions by what the sources say: touching, copying or reformatting changes nothing.
-    Nothing is imported, executed or written.
+    Nothing of the project is imported, executed or changed.
 
     Args:
         runs: a run; an id, a name, an experiment or a filter; several of them. By default, and for a name or an
@@ -160,11 +162,13 @@ class Judge:
     def __init__(self, store: Store, runs: Sequence[Run], folder: str | os.PathLike[str] | None = None) -> None:
         held = Held(store.blobs)
         root = store.layout.root if isinstance(store, FolderStore) else None
+        if root is None:
+            fetch(runs)
         self.lineage = Lineage(store, runs)
         self._store = store
         self._places = Places(held, folder)
         self._code = CodeNow(held, root)
-        self._data = DataNow(None if root is None else os.path.join(root, "cache", "data"))
+        self._data = DataNow(_own_cache() if root is None else os.path.join(root, "cache", "data"))
         self._files = FilesNow(held, self._data.digest)
         self._environments = EnvironmentNow(held)
         self._judged: dict[str, Staleness] = {}
@@ -211,6 +215,14 @@ class Judge:
                 details = tuple(judged.lines)
                 found.append(Difference("parent", made.artifact, in_short(newest), None, details, True, facts))
         return Found(tuple(found))
+
+
+def _own_cache() -> str:
+    """The user's own folder for what is known of files, made if need be."""
+    folder = default_folder()
+    with contextlib.suppress(OSError):  # without it every file is read each time
+        os.makedirs(folder, mode=0o700, exist_ok=True)
+    return folder
 
 
 def _other_params(a: Run, b: Run) -> tuple[str, ...]:

@@ -50,7 +50,10 @@ def _content(one: Difference) -> str:
 
 
 def _function(one: Difference) -> str:
-    """The way to a function by its callers, then the function, and how it differs."""
+    """The way to a function by its callers, then the function, and how it differs.
+
+    Classes and constants are told by how they are written: what a name stands for is not in the difference.
+    """
     way = one.facts.get("way")
     callers = [str(place).partition(":")[2] for place in way[:-1]] if isinstance(way, list) else []
     module, _, name = one.what.partition(":")
@@ -59,7 +62,8 @@ def _function(one: Difference) -> str:
     path = " > ".join(callers) or module
     if name == "<module>":
         return f"{module}: what it does when it is imported {how}"
-    return f"{path}: {name}{'' if name.isupper() else '()'} {how}"
+    is_function = name.rpartition(".")[2][:1].islower() or name.rpartition(".")[2].startswith("_")
+    return f"{path}: {name}{'()' * is_function} {how}"
 
 
 def _parent(one: Difference) -> str:
