@@ -45,8 +45,14 @@ def causes(a: Run, b: Run) -> tuple[Difference, ...]:
     return found_causes(a, b).causes
 
 
-def found_causes(a: Run, b: Run) -> Found:
-    """The causes, what cannot be known, and files that differ and mean nothing as far as is known."""
+def found_causes(a: Run, b: Run, names: tuple[str, str] = ("A", "B")) -> Found:
+    """The causes, what cannot be known, and files that differ and mean nothing as far as is known.
+
+    Args:
+        a: the first run.
+        b: the second.
+        names: what the lines on what is not known call them.
+    """
     then, now = Side(a), Side(b)
     pairs = pairs_of_variables(then, now)
     packages = package_differences(then, now)
@@ -74,7 +80,7 @@ def found_causes(a: Run, b: Run) -> Found:
         found += value_differences(then, now)
     compared = {place for side in (then, now) for place in inputs(side)} | _declared(then) | _declared(now)
     files = other_files(then, now, compared)
-    return Found(tuple(sorted(found, key=lambda one: one.rank)), unknowns(then, now), files)
+    return Found(tuple(sorted(found, key=lambda one: one.rank)), unknowns(then, now, names), files)
 
 
 def _is_told(one: Difference, variables: set[str]) -> bool:

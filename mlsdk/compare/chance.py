@@ -35,9 +35,8 @@ def seed_differences(a: Side, b: Side) -> list[Difference]:
     for name, x, y in differing(*states):
         if x is ABSENT or y is ABSENT:  # it was not loaded yet, in one of them
             continue
-        unused = [name in ends and same(ends[name], of[name]) for ends, of in zip(after, states, strict=True)]
-        reseeded = all(name in ends for ends in after) and same(after[0][name], after[1][name])
-        if not all(unused) and not reseeded:
+        ends = (after[0].get(name), after[1].get(name))
+        if not _means_nothing((x, y), ends):
             found.append(_of_global(name, x, y))
     arguments = [mapping(chance.get("arguments")) for chance in chances]
     for name, x, y in differing(*arguments):
@@ -45,6 +44,20 @@ def seed_differences(a: Side, b: Side) -> list[Difference]:
         facts = {"argument": True}
         found.append(Difference("seed", name, left, right, ("a generator among the arguments",), facts=facts))
     return found
+
+
+def _means_nothing(begun: tuple[object, object], ended: tuple[object, object]) -> bool:
+    """Whether neither run drew from a generator, or both seeded it with the same number while they went on."""
+    if None in ended:
+        return False
+    unused = all(same(start, end) for start, end in zip(begun, ended, strict=True))
+    if unused or same(*ended):
+        return True
+    seeds = [
+        (mapping(start).get("initial_seed"), mapping(end).get("initial_seed"))
+        for start, end in zip(begun, ended, strict=True)
+    ]
+    return seeds[0][1] == seeds[1][1] and all(start != end for start, end in seeds)
 
 
 def _of_global(name: str, x: object, y: object) -> Difference:

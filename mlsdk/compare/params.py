@@ -7,6 +7,7 @@ import os
 from mlsdk.compare.difference import Difference
 from mlsdk.compare.side import Side
 from mlsdk.compare.values import ABSENT, differing, given, leaves, listed
+from mlsdk.log.standins import Described
 
 _NOT_A_PROGRAM = ("interactive", "-", "notebook")
 """Entries whose command line is that of somebody else's program."""
@@ -21,11 +22,16 @@ def param_differences(a: Side, b: Side) -> list[Difference]:
     pairs = [
         (name, x, y)
         for name, x, y in differing(*values)
-        if not all(_names_data(side, of.get(name)) for side, of in zip((a, b), raw, strict=True))
+        if not all(_is_data(side, name, of.get(name)) for side, of in zip((a, b), raw, strict=True))
     ]
     found = [Difference("param", name, given(x), given(y), facts={"source": "params"}) for name, x, y in pairs]
     told = {str(value) for _, *both in pairs for value in both}
     return [*found, *_of_command_line(a, b, {*raw[0], *raw[1]}, told)]
+
+
+def _is_data(side: Side, name: str, value: object) -> bool:
+    """Whether a param is data, or says where they lie."""
+    return _names_data(side, value) or (isinstance(value, Described) and name in side.run.datasets)
 
 
 def _names_data(side: Side, value: object) -> bool:

@@ -62,7 +62,8 @@ def headline(found: Comparison) -> str:
     doubt = "; what is not known is listed below" if found.unknown else ""
     if not found.causes:
         if any(found.differs.values()) or found.effects or found.other_files:
-            return f"no cause is known: what was captured is the same{doubt}"
+            verify = "; `mlsdk verify` tells whether the program comes to the same twice" if found.effects else ""
+            return f"no cause is known: what was captured is the same{doubt or verify}"
         return f"nothing differs{doubt}"
     count = len(found.causes)
     return f"{count} cause{'s' if count > 1 else ''}{doubt}"

@@ -62,8 +62,8 @@ def compare_many(runs: Sequence[Run]) -> ComparisonTable:
     unknown: list[str] = []
     metrics: dict[str, list[object]] = {}
     for at, other in enumerate(others, 1):
-        found = found_causes(first, other)
-        unknown += (line.replace("B:", f"{other.name}:").replace("A:", f"{first.name}:") for line in found.unknown)
+        found = found_causes(first, other, (first.name, other.name))
+        unknown += found.unknown
         for one in found.causes:
             column = values.setdefault((one.rank, f"{one.kind} {one.what}"), [one.a] * len(runs))
             column[at] = one.b

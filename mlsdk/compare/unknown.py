@@ -40,12 +40,12 @@ _ELSEWHERE = ("pipe", "socket", "tty", "other")
 _MOST = 5
 
 
-def unknowns(a: Side, b: Side) -> tuple[str, ...]:
-    """What is not known of one of the runs or of both, a line each."""
+def unknowns(a: Side, b: Side, names: tuple[str, str]) -> tuple[str, ...]:
+    """What is not known of one of the runs or of both, which go by these names, a line each."""
     of_a, of_b = list(dict.fromkeys(_of_one(a))), list(dict.fromkeys(_of_one(b)))
-    lines = [f"A and B: {line}" for line in of_a if line in of_b]
-    lines += [f"A: {line}" for line in of_a if line not in of_b]
-    lines += [f"B: {line}" for line in of_b if line not in of_a]
+    lines = [f"{names[0]} and {names[1]}: {line}" for line in of_a if line in of_b]
+    lines += [f"{names[0]}: {line}" for line in of_a if line not in of_b]
+    lines += [f"{names[1]}: {line}" for line in of_b if line not in of_a]
     return (*lines, *_of_both(a, b))
 
 

@@ -117,6 +117,25 @@ def test_global_generators_are_beside_the_one_cause(bench: Bench) -> None:
     assert "only param lr differs, but for random generators" in str(found)
 
 
+def test_a_generator_that_the_program_seeds_itself(bench: Bench) -> None:
+    """Where both runs seeded torch with the same number while they went on, its state before means nothing."""
+    chance = dict(bench.first.code["chance"])
+    before = [{"cpu": "aa", "initial_seed": 77}, {"cpu": "bb", "initial_seed": 88}]
+    seeded = [{"cpu": "cc", "initial_seed": 0}, {"cpu": "dd", "initial_seed": 0}]
+    drawn = [{"cpu": "ee", "initial_seed": 77}, {"cpu": "ff", "initial_seed": 88}]
+
+    def found(after: list[dict[str, object]]) -> list[tuple[str, str]]:
+        runs = [
+            _with(bench.first, code={"chance": {**chance, "torch": start}, "chance_after": {"torch": end}})
+            for start, end in zip(before, after, strict=True)
+        ]
+        return [(one.kind, one.what) for one in causes(*runs)]
+
+    assert found(seeded) == []
+    assert found(before) == []
+    assert found(drawn) == [("seed", "torch")]
+
+
 def test_switches_and_origins_of_packages(bench: Bench) -> None:
     """A switch of a framework, another commit of a package and edited files are differences of packages."""
     versions = {**bench.first.environment["distributions"], "tool": "1.0"}
