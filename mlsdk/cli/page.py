@@ -28,7 +28,8 @@ JSON is strict: times are text in UTC, and what JSON does not have, such as NaN,
 format](format.md). In a terminal, colours come from rich where it is installed (`pip install 'mlsdk[cli]'`); `NO_COLOR`
 switches them off, and the words are the same without.
 
-Exit codes: 0 well; 1 findings remain (`doctor`); 2 a mistake in the options, an unknown or ambiguous name, a filter
+Exit codes: 0 well; 1 findings remain (`doctor`, `status --exit-code`), or a run could not be made again as it should
+(`rerun`, `retrain`, `verify`); 2 a mistake in the options, an unknown or ambiguous name, a filter
 that cannot be understood or names a field that no run has, a store that cannot be used. The message is on stderr.
 """
 
