@@ -8,7 +8,7 @@ from mlsdk.compare.chance import listing_differences, seed_differences, stdin_di
 from mlsdk.compare.data import data_differences, input_differences, inputs
 from mlsdk.compare.difference import Difference
 from mlsdk.compare.files import other_files
-from mlsdk.compare.functions import function_differences, value_differences
+from mlsdk.compare.functions import function_differences, reach_differences, value_differences
 from mlsdk.compare.machine import blas_differences, hardware_differences, thread_differences
 from mlsdk.compare.packages import interpreter_differences, package_differences
 from mlsdk.compare.params import param_differences
@@ -78,9 +78,12 @@ def found_causes(a: Run, b: Run, names: tuple[str, str] = ("A", "B")) -> Found:
     ]
     if not any(one.kind in _MAKE_VALUES or one.facts.get("source") == "argv" for one in found):
         found += value_differences(then, now)
+    if not any(one.kind in _MAKE_VALUES or one.kind == "param" for one in found):
+        found += reach_differences(then, now)
     compared = {place for side in (then, now) for place in inputs(side)} | _declared(then) | _declared(now)
     files = other_files(then, now, compared)
-    return Found(tuple(sorted(found, key=lambda one: one.rank)), unknowns(then, now, names), files)
+    unknown = unknowns(then, now, names, files)
+    return Found(tuple(sorted(found, key=lambda one: one.rank)), unknown, files)
 
 
 def _is_told(one: Difference, variables: set[str]) -> bool:

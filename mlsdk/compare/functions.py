@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import difflib
+from collections.abc import Mapping
 
 from mlsdk.capture.functions import changed
 from mlsdk.capture.pieces import BODY
 from mlsdk.compare.difference import Difference
 from mlsdk.compare.side import Side
 from mlsdk.compare.sources import Sources
-from mlsdk.compare.values import differing, given, mapping, plain_line, shown
+from mlsdk.compare.values import differing, mapping, plain_line
 
 MOST_EXPLAINED = 100
 """Functions of which it is said how they differ, and on which way they are reached."""
@@ -50,6 +51,16 @@ def value_differences(a: Side, b: Side) -> list[Difference]:
         )
         for name, x, y in pairs
         if tables[0].get(name) == tables[1].get(name)
+    ]
+
+
+def reach_differences(a: Side, b: Side) -> list[Difference]:
+    """Functions that only one of the runs could reach, whatever they say; for where nothing else tells why."""
+    names = changed(*({str(place): "" for place in mapping(side.code.get("functions"))} for side in (a, b)))
+    details = ("its source is the same: only one of the runs could reach it",)
+    added = [Difference("function", place, None, "reached", details, facts={"how": "reach"}) for place in names.added]
+    return added + [
+        Difference("function", place, "reached", None, details, facts={"how": "reach"}) for place in names.removed
     ]
 
 
@@ -113,13 +124,20 @@ def _in_memory(a: Side, b: Side, listed: set[str]) -> list[Difference]:
     if a.code.get("compiled_by") != b.code.get("compiled_by"):
         return []
     loaded = [mapping(side.code.get("loaded")) for side in (a, b)]
-    suspects = {str(place) for side in (a, b) for place in _names(side.code.get("differs"))} - listed
+    replaced = [{str(place) for place in _names(side.code.get("differs"))} for side in (a, b)]
     details = ("the code in memory was not that on the disk",)
-    return [
-        Difference("function", name, given(x), given(y), details, facts={"how": "memory"})
-        for name, x, y in differing(*({place: of[place] for place in sorted(suspects & of.keys())} for of in loaded))
-        if shown(x) != shown(y)
-    ]
+    found = []
+    for place in sorted((replaced[0] | replaced[1]) - listed):
+        x, y = (_digest(of, place) for of in loaded)
+        if x != y or (place in replaced[0]) != (place in replaced[1]):
+            left, right = (f"{'another' if place in of else 'its source'}" for of in replaced)
+            both = (x, y) if left == right else (left, right)
+            found.append(Difference("function", place, both[0], both[1], details, facts={"how": "memory"}))
+    return found
+
+
+def _digest(loaded: Mapping[str, object], place: str) -> str | None:
+    return None if place not in loaded else str(loaded[place])[:8]
 
 
 def _names(value: object) -> list[object]:

@@ -13,6 +13,7 @@ _NOT_A_PROGRAM = ("interactive", "-", "notebook")
 """Entries whose command line is that of somebody else's program."""
 
 ENTRY = "entry"
+FUNCTION = "tracked function"
 
 
 def param_differences(a: Side, b: Side) -> list[Difference]:
@@ -25,6 +26,9 @@ def param_differences(a: Side, b: Side) -> list[Difference]:
         if not all(_is_data(side, name, of.get(name)) for side, of in zip((a, b), raw, strict=True))
     ]
     found = [Difference("param", name, given(x), given(y), facts={"source": "params"}) for name, x, y in pairs]
+    functions = [str(side.code.get("function") or "") for side in (a, b)]
+    if all(functions) and functions[0] != functions[1]:
+        found.append(Difference("param", FUNCTION, functions[0], functions[1], facts={"source": "entry"}))
     told = {str(value) for _, *both in pairs for value in both}
     return [*found, *_of_command_line(a, b, {*raw[0], *raw[1]}, told)]
 

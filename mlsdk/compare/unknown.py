@@ -10,6 +10,7 @@ from mlsdk.compare.data import inputs, is_same
 from mlsdk.compare.side import Side
 from mlsdk.compare.values import is_away, leaves, mapping
 from mlsdk.compare.variables import hashes_fit, switched_off
+from mlsdk.data.files import READERS
 from mlsdk.log.standins import Described
 from mlsdk.records import RunStatus
 
@@ -36,17 +37,33 @@ _MISSING = (
 """Where a capture says what it could not find out. Files that the tree does not have are known where they were read."""
 
 _READS_INPUT = re.compile(rb"\bstdin\b|\binput\s*\(|\bfileinput\b")
+_EXECUTES = re.compile(rb"\b(exec|eval|runpy|run_path|spec_from_file_location|subprocess|Popen|system)\b")
+"""Code that may execute a source without importing it."""
+_BELOW_PYTHON = (
+    *(".parquet", ".feather", ".arrow", ".orc", ".avro", ".h5", ".hdf5", ".nc", ".zarr", ".sqlite", ".sqlite3", ".db"),
+    *(".duckdb", ".lmdb", ".mdb", ".bin", ".idx", ".so", ".tfrecord", ".npy"),
+)
+"""Files that libraries open by themselves, or map into memory."""
+_READ_BELOW = frozenset(("polars", "pyarrow", "duckdb", "datasets", "dask", "pyspark"))
+"""Packages that open tables of all kinds by themselves."""
 _ELSEWHERE = ("pipe", "socket", "tty", "other")
 _MOST = 5
 
 
-def unknowns(a: Side, b: Side, names: tuple[str, str]) -> tuple[str, ...]:
-    """What is not known of one of the runs or of both, which go by these names, a line each."""
+def unknowns(a: Side, b: Side, names: tuple[str, str], other_files: Iterable[str]) -> tuple[str, ...]:
+    """What is not known, a line each.
+
+    Args:
+        a: the first run.
+        b: the second.
+        names: by which the lines call them.
+        other_files: files of the code that differ, and that nothing is known to have read.
+    """
     of_a, of_b = list(dict.fromkeys(_of_one(a))), list(dict.fromkeys(_of_one(b)))
     lines = [f"{names[0]} and {names[1]}: {line}" for line in of_a if line in of_b]
     lines += [f"{names[0]}: {line}" for line in of_a if line not in of_b]
     lines += [f"{names[1]}: {line}" for line in of_b if line not in of_a]
-    return (*lines, *_of_both(a, b))
+    return (*lines, *_of_both(a, b), *_perhaps_read(a, b, other_files))
 
 
 def _of_one(side: Side) -> Iterator[str]:
@@ -104,11 +121,22 @@ def _of_both(a: Side, b: Side) -> Iterator[str]:
     if not hashes_fit(a, b):
         yield "environment variables of which only digests are kept: these were made with two keys, in two stores"
     kinds = [mapping(side.code.get("stdin")).get("kind") for side in (a, b)]
-    if any(kind in _ELSEWHERE for kind in kinds) and (_reads_input(a) or _reads_input(b)):
+    if any(kind in _ELSEWHERE for kind in kinds) and any(_says(side, _READS_INPUT) for side in (a, b)):
         yield "what came in by the standard input, which the code may read"
     if ("modified" in a.environment) != ("modified" in b.environment):
         yield "edited files of packages: the setting check_packages was on for one of the runs only"
 
 
-def _reads_input(side: Side) -> bool:
-    return any(_READS_INPUT.search(text) for texts in side.sources.values() for text in texts)
+def _perhaps_read(a: Side, b: Side, files: Iterable[str]) -> list[str]:
+    """Files that differ, and of which it would not have been seen if the code read or executed them."""
+    below = any(_READ_BELOW & {str(name) for name in mapping(side.environment.get("packages"))} for side in (a, b))
+    endings = (*_BELOW_PYTHON, *READERS) if below else _BELOW_PYTHON
+    sources = [place for place in files if place.endswith((".py", ".ipynb"))]
+    executed = sources if sources and any(_says(side, _EXECUTES) for side in (a, b)) else []
+    lines = [f"whether {place} was executed, which is not seen" for place in executed]
+    lines += [f"whether {place} was read, which is not seen below Python" for place in files if place.endswith(endings)]
+    return _some(lines)
+
+
+def _says(side: Side, pattern: re.Pattern[bytes]) -> bool:
+    return any(pattern.search(text) for texts in side.sources.values() for text in texts)

@@ -128,6 +128,12 @@ PAIRS = {
         files=edited(MODEL, ("from pkg.helpers import scale", "from pkg.helpers import shift as scale")),
         also=("- from pkg.helpers import scale", "+ from pkg.helpers import shift as scale"),
     ),
+    "a function that was replaced in memory": Pair(
+        ("function pkg.model:scale",),
+        files=edited(
+            TRAIN, ("given = parser", "model.helpers.scale = model.scale = model.helpers.shift\n    given = parser")
+        ),
+    ),
     "a value that was set in memory": Pair(
         ("function pkg.helpers:FACTOR",),
         files=edited(TRAIN, ("given = parser", "model.helpers.FACTOR = 9\n    given = parser")),

@@ -10,7 +10,7 @@ import pytest
 
 import mlsdk
 from mlsdk.compare import causes
-from tests.compare.project import Bench
+from tests.compare.project import Bench, edited
 
 CPU = {"model": "AMD EPYC", "flags": ["avx", "avx2"]}
 
@@ -190,6 +190,34 @@ def test_what_is_not_known_forbids_only(bench: Bench, change: dict[str, Any], li
     assert line in found.unknown
     assert found.only is None
     assert "not known" in str(found)
+
+
+@pytest.mark.parametrize(
+    ("name", "line"),
+    [
+        ("tables/big.parquet", "whether tables/big.parquet was read, which is not seen below Python"),
+        ("settings.py", "whether settings.py was executed, which is not seen"),
+    ],
+)
+def test_files_that_may_have_been_read_unseen(bench: Bench, name: str, line: str) -> None:
+    """A file that differs forbids "only" where it would not be seen that it was read or executed."""
+    program = edited("train.py", ("import os\n", "import os, runpy\n"))
+    first = bench.run(bench.copy({**program, name: "1\n"}))
+    second = bench.run(bench.copy({**program, name: "2\n"}))
+    found = mlsdk.diff(first, second)
+
+    assert (found.causes, found.other_files, found.unknown) == ((), (name,), (line,))
+
+
+def test_another_function_of_the_same_code(bench: Bench) -> None:
+    """Of two runs of different functions in the same code it is said which function each is of."""
+    functions = {"__main__:a": "1", "__main__:b": "1"}
+    runs = [
+        _with(bench.first, code={"function": name, "functions": {name: functions[name]}}) for name in sorted(functions)
+    ]
+    found = mlsdk.diff(*runs)
+
+    assert (found.causes[0].what, found.causes[0].a, found.causes[0].b) == ("tracked function", *sorted(functions))
 
 
 def test_data_without_a_fingerprint_is_unknown(bench: Bench) -> None:
