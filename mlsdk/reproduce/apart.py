@@ -36,13 +36,12 @@ def complete(run: Run, recipe: Recipe, world: World, store: Store) -> Completed:
         RerunError: something that the run imported was not kept, and is not what it was.
     """
     notes: list[str] = []
-    if recipe.code == "run":
-        _left_out(run, world, str(open_target(store.uri).root), notes)
+    _left_out(run, recipe, world, str(open_target(store.uri).root), notes)
     path = _modules(run, recipe, world)
     return Completed(path, tuple(notes))
 
 
-def _left_out(run: Run, world: World, root: str, notes: list[str]) -> None:
+def _left_out(run: Run, recipe: Recipe, world: World, root: str, notes: list[str]) -> None:
     """Bring files of which the tree has a digest only, or a text without its secrets."""
     imported = {world.folders.now(str(path)) for path in _mapping(run.code.get("modules")).values()}
     lay = str(_mapping(run.code.get("tree")).get("root"))
@@ -51,7 +50,10 @@ def _left_out(run: Run, world: World, root: str, notes: list[str]) -> None:
             continue
         was, there = os.path.join(lay, entry["path"]), os.path.join(world.top, entry["path"])
         lies = world.place.of(was)
-        if _is_as_was(lies, entry, root):
+        if recipe.code == "here" and entry["path"] not in recipe.files:
+            if os.path.isfile(lies):
+                _copy(lies, there)
+        elif _is_as_was(lies, entry, root):
             _copy(lies, there)
         elif there in imported:
             raise RerunError(

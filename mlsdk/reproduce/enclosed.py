@@ -19,7 +19,7 @@ from mlsdk.reproduce.restore import Restored
 FOLDER = ".mlsdk-run"
 """Hidden, and ignored by git through a file of its own."""
 
-_LEADING = ("PATH", "VIRTUAL_ENV", "CONDA_PREFIX", "CONDA_DEFAULT_ENV", "CONDA_SHLVL", "LD_LIBRARY_PATH", "PWD")
+_LEADING = ("PATH", "VIRTUAL_ENV", "CONDA_PREFIX", "CONDA_DEFAULT_ENV", "CONDA_SHLVL", "LD_LIBRARY_PATH", "PYTHONPATH")
 """Variables that lead to places of another machine."""
 
 
@@ -113,7 +113,7 @@ def _readme(run: Run, restored: Restored, folder: str, locks: list[str], sources
     yield f"\nRun `{run.id}` of the experiment {run.experiment}, started at {run.started_at:%Y-%m-%d %H:%M:%S} UTC."
     yield "The folder above this one holds its code as it was. `mlsdk rerun` does all of the following by itself.\n"
     yield from _environment(run, folder, locks)
-    yield from _start(run, folder)
+    yield from _start(run, folder, sources)
     yield from _data(run)
     yield from _lacking(restored, sources, folder)
 
@@ -135,7 +135,7 @@ def _environment(run: Run, folder: str, locks: list[str]) -> Iterable[str]:
         yield f"`{folder}/pylock.toml` has the digests of all wheels too; uv and pip take it as `-r` as well.\n"
 
 
-def _start(run: Run, folder: str) -> Iterable[str]:
+def _start(run: Run, folder: str, sources: list[str]) -> Iterable[str]:
     yield "## Start\n"
     if run.code.get("cells"):
         yield f"It was made in a notebook or at a prompt: `{folder}/cells.py` has what ran there, in its order.\n"
@@ -150,11 +150,22 @@ def _start(run: Run, folder: str) -> Iterable[str]:
         yield f"cd {shlex.quote(os.path.normpath(within))}"
     for name, value in _variables(run):
         yield f"export {name}={shlex.quote(value)}"
+    if path := _module_path(run, [f"{folder}/sources"] if sources else [], within):
+        yield f"export PYTHONPATH={shlex.quote(path)}"
     python = os.path.relpath(".venv/bin/python", within) if not os.path.isabs(within) else ".venv/bin/python"
     words = [python, *options_of(run), *_entry(run, entry, str(argv[0])), *(str(word) for word in argv[1:])]
     yield f"{shlex.join(words)}\n```\n"
     if any(REDACTED in str(word) for word in argv):
         yield f"`{REDACTED}` stands for a secret, which was not kept.\n"
+
+
+def _module_path(run: Run, first: list[str], within: str) -> str:
+    """Folders of the restored tree that modules were found in by `PYTHONPATH`, and some before them."""
+    found = run.environment.get("variables")
+    told = str(found.get("PYTHONPATH", "")) if isinstance(found, Mapping) else ""
+    places = [*first, *(place for entry in told.split(os.pathsep) if entry and (place := _relative(entry, run)))]
+    here = [place for place in places if not os.path.isabs(place)]
+    return os.pathsep.join(os.path.relpath(place, within) if not os.path.isabs(within) else place for place in here)
 
 
 def _entry(run: Run, entry: str, typed: str) -> list[str]:

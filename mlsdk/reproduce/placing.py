@@ -11,6 +11,7 @@ import glob
 import os
 import shutil
 from collections.abc import Iterator
+from pathlib import PurePath
 from typing import NamedTuple
 
 from mlsdk.data.files import fingerprint_path
@@ -48,7 +49,11 @@ def place_data(run: Run, recipe: Recipe, world: World, store: Store) -> Placed:
     notes: list[str] = []
     lacking: list[str] = []
     placing = _Placing(run, world, store, notes)
+    for name, value in recipe.params.items():
+        placing.named(name, value)
     for one in used(run):
+        if one.declared and one.name in recipe.params:
+            continue
         now = world.inside(str(one.path))
         if now is not None and os.path.relpath(now, world.top) in recipe.files:
             continue
@@ -77,6 +82,17 @@ def used(run: Run) -> list[Dataset]:
 class _Placing:
     def __init__(self, run: Run, world: World, store: Store, notes: list[str]) -> None:
         self._run, self._world, self._store, self._notes = run, world, store, notes
+
+    def named(self, name: str, value: object) -> None:
+        """Bring a file that is named in the place of another."""
+        is_path = isinstance(value, PurePath) or name in self._run.datasets
+        if not is_path or not isinstance(value, (str, PurePath)):
+            return
+        was = os.path.join(str(self._run.code.get("folder") or ""), value)
+        now = self._world.inside(was)
+        for lies in (self._world.place.of(was), os.path.abspath(value)):
+            if now is not None and _files(lies) and not os.path.lexists(now):
+                _bring(lies, now)
 
     def restore(self, one: Dataset, *, strict: bool) -> None:
         """Put what the run used where its program finds it."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Mapping
 from typing import NamedTuple
@@ -68,8 +69,23 @@ def listed(text: str, versions: Mapping[str, str]) -> dict[str, Wanted]:
 
 def installed(distributions: Mapping[str, Distribution], python: str) -> dict[str, Wanted]:
     """What is installed somewhere, as such a list says it."""
-    versions = {name: one.version for name, one in distributions.items()}
-    return listed(requirements(distributions.values(), python), versions)
+    key = (python, *((one.name, one.info, _time_ns(one.info)) for one in distributions.values()))
+    if key not in _listed:
+        versions = {name: one.version for name, one in distributions.items()}
+        _listed[key] = listed(requirements(distributions.values(), python), versions)
+    return dict(_listed[key])
+
+
+_listed: dict[tuple[object, ...], dict[str, Wanted]] = {}
+"""Reading what 150 distributions hold takes half a second."""
+
+
+def _time_ns(info: str) -> int:
+    """When a distribution was installed."""
+    try:
+        return os.stat(os.path.join(info, "RECORD")).st_mtime_ns
+    except OSError:
+        return 0
 
 
 def differences(wanted: Mapping[str, Wanted], found: Mapping[str, Wanted]) -> list[str]:

@@ -12,6 +12,7 @@ from mlsdk.errors import RerunError
 from mlsdk.records import Run
 from mlsdk.reproduce.recipe import Recipe
 from mlsdk.reproduce.rerun import rerun_by
+from tests.programs import environment
 from tests.reproduce.again import start, write
 from tests.trees import git
 
@@ -105,3 +106,45 @@ def test_missing_data_are_named(old: Run) -> None:
 
     assert (seen.value.why, named.value.why) == ("data", "data")
     assert numbers(mlsdk.rerun(old, env="same")) == numbers(old)
+
+
+APART = """
+    import json
+    from pathlib import Path
+    import ignored, outside.part
+    import mlsdk
+
+    PASSWORD = "correct-horse-7"
+
+    with mlsdk.run("apart"):
+        mlsdk.log(ignored=ignored.VALUE, outside=outside.part.VALUE, secret=len(PASSWORD))
+        mlsdk.log(large=len(Path("large.bin").read_bytes()))
+"""
+
+
+def test_code_that_the_tree_does_not_hold(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Modules that git ignores or that lie elsewhere, large files, and those with secrets, are as they were."""
+    os.mkdir("project")
+    monkeypatch.chdir("project")
+    git("init", "-q")
+    write("ignored.py\n", ".gitignore")
+    write("VALUE = 1", "ignored.py")
+    write("", "../lib/outside/__init__.py")
+    outside = write("VALUE = 2", "../lib/outside/part.py")
+    script = write(APART)
+    Path("large.bin").write_bytes(b"x" * 2_000)
+    path = os.pathsep.join([str(tmp_path / "lib"), environment()["PYTHONPATH"]])
+    old = start("train.py", PYTHONPATH=path, MLSDK_LARGEST_SOURCE_BYTES="1000")
+    write("VALUE = 11", "ignored.py")
+    outside.write_text("VALUE = 22")
+    new = mlsdk.rerun(old, env="same")
+
+    assert numbers(old) == numbers(new) == {"ignored": 1, "outside": 2, "secret": 15, "large": 2000}
+    script.write_text(script.read_text().replace("horse", "mouse"))
+    with pytest.raises(RerunError, match=r"imported train\.py, which was not kept as it was .*secret") as error:
+        mlsdk.rerun(old, env="same")
+    assert error.value.why == "code"
+    script.write_text(script.read_text().replace("mouse-7", "cow"))
+    monkeypatch.setenv("PYTHONPATH", path)
+    here = mlsdk.rerun(old, here=True)
+    assert numbers(here) == {"ignored": 11, "outside": 22, "secret": 11, "large": 2000}

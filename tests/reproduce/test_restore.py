@@ -259,7 +259,10 @@ def test_a_real_run(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["restore", "latest", "restored again", "--json"]) == 0
     answer = json.loads(capsys.readouterr().out)
 
-    assert contents(tmp_path / "restored") == there == contents(tmp_path / "restored again")
+    without = frozenset((b".git", b".mlsdk", b".mlsdk-run"))
+    assert contents(tmp_path / "restored", without=without) == there
+    assert contents(tmp_path / "restored again", without=without) == there
+    assert Path(answer["beside"]).name == ".mlsdk-run"
     assert "3 files of " in said
     assert git("rev-parse", "HEAD", folder=tmp_path) in said
     assert answer["files"] == 3
