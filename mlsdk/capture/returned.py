@@ -46,21 +46,21 @@ def later(where: Context, already: Mapping[str, object]) -> Mapping[str, object]
     """
     if where.returned is None or already:
         return {}
-    return {"returned": ByName(content(where.returned, config.number("capture_limit_s")))}
+    return {"returned": ByName(content(where.returned))}
 
 
-def content(returned: object, limit_s: float) -> dict[str, object]:
+def content(returned: object, limit_s: float | None = None) -> dict[str, object]:
     """What something holds, by path.
 
     Args:
         returned: anything.
-        limit_s: what takes longer than so many seconds in all is noted as not read.
+        limit_s: what takes longer than so many seconds in all is noted as not read; by default the setting.
 
     Example:
-        >>> content({"acc": 0.75, "labels": ("cat", "dog")}, 1.0)
+        >>> content({"acc": 0.75, "labels": ("cat", "dog")})
         {'acc': 0.75, 'labels/0': 'cat', 'labels/1': 'dog'}
     """
-    look = _Look(time.monotonic() + limit_s)
+    look = _Look(limit_s)
     look.add("", returned, 0)
     return look.found
 
@@ -68,9 +68,15 @@ def content(returned: object, limit_s: float) -> dict[str, object]:
 class _Look:
     """A walk through what was returned."""
 
-    def __init__(self, deadline: float) -> None:
+    def __init__(self, limit_s: float | None) -> None:
         self.found: dict[str, object] = {}
-        self._deadline = deadline
+        self._limit_s, self._began = limit_s, time.monotonic()
+
+    def _left_s(self) -> float:
+        """Seconds that are left; asked only where something large is to be read."""
+        if self._limit_s is None:
+            self._limit_s = config.number("capture_limit_s")
+        return max(0.0, self._began + self._limit_s - time.monotonic())
 
     def add(self, path: str, value: Any, depth: int) -> None:
         """Take a value with all that is in it."""
@@ -120,7 +126,7 @@ class _Look:
     def _array(self, array: Any) -> dict[str, object]:
         """An array of numpy, or of what gives one."""
         np = in_use("numpy")
-        is_large = array.nbytes > max(0.0, self._deadline - time.monotonic()) * _BYTES_A_SECOND
+        is_large = array.nbytes > self._left_s() * _BYTES_A_SECOND
         if is_large or is_instance(array, "numpy.ma", "MaskedArray"):
             shape = f"{type_name(type(array))} {array.dtype} {tuple(array.shape)}"
             return {"type": shape, "note": "not read: it may take too long"} if is_large else self._table(array)
@@ -148,9 +154,7 @@ class _Look:
         kind = type_name(type(data))
         table = table_of(data)
         try:
-            found = digest_table(
-                table._replace(batches=in_time(table.batches, max(0.0, self._deadline - time.monotonic())))
-            )
+            found = digest_table(table._replace(batches=in_time(table.batches, self._left_s())))
         except Exception as error:  # libraries refuse in no end of ways
             return {"type": kind, "note": f"not read: {error}"[:200]}
         return {"type": f"{kind} {found.rows:,} x {len(found.columns):,}", "digest": f"{found.id} {found.schema_id}"}

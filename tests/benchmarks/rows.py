@@ -14,6 +14,7 @@ from pathlib import Path
 
 from tests.benchmarks.captures import CAPTURE_ROWS
 from tests.benchmarks.comparing import DIFF_ROWS
+from tests.benchmarks.foreign import foreign_programs
 from tests.benchmarks.measure import Row, child, cpu_of_python, environment, folder, settle
 from tests.benchmarks.million import million_runs
 from tests.benchmarks.network import NETWORK_ROWS
@@ -356,4 +357,4 @@ ROWS: dict[str, Callable[[], list[Row]]] = {
         *STATUS_ROWS,
     )
 }
-LARGE = {row.__name__: row for row in (hundred_thousand_runs, *NETWORK_ROWS, team_load, million_runs)}
+LARGE = {row.__name__: row for row in (hundred_thousand_runs, *NETWORK_ROWS, team_load, million_runs, foreign_programs)}
