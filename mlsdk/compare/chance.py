@@ -115,7 +115,8 @@ def stdin_differences(a: Side, b: Side) -> list[Difference]:
     """What stood for the standard input, where that was a file, a pipe or nothing at all."""
     sides = [mapping(side.code.get("stdin")) for side in (a, b)]
     texts = [_stdin(side, of) for side, of in zip((a, b), sides, strict=True)]
-    if not all(sides) or texts[0] == texts[1] or not any(of.get("kind") == "file" for of in sides):
+    is_program = all(side.code.get("entry") == "-" for side in (a, b))  # its source is compared
+    if is_program or not all(sides) or texts[0] == texts[1] or not any(of.get("kind") == "file" for of in sides):
         return []
     return [Difference("stdin", "stdin", texts[0], texts[1])]
 

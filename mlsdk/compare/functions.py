@@ -56,7 +56,10 @@ def value_differences(a: Side, b: Side) -> list[Difference]:
 
 def reach_differences(a: Side, b: Side) -> list[Difference]:
     """Functions that only one of the runs could reach, whatever they say; for where nothing else tells why."""
-    names = changed(*({str(place): "" for place in mapping(side.code.get("functions"))} for side in (a, b)))
+    tables = [{str(place): "" for place in mapping(side.code.get("functions"))} for side in (a, b)]
+    if not all(tables):
+        return []
+    names = changed(*tables)
     details = ("its source is the same: only one of the runs could reach it",)
     added = [Difference("function", place, None, "reached", details, facts={"how": "reach"}) for place in names.added]
     return added + [
