@@ -214,6 +214,8 @@ def _finals(a: Run, b: Run) -> Found:
             found: Gap | None = Gap("", ours and ours.last, theirs and theirs.last)
         else:
             found = number_gap(ours.last, theirs.last)
+        if found is None and ours is not None and ours.count:  # the last of its points
+            continue
         yield name, None if found is None else Unlike("final", name, found, doubt=doubt)
 
 

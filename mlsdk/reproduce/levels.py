@@ -37,7 +37,7 @@ def largest(unlike: Sequence[Unlike]) -> Size:
 
 _KINDS = MappingProxyType(
     {
-        "metric": ("metric with its points", "metrics with their points"),
+        "metric": ("metric", "metrics"),
         "final": ("last value", "last values"),
         "returned": ("returned value", "returned values"),
         "artifact": ("artifact", "artifacts"),

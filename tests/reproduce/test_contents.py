@@ -296,7 +296,7 @@ def test_runs_that_came_to_the_same() -> None:
     )
 
     assert found.level(0.0) == "B"
-    assert found.compared == {"metric": 2, "final": 2, "artifact": 1}
+    assert found.compared == {"metric": 2, "artifact": 1}
     assert found.unlike == ()
 
 
