@@ -239,6 +239,16 @@ def test_digests_of_variables_from_two_stores(bench: Bench) -> None:
     assert any("made with two keys" in line for line in found.unknown)
 
 
+def test_variables_that_a_library_sets_itself(bench: Bench) -> None:
+    """What scikit-learn sets when it is imported is no difference between who has imported it before and who has not."""
+    known = bench.first.environment["variables"]
+    found = mlsdk.diff(
+        bench.first, _with(bench.first, environment={"variables": {**known, "KMP_INIT_AT_FORK": "FALSE"}})
+    )
+
+    assert found.causes == ()
+
+
 def test_a_comparison_shows_itself(bench: Bench) -> None:
     """The tree names kinds in causal order, what is the same is counted, and a notebook gets it escaped."""
     other = _with(bench.first, params={"lr": 0.9, "tag": "<b>"}, tags={"team": "x"})
