@@ -43,14 +43,13 @@ def status(args: argparse.Namespace) -> int:
         return code
     screen = Screen()
     screen.line(f"{counted(len(found), 'run')} of {stores.where(store)}")
+    if not found:
+        screen.line(("none fits" if args.runs else "no run has finished yet", "dim"))
     _show(screen, found)
     return code
 
 
 def _show(screen: Screen, found: Status) -> None:
-    if not found:
-        screen.line(("no finished run yet", "dim"))
-        return
     stale, unknown = found.of("stale"), found.of("unknown")
     if stale:
         screen.heading("Stale: made from what is no longer there as it was")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 
 from mlsdk.errors import NotFoundError, QueryError, UsageError
+from mlsdk.finding import runs
 from mlsdk.log.values import decode
 from mlsdk.query.parse import parse
 from mlsdk.query.tree import Compare, In, Not, Tree, all_of
@@ -68,7 +69,7 @@ def newest(store: Store, where: Tree) -> Iterator[Run]:
 
 def _named(store: Store, text: str) -> list[Run]:
     try:
-        tree = parse(text)
+        parse(text)
     except QueryError as no_filter:
         found = list(newest(store, Compare(("name",), "=", text)))
         found = found or list(newest(store, Compare(("experiment",), "=", text)))
@@ -80,10 +81,10 @@ def _named(store: Store, text: str) -> list[Run]:
             if any(sign in text for sign in "=<>~") or " in " in text or " is " in text:
                 raise no_filter from None
             raise nothing from None
-    return list(store.catalog.find(tree).runs)
+    return list(runs(text, store=store.uri))
 
 
-def replacements(store: Store, runs: Iterable[Run]) -> dict[str, Run]:
+def replacements(store: Store, some: Iterable[Run]) -> dict[str, Run]:
     """By id, the newest finished run that was made again from a run as it is, in its own experiment.
 
     What was made again with other arguments replaces nothing.
@@ -91,14 +92,14 @@ def replacements(store: Store, runs: Iterable[Run]) -> dict[str, Run]:
     if not store.catalog.has_key("code.rerun.of"):
         return {}
     found: dict[str, Run] = {}
-    waiting = {run.id: run for run in runs}
+    waiting = {run.id: run for run in some}
     origins = {run: run for run in waiting}
     while waiting:
         ids = [*waiting]
         children: dict[str, Run] = {}
         for start in range(0, len(ids), _IDS_AT_ONCE):
-            some = In(("code", "rerun", "of"), tuple(ids[start : start + _IDS_AT_ONCE]))
-            children.update((run.id, run) for run in reversed(store.catalog.find(all_of(some, FINISHED)).runs))
+            of_these = In(("code", "rerun", "of"), tuple(ids[start : start + _IDS_AT_ONCE]))
+            children.update((run.id, run) for run in reversed(store.catalog.find(all_of(of_these, FINISHED)).runs))
         waiting = {}
         for child in children.values():
             rerun = decode(coded(child.code).get("rerun"))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from mlsdk.capture.pieces import BODY
 from mlsdk.compare.difference import Difference
 from mlsdk.records import Run
 
@@ -55,12 +56,13 @@ def _function(one: Difference) -> str:
     Classes and constants are told by how they are written: what a name stands for is not in the difference.
     """
     way = one.facts.get("way")
-    callers = [str(place).partition(":")[2] for place in way[:-1]] if isinstance(way, list) else []
+    places = [str(place).partition(":")[2] for place in way[:-1]] if isinstance(way, list) else []
+    callers = [place for place in places if place != BODY]
     module, _, name = one.what.partition(":")
     how = one.facts.get("how", "changed")
     how = "holds another value" if how == "value" else how
     path = " > ".join(callers) or module
-    if name == "<module>":
+    if name == BODY:
         return f"{module}: what it does when it is imported {how}"
     is_function = name.rpartition(".")[2][:1].islower() or name.rpartition(".")[2].startswith("_")
     return f"{path}: {name}{'()' * is_function} {how}"

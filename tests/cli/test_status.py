@@ -82,7 +82,8 @@ def test_no_runs_and_no_such_run(call: Call) -> None:
     with mlsdk.run("a", capture=()):
         empty = call("status")
 
-    assert (empty[0], "no finished run yet" in empty[1]) == (0, True)
+    assert (empty[0], "no run has finished yet" in empty[1]) == (0, True)
+    assert call("status", "name = 'nobody'")[1].endswith("none fits\n")
     code, out, err = call("status", "nobody")
     assert (code, out) == (2, "")
     assert "nobody" in err

@@ -264,6 +264,52 @@ def test_a_state_and_its_exit_code() -> None:
     assert str(stale) == f"{run.name}: stale\n  numpy 2 instead of 1\n  not known: ?"
 
 
+PACKAGE = {
+    "shop/__init__.py": "",
+    "shop/late.py": "def late(x):\n    return x + 1\n",
+    "shop/net.py": """
+class Net:
+    width = 3
+
+    def forward(self, x):
+        return x * self.width
+
+    def never(self, x):
+        return -x
+""",
+    "shop/train.py": """
+import mlsdk
+from shop.net import Net
+
+with mlsdk.run("shop", name="shop"):
+    from shop.late import late
+
+    mlsdk.log(loss=late(Net().forward(2)))
+""",
+}
+
+
+def test_a_package(tmp_path: Path) -> None:
+    """A program of a package is walked too: classes, modules that are imported late; unused methods do not count."""
+    folder = tmp_path / "shop-project"
+    for name, text in PACKAGE.items():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_text(text)
+    start(folder, "-m", "shop.train")
+
+    def lines() -> tuple[str, ...]:
+        return mlsdk.status(store=folder / ".mlsdk")[0].lines
+
+    before = lines()
+    replace(folder / "shop" / "net.py", "return -x", "return x")
+    unused = lines()
+    replace(folder / "shop" / "net.py", "width = 3", "width = 4")
+    replace(folder / "shop" / "late.py", "x + 1", "x + 2")
+
+    assert (before, unused) == ((), ())
+    assert lines() == ("shop.late: late() changed", "shop.net: Net changed")
+
+
 # lineage
 
 
