@@ -116,7 +116,7 @@ def _check_alone(run: Run) -> None:
     """A run of several processes is not made again by one."""
     ranks = sum(role.startswith("rank ") for role in run.ranks)
     sizes = _mapping(run.environment.get("variables"))
-    told = [str(sizes.get(name, "")) for name in ("WORLD_SIZE", "OMPI_COMM_WORLD_SIZE", "PMI_SIZE", "SLURM_NTASKS")]
+    told = [str(sizes.get(name, "")) for name in ("WORLD_SIZE", "OMPI_COMM_WORLD_SIZE", "PMI_SIZE")]
     most = max([ranks + 1, *(int(size) for size in told if size.isdigit())])
     if most > 1:
         raise RerunError(

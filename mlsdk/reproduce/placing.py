@@ -16,7 +16,8 @@ from typing import NamedTuple
 
 from mlsdk.data.files import fingerprint_path
 from mlsdk.data.fingerprint import fingerprint
-from mlsdk.data.listing import hash_file
+from mlsdk.data.listing import hash_file, note_of
+from mlsdk.data.statcache import StatCache, default_folder
 from mlsdk.errors import MlsdkError, NotFoundError, RerunError
 from mlsdk.records import Dataset, Run
 from mlsdk.reproduce.recipe import Recipe
@@ -26,6 +27,8 @@ from mlsdk.store.base import Store
 
 COPIED_BYTES = 64_000_000
 """What is larger is linked."""
+
+_REMEMBERED_BYTES = 1 << 20
 
 
 class Placed(NamedTuple):
@@ -198,7 +201,14 @@ def _is_same_bytes(path: str, one: Dataset) -> bool:
         return False
     if one.size_bytes is not None and os.path.getsize(path) != one.size_bytes:
         return False
-    return hash_file(path).sha256 == one.digest
+    return _digest(path) == one.digest
+
+
+def _digest(path: str) -> str:
+    """The SHA-256 of a file; of a large one that is as it was when it was last read, without reading it."""
+    if os.path.getsize(path) < _REMEMBERED_BYTES:
+        return hash_file(path).sha256
+    return note_of(path, StatCache(default_folder())).sha256
 
 
 def _what_is(path: str, one: Dataset) -> str | None:

@@ -31,6 +31,8 @@ CARRIED = (
 )
 """Facts of code that are known of a world without looking at it."""
 
+_MOST_FOLDERS = 10_000
+
 
 class World(NamedTuple):
     """Folders of one rerun, and what is known of them."""
@@ -90,9 +92,32 @@ def _made(run: Run, recipe: Recipe, store: Store, base: str) -> World:
     except MlsdkError as error:
         raise RerunError(f"the code of run {run.name} ({run.short_id}) cannot be written: {error}", "code") from error
     os.makedirs(folder, exist_ok=True)
+    if place.now is not None:
+        _make_folders(place.now, top)
     folders = Folders([(before, top), (worked, folder), (os.path.realpath(worked), folder)])
     known = {**code, "root": top, "tree": {**code["tree"], "root": top}}
     return World(base, top, folder, folders, place, found, known)
+
+
+def _make_folders(now: str, top: str) -> None:
+    """Make the folders that the project has, without files: no tree has empty ones, and programs write to them."""
+    made = 0
+    for parent, names, _ in os.walk(now):
+        names[:] = [name for name in names if not _is_of_others(os.path.join(parent, name))]
+        for name in names:
+            path = os.path.join(top, os.path.relpath(os.path.join(parent, name), now))
+            if made == _MOST_FOLDERS:
+                return
+            if not os.path.lexists(path) and os.path.isdir(os.path.dirname(path)):
+                os.mkdir(path)
+                made += 1
+
+
+def _is_of_others(folder: str) -> bool:
+    """Whether a folder is hidden, a cache, an environment, or lies elsewhere."""
+    name = os.path.basename(folder)
+    marked = any(os.path.lexists(os.path.join(folder, mark)) for mark in ("pyvenv.cfg", "conda-meta", "CACHEDIR.TAG"))
+    return name.startswith(".") or name in ("__pycache__", "node_modules") or marked or os.path.islink(folder)
 
 
 def _no_code(run: Run) -> str:
