@@ -144,3 +144,12 @@ latest = mlsdk.get_run("latest")
 assert_type(latest, mlsdk.Run)
 latest.name = "other"  # expect-error
 mlsdk.runs(3)  # expect-error
+
+# Comparing
+
+compared = mlsdk.diff("latest", latest)
+assert_type(compared, mlsdk.Comparison)
+assert_type(compared.only, mlsdk.Difference | None)
+assert_type(compared.causes[0].kind, str)
+assert_type(mlsdk.diff("one", "other", latest), mlsdk.ComparisonTable)
+mlsdk.diff("one")  # expect-error
