@@ -26,8 +26,8 @@ _WHICH_JOB = (
     "SLURM_* PBS_JOBID PBS_JOBNAME LSB_JOBID LSB_JOBNAME RAY_JOB_ID POD_NAME NODE_NAME JOB_COMPLETION_INDEX MASTER_ADDR"
     " MASTER_PORT TORCHELASTIC_* PMI_* KUBERNETES_* NVIDIA_VISIBLE_DEVICES container MLSDK_*"
 )
-_WHO_IMPORTED = "KMP_DUPLICATE_LIB_OK KMP_INIT_AT_FORK"
-"""What scikit-learn sets when it is imported."""
+_WHO_IMPORTED = "KMP_DUPLICATE_LIB_OK KMP_INIT_AT_FORK CUDA_MODULE_LOADING TF2_BEHAVIOR QT_QPA_*"
+"""What libraries set when they are imported: scikit-learn, torch, tensorflow, OpenCV."""
 _MEAN_NOTHING = tuple(f"{_WHERE_SOMEBODY_STANDS} {_WHERE_THINGS_LIE} {_WHICH_JOB} {_WHO_IMPORTED}".split())
 """Variables that differ between any two runs, or that say what is compared otherwise."""
 

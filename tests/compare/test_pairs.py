@@ -150,6 +150,11 @@ PAIRS = {
         files=edited("tables/train.csv", ("b,2.5", "b,2.25")),
         also=("rows: 1 changed", "changed columns: value"),
     ),
+    "a cell emptied": Pair(
+        ("data data",),
+        files=edited("tables/train.csv", ("b,2.5", ",2.5")),
+        also=("changed columns: name", "missing values: name: 0 → 1"),
+    ),
     "a row moved": Pair(
         ("data data",),
         files=edited("tables/train.csv", ("a,1.5\nb,2.5", "b,2.5\na,1.5")),
