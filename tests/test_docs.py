@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ast
 import doctest
-import importlib
+import importlib.util
 import re
 import sys
 from pathlib import Path
@@ -100,8 +100,15 @@ def test_examples_are_there() -> None:
     assert [int(path.name[:2]) for path in EXAMPLES] == list(range(1, len(EXAMPLES) + 1))
 
 
+_NO_TORCH = pytest.mark.skipif(importlib.util.find_spec("torch") is None, reason="torch is in no extra: decision 0001")
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize("example", EXAMPLES, ids=_short)
+@pytest.mark.parametrize(
+    "example",
+    [pytest.param(path, marks=[_NO_TORCH] if "torch" in path.name else []) for path in EXAMPLES],
+    ids=_short,
+)
 def test_example_prints_what_it_shows(example: Path, tmp_path: Path) -> None:
     """An example, run in an empty folder, prints what its docstring shows."""
     docstring = ast.get_docstring(ast.parse(example.read_text("utf-8"))) or ""
