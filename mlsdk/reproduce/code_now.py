@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from functools import cached_property
 from typing import Any, NamedTuple
 
-from mlsdk.capture.functions import walked
+from mlsdk.capture.functions import changed, walked
 from mlsdk.capture.program import Program
 from mlsdk.compare.difference import Difference
 from mlsdk.compare.functions import function_differences
@@ -17,8 +17,11 @@ from mlsdk.records import Run
 from mlsdk.reproduce.held import Coded, Held, coded, told_apart
 from mlsdk.reproduce.place import Place
 
-_ASKED = ("modules", "main", "cells", "roots", "bound", "compiled_by", "loaded")
+_ASKED = ("modules", "main", "cells", "roots", "bound", "compiled_by")
+_LOADED = (*_ASKED, "loaded")
 _MOST_NAMED = 3
+_MOST_EXPLAINED = 50
+"""Pairs of tables of functions of which it is said who calls what has changed: it takes some 20 ms each."""
 
 
 class Found(NamedTuple):
@@ -37,6 +40,8 @@ class _Table(NamedTuple):
     """Path of its source by module."""
     facts: Mapping[str, Any]
     """What the walk began with."""
+    by_memory: bool = False
+    """Whether what was loaded had to do for sources that are not there: then the walk serves no other run."""
 
 
 class _Now(Side):
@@ -75,6 +80,7 @@ class CodeNow:
         self._root = root
         self._tables: dict[tuple[object, ...], _Table] = {}
         self._compared: dict[tuple[str, int], Found] = {}
+        self._explained = 0
 
     def look(self, run: Run, place: Place) -> Found:
         """Which functions are not what they were when the run was made."""
@@ -83,14 +89,22 @@ class CodeNow:
             return Found((), (_why_missing(decode(code.get("functions_missing")), run),))
         if place.now is None:
             return Found((), (f"its code is not here: {place.then or 'where it lay was not recorded'} is no folder",))
-        asked = told_apart(code, _ASKED), place.key
-        if asked not in self._tables:
-            self._tables[asked] = self._table(code, place)
-        table = self._tables[asked]
+        table = self._known_table(code, place)
         pair = told_apart(code, ("functions", "differs")), id(table)
         if pair not in self._compared:
             self._compared[pair] = self._compare(run, code, table)
         return self._compared[pair]
+
+    def _known_table(self, code: Coded, place: Place) -> _Table:
+        asked = told_apart(code, _ASKED), place.key
+        if asked not in self._tables:
+            self._tables[asked] = self._table(code, place)
+        if not self._tables[asked].by_memory:
+            return self._tables[asked]
+        own = told_apart(code, _LOADED), place.key
+        if own not in self._tables:
+            self._tables[own] = self._table(code, place)
+        return self._tables[own]
 
     def _compare(self, run: Run, code: Coded, table: _Table) -> Found:
         then = self._held.value(code, "functions")
@@ -103,10 +117,12 @@ class CodeNow:
             unknown.append(f"what ran was not what lay on the disk then: {_some(list(map(str, others)))}")
         if then == table.functions:
             return Found((), tuple(unknown))
-        return Found(tuple(function_differences(Side(run), _Now(run, table))), tuple(unknown))
+        self._explained += 1
+        explained = function_differences(Side(run), _Now(run, table)) if self._explained <= _MOST_EXPLAINED else []
+        return Found(tuple(explained or _by_name(then, table.functions)), tuple(unknown))
 
     def _table(self, code: Coded, place: Place) -> _Table:
-        facts: dict[str, Any] = {name: self._held.value(code, name) for name in _ASKED if name in code}
+        facts: dict[str, Any] = {name: self._held.value(code, name) for name in _LOADED if name in code}
         if not isinstance(facts.get("modules"), Mapping):
             return _not_here("its functions: the list of its modules is not in the store")
         if (facts.get("main") or {}).get("how") in ("notebook", "interactive"):
@@ -119,7 +135,20 @@ class CodeNow:
             return _not_here(f"its code is not here: {shown}")
         odd = {name: why for name, why in program.missing.items() if _hides(name, why)}
         told = tuple(f"its functions: {name}: {why}" for name, why in odd.items())
-        return _Table(reach.table, told, program.files, facts)
+        roots = [str(root) for root in facts.get("roots") or ()]
+        by_memory = any(root.endswith(":<lambda>") or program.load(root.partition(":")[0]) is None for root in roots)
+        return _Table(reach.table, told, program.files, facts, by_memory)
+
+
+def _by_name(then: Mapping[str, str], now: Mapping[str, str]) -> list[Difference]:
+    """The functions of which the hashes differ, without who calls them."""
+    found = changed(then, now)
+    told = {"changed": found.changed, "added": found.added, "removed": found.removed}
+    return [
+        Difference("function", name, then.get(name), now.get(name), facts={"how": how})
+        for how, names in told.items()
+        for name in names
+    ]
 
 
 def _not_here(why: str) -> _Table:

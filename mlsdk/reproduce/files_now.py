@@ -19,6 +19,8 @@ from mlsdk.reproduce.place import Place
 
 ENDINGS = (".cfg", ".conf", ".ini", ".json", ".properties", ".toml", ".xml", ".yaml", ".yml")
 _LARGEST_BYTES = 1_000_000
+_MOST_TREES = 50
+"""Of runs of more versions of the code, the others are not looked at: it takes some milliseconds each."""
 
 
 class FilesNow:
@@ -40,6 +42,8 @@ class FilesNow:
         if not isinstance(tree, dict) or place.now is None:
             return ()
         key = (tree.get("identity"), tree.get("root"), place.key)
+        if key not in self._found and len(self._found) >= _MOST_TREES:
+            return ()
         if key not in self._found:
             self._found[key] = tuple(self._changed(Side(run), str(tree.get("root")), place))
         if not self._found[key]:
