@@ -24,6 +24,8 @@ class Environment(NamedTuple):
 
     executable: str
     prefix: str
+    path: tuple[str, ...]
+    """Where it finds modules by itself."""
     notes: tuple[str, ...] = ()
     """What is not as the lock says."""
     built: bool = False
@@ -55,7 +57,7 @@ def environment_of(run: Run, recipe: Recipe, world: World) -> Environment:
     if recipe.env != "fresh":
         for one in _candidates(run):
             if one.minor == minor(lock.python) and not differences(wanted, packages_of(one, own)):
-                return Environment(one.executable, one.prefix, _on_python(lock.python, one))
+                return _environment(one, _on_python(lock.python, one))
     donors = [] if recipe.env == "fresh" else _candidates(run)
     folder = world.base if recipe.env == "fresh" else None
     prefixes = [str(run.environment.get(name) or "") for name in ("base_prefix", "prefix")]
@@ -65,7 +67,11 @@ def environment_of(run: Run, recipe: Recipe, world: World) -> Environment:
         notes.append(
             "the run's environment was conda's; of its packages those that are Python's were installed as wheels"
         )
-    return Environment(one.executable, one.prefix, (*_on_python(lock.python, one), *notes), built=True)
+    return _environment(one, (*_on_python(lock.python, one), *notes), built=True)
+
+
+def _environment(one: Interpreter, notes: tuple[str, ...], *, built: bool = False) -> Environment:
+    return Environment(one.executable, one.prefix, tuple(one.path), notes, built)
 
 
 def _as_it_is(run: Run) -> Environment:
@@ -74,11 +80,11 @@ def _as_it_is(run: Run) -> Environment:
     try:
         lock = lock_of(run)
     except RerunError:
-        return Environment(here.executable, here.prefix, ("the environment is that of here; the run's is not known",))
+        return _environment(here, ("the environment is that of here; the run's is not known",))
     lines = differences(lock.packages, packages_of(here, _nothing))
     more = f" and {len(lines) - _SHOWN} more" if len(lines) > _SHOWN else ""
     told = [f"the environment is that of here, not the run's: {'; '.join(lines[:_SHOWN])}{more}"] if lines else []
-    return Environment(here.executable, here.prefix, (*_on_python(lock.python, here), *told))
+    return _environment(here, (*_on_python(lock.python, here), *told))
 
 
 def lock_of(run: Run) -> Lock:

@@ -24,6 +24,7 @@ from mlsdk.reproduce.variables import variables_of
 from mlsdk.reproduce.world import World, world_of
 from mlsdk.store import open_store
 from mlsdk.store.base import Store
+from mlsdk.store.outbox import folder_of, is_remote
 
 _LEAST_S = 60.0
 _TIMES = 10.0
@@ -223,6 +224,12 @@ def _outcome(
     try:
         new = store.find_one(identity)
     except NotFoundError:
+        if is_remote(store.uri) and os.path.isdir(os.path.join(folder_of(store.uri), "runs", identity)):
+            raise RerunError(
+                f"the new run {identity[-8:]} of {named} is made, and waits to be sent to {store.uri}: `mlsdk sync`"
+                " sends it",
+                "program",
+            ) from None
         if lacking:
             raise RerunError(lacking[0], "data") from None
         raise RerunError(

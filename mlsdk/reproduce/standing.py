@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 from collections.abc import Mapping
@@ -36,6 +37,8 @@ if _asked["clock_s"] is not None:
     _standstill.stand_still(_asked["clock_s"])
 if _asked["listings"]:
     _standstill.order_listings(_asked["listings"])
+if _asked["seed"] is not None:
+    _standstill.hold_chance(_asked["seed"])
 _others = [entry for entry in sys.path if os.path.abspath(entry) != _here]
 _spec = importlib.machinery.PathFinder.find_spec("sitecustomize", _others)
 if _spec is not None:
@@ -44,32 +47,58 @@ if _spec is not None:
 
 
 def standing_folder(run: Run, recipe: Recipe, world: World) -> str | None:
-    """A folder for the front of the path by which clocks stand and listings have an order; None where none is asked.
+    """A folder for the front of the path by which clocks stand, listings have an order, chance comes from a seed.
+
+    None where nothing of that is asked, and no folder was seen to be listed.
 
     Raises:
         RerunError: the interpreter was told to look at no such folder.
     """
-    if recipe.clock_s is None and not recipe.listings:
+    orders = _orders(run, recipe, world)
+    orders.update((_folder(world, path), list(names)) for path, names in recipe.listings.items())
+    asked = recipe.clock_s is not None or recipe.seed is not None or recipe.listings
+    if not asked and not orders:
         return None
     flags = run.environment.get("flags")
     told = [
         flag for flag in ("isolated", "ignore_environment", "no_site") if isinstance(flags, Mapping) and flags.get(flag)
     ]
+    if told and not asked:
+        return None
     if told:
         raise RerunError(
-            f"clocks and listings cannot be held still for run {run.name} ({run.short_id}): its interpreter was started"
-            f" with {', '.join(told)}",
+            f"clocks, listings and chance cannot be held still for run {run.name} ({run.short_id}): its interpreter was"
+            f" started with {', '.join(told)}",
             "program",
         )
     folder = os.path.join(world.base, "standing")
     os.makedirs(folder)
-    orders = {_folder(world, path): list(names) for path, names in recipe.listings.items()}
-    asked = {"by": os.path.abspath(standstill.__file__), "clock_s": recipe.clock_s, "listings": orders}
+    by = os.path.abspath(standstill.__file__)
+    values = {"by": by, "clock_s": recipe.clock_s, "listings": orders, "seed": recipe.seed}
     with open(os.path.join(folder, "standing.json"), "w", encoding="utf-8") as file:
-        json.dump(asked, file)
+        json.dump(values, file)
     with open(os.path.join(folder, "sitecustomize.py"), "w", encoding="utf-8") as file:
         file.write(_SITE)
     return folder
+
+
+def _orders(run: Run, recipe: Recipe, world: World) -> dict[str, list[str]]:
+    """The order of folders that the run listed: a copy would have another one.
+
+    As it was in the run; with what lies here, as it lies here, of folders that are copied.
+    """
+    listings = run.code.get("listings")
+    found: dict[str, list[str]] = {}
+    for path, names in listings.items() if isinstance(listings, Mapping) else ():
+        now = _folder(world, str(path))
+        if recipe.data == "run":
+            if isinstance(names, (list, tuple)):
+                found[now] = [str(name) for name in names]
+        elif os.path.join(now, "").startswith(os.path.join(world.base, "")):
+            lies = world.place.of(world.folders.back().now(now) or now)
+            with contextlib.suppress(OSError):
+                found[now] = os.listdir(lies)
+    return found
 
 
 def _folder(world: World, path: str) -> str:

@@ -1,4 +1,6 @@
-"""Clocks that stand still, and folders that are listed in a given order: put in place when an interpreter starts.
+"""Clocks that stand still, folders that are listed in a given order, chance that comes from a seed.
+
+Put in place when an interpreter starts.
 
 It is loaded by its path, before anything of the program: it imports the standard library alone. What measures time
 (`time.monotonic`, `time.perf_counter`) goes on, and so do the clocks of mlsdk itself.
@@ -140,3 +142,54 @@ def order_listings(orders: Mapping[str, Sequence[str]]) -> None:
         return Entries(path)
 
     os.listdir, os.scandir = listdir, scandir  # type: ignore[assignment]
+
+
+_SEEDS = {"numpy.random": "seed", "torch": "manual_seed"}
+"""By module, the function that seeds its global generator."""
+
+
+def hold_chance(seed: int) -> None:
+    """Let all chance come from a seed: global generators, those that are made without one, the system's.
+
+    Not seen: generators in C that ask the system by themselves, but for those of numpy and torch.
+    """
+    import random
+
+    source, real, given = random.Random(seed), os.urandom, random.Random.seed
+
+    def urandom(size: int) -> bytes:
+        return real(size) if _is_ours() else source.randbytes(size)
+
+    def seeded(generator: random.Random, a: Any = None, version: int = 2) -> None:
+        given(generator, source.getrandbits(64) if a is None else a, version)
+
+    os.urandom = random._urandom = urandom  # type: ignore[attr-defined]  # what `secrets`, and by it numpy, asks
+    random.Random.seed = seeded  # type: ignore[assignment,method-assign]
+    random.seed = random._inst.seed  # type: ignore[attr-defined]
+    random.seed(seed)
+    sys.meta_path.insert(0, _Seeding(seed))
+
+
+class _Seeding:
+    """Finds modules as Python does, and seeds their global generators when they are loaded."""
+
+    def __init__(self, seed: int) -> None:
+        self._seed = seed
+
+    def find_spec(self, name: str, path: Any = None, target: Any = None) -> Any:
+        """The module's specification, with a loader that seeds; None for modules without a generator."""
+        if name not in _SEEDS:
+            return None
+        from importlib.machinery import PathFinder
+
+        spec: Any = PathFinder.find_spec(name, path, target)
+        load: Any = getattr(getattr(spec, "loader", None), "exec_module", None)
+        if load is None:
+            return None
+
+        def load_and_seed(module: Any) -> None:
+            load(module)
+            getattr(module, _SEEDS[name])(self._seed)
+
+        spec.loader.exec_module = load_and_seed
+        return spec

@@ -9,8 +9,10 @@ from mlsdk.capture.redaction import REDACTED
 from mlsdk.capture.variables import allowed
 from mlsdk.records import Run
 from mlsdk.reproduce.environment import Environment
+from mlsdk.reproduce.folders import Folders
 from mlsdk.reproduce.recipe import Recipe
 from mlsdk.reproduce.world import World
+from mlsdk.store.outbox import base_folder, is_remote
 from mlsdk.tracking.again import VARIABLE
 
 _ZONES = "/usr/share/zoneinfo"
@@ -53,8 +55,10 @@ def variables_of(
             if REDACTED not in value and name not in ours
         )
         found.update(_zone(run, found))
-    found = {name: value for name, value in found.items() if name not in ours or name == "MLSDK_OUTBOX"}
-    found.update(_module_path(run, world, path, found))
+    found = {name: value for name, value in found.items() if name not in ours}
+    if is_remote(store):
+        found["MLSDK_OUTBOX"] = base_folder()
+    found.update(_module_path(run, world, environment, path, found))
     _lead_to(environment, str(run.environment.get("prefix") or ""), found)
     for name, value in recipe.variable_values.items():
         if value is None:
@@ -81,14 +85,36 @@ def _zone(run: Run, found: Mapping[str, str]) -> dict[str, str]:
     return {"TZ": zone} if os.path.isfile(os.path.join(_ZONES, zone)) else {}
 
 
-def _module_path(run: Run, world: World, path: Sequence[str], found: Mapping[str, str]) -> dict[str, str]:
+def _module_path(
+    run: Run, world: World, environment: Environment, path: Sequence[str], found: Mapping[str, str]
+) -> dict[str, str]:
     """`PYTHONPATH` with what leads into this world before what leads back: an editable installation does, say."""
-    was = run.environment.get("path")
     known = [entry for entry in found.get("PYTHONPATH", "").split(os.pathsep) if entry]
-    here = [world.folders.now(str(entry)) for entry in (was if isinstance(was, (list, tuple)) else ())]
-    inside = [entry for entry in here if entry is not None and entry not in known and os.path.isdir(entry)]
-    whole = [*path, *inside, *known]
+    was = [str(entry) for entry in _list(run.environment.get("path"))]
+    back = Folders([(world.place.now or "", world.top)])
+    leading = [*(was if environment.built else environment.path), *_hidden_roots(run, was)]
+    here = [world.folders.now(entry) or back.now(entry) for entry in leading]
+    by_itself = {world.folder, os.path.dirname(world.folders.now(str(run.code.get("entry"))) or "")}
+    inside = [entry for entry in dict.fromkeys(here) if entry and entry not in known and os.path.isdir(entry)]
+    whole = [*path, *(entry for entry in inside if entry not in by_itself), *known]
     return {"PYTHONPATH": os.pathsep.join(whole)} if whole else {}
+
+
+def _hidden_roots(run: Run, path: Sequence[str]) -> list[str]:
+    """Folders from which modules were imported though they were not on the path: an import hook leads there."""
+    modules = run.code.get("modules")
+    found = []
+    for name, file in (modules if isinstance(modules, Mapping) else {}).items():
+        folder = os.path.dirname(str(file))
+        for _ in range(str(name).count(".") + (os.path.basename(str(file)) == "__init__.py")):
+            folder = os.path.dirname(folder)
+        if name != "__main__" and folder not in path:
+            found.append(folder)
+    return found
+
+
+def _list(value: object) -> Sequence[object]:
+    return value if isinstance(value, (list, tuple)) else ()
 
 
 def _lead_to(environment: Environment, prefix: str, found: dict[str, str]) -> None:

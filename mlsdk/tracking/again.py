@@ -166,45 +166,15 @@ def _read() -> Order | None:
     return _order
 
 
-_SEEDS = {"numpy.random": "seed", "torch": "manual_seed"}
-"""By module, the function that seeds its global generator."""
-
-
 def seed(value: int) -> None:
-    """Seed the global generators; of modules that are not loaded yet, once they are."""
+    """Seed the global generators, of those that are loaded: those that come later are seeded when they do."""
     import random
 
     random.seed(value)
-    for name, function in _SEEDS.items():
+    for name, function in (("numpy.random", "seed"), ("torch", "manual_seed")):
         module = sys.modules.get(name)
         if module is not None:
             getattr(module, function)(value)
-    sys.meta_path.insert(0, _Seeding(value))
-
-
-class _Seeding:
-    """Finds modules as Python does, and seeds their generators when they are loaded."""
-
-    def __init__(self, value: int) -> None:
-        self._value = value
-
-    def find_spec(self, name: str, path: Any = None, target: Any = None) -> Any:
-        """The module's specification, with a loader that seeds; None for modules without a generator."""
-        if name not in _SEEDS:
-            return None
-        from importlib.machinery import PathFinder
-
-        spec: Any = PathFinder.find_spec(name, path, target)
-        load: Any = getattr(getattr(spec, "loader", None), "exec_module", None)
-        if load is None:
-            return None
-
-        def load_and_seed(module: Any) -> None:
-            load(module)
-            getattr(module, _SEEDS[name])(self._value)
-
-        spec.loader.exec_module = load_and_seed
-        return spec
 
 
 def leave() -> None:

@@ -42,7 +42,7 @@ def test_the_program_as_it_was() -> None:
     old = start("train.py", "fast", str(data.resolve()), folder="jobs")
     first, second, third = reversed(list(mlsdk.runs()))
     tools.write_text("def half(x):\n    raise RuntimeError\n")
-    before, index = contents(Path()), Path(".git/index").exists()
+    before = contents(Path(), without=frozenset((b".mlsdk",)))
     new = mlsdk.rerun(second, params={"lr": 2.0}, name="again")
 
     assert (first.params["lr"], third.id) == (0.5, old.id)
@@ -53,7 +53,7 @@ def test_the_program_as_it_was() -> None:
     assert new.code["rerun"]["params"] == {"lr": 2.0}  # type: ignore[index]
     assert new.code["tree"]["identity"] == second.code["tree"]["identity"]  # type: ignore[index]
     assert [run.id for run in mlsdk.runs()] == [new.id, third.id, second.id, first.id]
-    assert (contents(Path()), Path(".git/index").exists()) == (before, index)
+    assert contents(Path(), without=frozenset((b".mlsdk",))) == before
     assert not Path(str(new.code["folder"])).exists()
 
     again = mlsdk.rerun(new, env="same")
@@ -151,17 +151,43 @@ def test_a_program_without_a_file() -> None:
     code = (
         "import sys, mlsdk\nwith mlsdk.run('c', params={'lr': float(sys.argv[1])}):\n    mlsdk.log(n=len(sys.argv))\n"
     )
-    given = start("-c", code, "0.5")
+    options = ("-O", "-X", "utf8", "-W", "error::FutureWarning")
+    given = start(*options, "-c", code, "0.5", TZ="Asia/Tokyo", OMP_NUM_THREADS="3", LANG="C")
     read = start("-", "0.25", source=write(code, "kept.txt"))
     write("raise RuntimeError", "kept.txt")
     piped = start("-", "0.25", given=code)
     new, again = mlsdk.rerun(given, params={"lr": 0.125}, env="same"), mlsdk.rerun(read, env="same")
+    told, known = (dict(one.environment["variables"]) for one in (given, new))  # type: ignore[call-overload]
 
     assert (new.code["entry"], new.params["lr"], new.metrics["n"].last) == ("-c", 0.125, 2)
+    assert new.environment["flags"] == given.environment["flags"]
+    assert {name for name in {*told, *known} if told.get(name) != known.get(name)} <= {
+        *("MLSDK_STORE", "MLSDK_EXIT_WAIT_S", "MLSDK_SHIP_WAIT_S"),
+    }
+    assert all(new.code[name] == given.code[name] for name in ("timezone", "umask", "locale"))
     assert (again.code["entry"], again.params["lr"], again.metrics["n"].last) == ("-", 0.25, 2)
     with pytest.raises(RerunError, match="put the program into a file") as error:
         mlsdk.rerun(piped)
     assert error.value.why == "entry"
+
+
+@pytest.mark.slow
+def test_a_run_on_a_server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A run of a remote store is made again from what that has, and the new one is there when the call returns."""
+    write("import mlsdk\n\n@mlsdk.track\ndef train(lr=0.5):\n    return {'loss': lr}\n\ntrain()\n")
+    from tests.servers.http import running
+
+    with running(f"file:{tmp_path / 'served'}") as server:
+        settings = {"STORE": f"{server.url}/default", "TOKEN": server.token, "OUTBOX": str(tmp_path / "outbox")}
+        told = {f"MLSDK_{name}": value for name, value in settings.items()}
+        for name, value in told.items():
+            monkeypatch.setenv(name, value)
+        old = start("train.py", **told)
+        new = mlsdk.rerun(old, params={"lr": 0.25}, env="same")
+
+        assert (new.metrics["loss"].last, new.parent) == (0.25, old.id)
+        assert mlsdk.get_run(new.id, store=server.url + "/default").code["rerun"]["of"] == old.id  # type: ignore[index]
+        assert "tree" in new.code
 
 
 STILL = """
