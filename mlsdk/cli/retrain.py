@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import functools
 
 from mlsdk.cli import stores
 from mlsdk.cli.screen import Screen
@@ -19,6 +20,8 @@ def retrain_options(parser: argparse.ArgumentParser) -> None:
     add("runs", nargs="+", metavar="NAME", help="a run, a name, an experiment, or a filter")
     add("--dry-run", action="store_true", help="only say what would be made again, and why")
     add("--env", choices=("same", "lock"), default="same", help="the present environment (default), or as recorded")
+    hint = "stop a program after so many seconds; by default ten times what its run took, at least a minute"
+    add("--timeout", type=float, metavar="S", help=hint)
 
 
 def retrain(args: argparse.Namespace) -> int:
@@ -38,13 +41,14 @@ def retrain(args: argparse.Namespace) -> int:
         screen.line(f"{counted(len(found), 'run')} would be made again" if found else "nothing is stale")
         return 0
     if args.json:
-        done = list(retraining(store, found, env=args.env))
+        done = list(retraining(store, found, env=args.env, timeout_s=args.timeout))
         stores.emit([one.to_dict() for one in done])
     else:
         if not found:
             screen.line("nothing is stale")
         done = []
-        for made in retraining(store, found, env=args.env, begun=lambda one: _begin(screen, one)):
+        begun = functools.partial(_begin, screen)
+        for made in retraining(store, found, env=args.env, timeout_s=args.timeout, begun=begun):
             _end(screen, made)
             done.append(made)
     return 1 if any(made.problem is not None for made in done) else 0

@@ -50,6 +50,7 @@ def retrain(
     runs: Wanted,
     *,
     env: Literal["same", "lock"] = "same",
+    timeout_s: float | None = None,
     store: str | os.PathLike[str] | None = None,
 ) -> tuple[Retrained, ...]:
     """Make the stale ones of some runs again, with the code and the data that are there now.
@@ -61,6 +62,7 @@ def retrain(
     Args:
         runs: as for `mlsdk.status`: a run, a name, an experiment, a filter, several of them.
         env: `same`: the present environment; `lock`: one as it was recorded.
+        timeout_s: after so long a program is stopped; by default ten times what the run took, at least a minute.
         store: folder or URI; by default the settings' store.
 
     Returns:
@@ -77,7 +79,7 @@ def retrain(
     ()
     """
     opened = open_store(store)
-    return tuple(retraining(opened, stale(opened, runs), env=env))
+    return tuple(retraining(opened, stale(opened, runs), env=env, timeout_s=timeout_s))
 
 
 def stale(store: Store, runs: Wanted) -> list[Staleness]:
@@ -110,6 +112,7 @@ def retraining(
     found: Sequence[Staleness],
     *,
     env: Literal["same", "lock"] = "same",
+    timeout_s: float | None = None,
     begun: Callable[[Staleness], object] = lambda _: None,
 ) -> Iterator[Retrained]:
     """Make runs again, one after the other; what comes of each as soon as it is known.
@@ -118,6 +121,7 @@ def retraining(
         store: where they are.
         found: from `stale`.
         env: see `retrain`.
+        timeout_s: see `retrain`.
         begun: called before each.
     """
     if env not in ("same", "lock"):
@@ -135,7 +139,9 @@ def retraining(
             yield Retrained(one)
             continue
         begun(one)
-        made = _made(store, one, _contents(judge, one.run), env)
+        contents = _contents(judge, one.run)
+        recipe = Recipe(code="here", data="here", variables="here", env=env, contents=contents, timeout_s=timeout_s)
+        made = _made(store, one, recipe)
         if made.problem is not None:
             failed[one.run.id] = one.run
         yield made
@@ -151,8 +157,7 @@ def _contents(judge: Judge, run: Run) -> dict[str, str]:
     return found
 
 
-def _made(store: Store, one: Staleness, contents: dict[str, str], env: Literal["same", "lock"]) -> Retrained:
-    recipe = Recipe(code="here", data="here", variables="here", env=env, contents=contents)
+def _made(store: Store, one: Staleness, recipe: Recipe) -> Retrained:
     try:
         new = rerun_by(one.run, recipe, experiment=one.run.experiment, store=store.uri)
     except RerunError as error:
