@@ -17,7 +17,7 @@ import sys
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from urllib.parse import urlsplit
-from urllib.request import url2pathname
+from urllib.request import pathname2url, url2pathname
 
 from mlsdk.capture.installed import scan
 from mlsdk.capture.lock import find_uv
@@ -123,7 +123,8 @@ def _built(
     for name in [name for name in left if left[name].editable]:
         _lead_to(left.pop(name), one)
     if left:
-        _install(uv, one, [left[name].line for name in sorted(left)])
+        with tempfile.TemporaryDirectory(prefix="mlsdk-sources-") as sources:
+            _install(uv, one, [_line(left[name], sources) for name in sorted(left)])
     if below:
         with open(os.path.join(_site(one), "_below.pth"), "w", encoding="utf-8") as file:
             file.write("".join(f"import site; site.addsitedir({entry!r})\n" for entry in below))
@@ -165,6 +166,17 @@ def _lead_to(wanted: Wanted, one: Interpreter) -> None:
     inside = [os.path.join(folder, "src"), folder]
     with open(os.path.join(_site(one), f"{wanted.name}.pth"), "w", encoding="utf-8") as file:
         file.write("".join(f"{place}\n" for place in inside if os.path.isdir(place)))
+
+
+def _line(wanted: Wanted, sources: str) -> str:
+    """What to install; of a folder a copy, as building leaves files in it."""
+    folder = url2pathname(urlsplit(wanted.url or "").path) if (wanted.url or "").startswith("file:") else ""
+    if not os.path.isdir(folder):
+        return wanted.line
+    copy = os.path.join(sources, wanted.name)
+    ignored = shutil.ignore_patterns(".git", ".venv", "venv", "node_modules", "__pycache__", ".mlsdk")
+    shutil.copytree(folder, copy, symlinks=True, ignore=ignored)
+    return f"{wanted.name} @ file://{pathname2url(copy)}"
 
 
 def _install(uv: str | None, one: Interpreter, lines: Sequence[str]) -> None:

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 import mlsdk
+from mlsdk.cli import main
 from mlsdk.errors import RerunError
 from mlsdk.records import RunStatus
 from mlsdk.reproduce.recipe import Recipe
@@ -187,7 +188,8 @@ def test_a_run_on_a_server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
 
         assert (new.metrics["loss"].last, new.parent) == (0.25, old.id)
         assert mlsdk.get_run(new.id, store=server.url + "/default").code["rerun"]["of"] == old.id  # type: ignore[index]
-        assert "tree" in new.code
+        assert ("tree" in new.code, [problem.kind for problem in new.problems]) == (True, ["companion"])
+        assert main(["sync", "--json"]) == 0
 
 
 STILL = """
