@@ -163,9 +163,10 @@ def hold_chance(seed: int) -> None:
     def seeded(generator: random.Random, a: Any = None, version: int = 2) -> None:
         given(generator, source.getrandbits(64) if a is None else a, version)
 
-    os.urandom = random._urandom = urandom  # type: ignore[attr-defined]  # what `secrets`, and by it numpy, asks
+    os.urandom = urandom
+    vars(random)["_urandom"] = urandom  # what `secrets` asks, and by it numpy
     random.Random.seed = seeded  # type: ignore[assignment,method-assign]
-    random.seed = random._inst.seed  # type: ignore[attr-defined]
+    random.seed = vars(random)["_inst"].seed
     random.seed(seed)
     sys.meta_path.insert(0, _Seeding(seed))
 

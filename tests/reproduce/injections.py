@@ -137,7 +137,7 @@ import mlsdk
 def train():
     import numpy as np
 
-    return {"draws": np.random.rand(3)}
+    return {"draws": np.random.rand(3), "more": np.random.default_rng().random(3)}
 
 
 train()
@@ -157,6 +157,20 @@ def stamp():
 def train():
     for _ in range(3):
         mlsdk.log(loss=stamp())
+
+
+train()
+"""
+
+LISTED = """
+import os
+
+import mlsdk
+
+
+@mlsdk.track(experiment="matrix")
+def train():
+    return {"names": os.listdir("parts")}
 
 
 train()
@@ -218,7 +232,9 @@ class Project(NamedTuple):
     def reset(self) -> None:
         """Take all changes back."""
         for name, text in self.files.items():
-            (self.folder / name).write_text(text, "utf-8")
+            path = self.folder / name
+            path.parent.mkdir(exist_ok=True)
+            path.write_text(text, "utf-8")
 
 
 def environment(variables: Mapping[str, str]) -> dict[str, str]:

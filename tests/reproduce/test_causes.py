@@ -73,6 +73,16 @@ def test_the_matrix(base: tuple[Project, str], parts: Path, cause: Cause, monkey
     assert verdict.first_divergence is not None
 
 
+def test_listings_of_copies(parts: Path) -> None:
+    """A folder of the code is listed in a rerun as it was in the run, or as it lies here: a copy is no change."""
+    made = injections.project(parts.parent / "listed", injections.LISTED, {f"parts/{name}": name for name in "dbacfe"})
+    run = made.run()
+    recorded = mlsdk.verify(run, store=made.store, env="same")
+    here = mlsdk.verify(run, store=made.store, here=True)
+
+    assert [(one.level, one.causes) for one in (recorded, here)] == [("B", ()), ("B", ())]
+
+
 def test_threads_of_openmp(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A library's other number of OpenMP threads is named; with the same number nothing is."""
     require(importlib.util.find_spec("sklearn"), "scikit-learn")  # importing it would set variables here
