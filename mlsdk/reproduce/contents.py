@@ -55,15 +55,6 @@ class Unlike:
     logged_ns: int | None = None
     doubt: str | None = None
 
-    def __str__(self) -> str:
-        at = f" at step {self.step}" if self.step is not None else ""
-        name = {"final": f"metric {self.what}", "end": f"its {self.what}"}.get(self.kind, f"{self.kind} {self.what}")
-        return f"{name}{self.gap.where}{at}: {_value(self.gap.a)}, now {_value(self.gap.b)}"
-
-
-def _value(value: object) -> str:
-    return "nothing" if value is None else value if isinstance(value, str) else repr(value)
-
 
 @attrs.frozen
 class Match:

@@ -99,6 +99,8 @@ def _function(side: Side, difference: Difference, recipe: Recipe) -> Change | st
     place = side.module_places.get(module)
     if recipe.code != "here":
         return "a rerun has the run's code"
+    if difference.a is None:
+        return "the run did not have it"
     if place is None or place.startswith(("/", "..")):
         return f"the source of {module} lies outside of the code that is kept with the run"
     return {"files": (place,)}
