@@ -20,11 +20,11 @@ Span = tuple[str, str]
 
 Line = tuple[Span, ...]
 
+MOST_CAUSES = 100
 MOST_DETAILS = 40
-"""Lines below one cause; `to_dict` has all."""
+"""Lines below one cause; `to_dict` has all of both."""
 _MOST_FILES = 10
 _KIND_WIDTH = 11
-_NAMES = {"param": "param", "blas": "blas"}
 _COLOURS = {"red": "#b3261e", "green": "#1a7f37"}
 
 
@@ -41,8 +41,10 @@ def lines_of(found: Comparison) -> Iterator[Line]:
     if found.causes:
         yield from _heading("causes")
     room = max((len(plain_line(one.what)) for one in found.causes), default=0)
-    for one in found.causes:
+    for one in found.causes[:MOST_CAUSES]:
         yield from _cause(one, min(room, 40))
+    if len(found.causes) > MOST_CAUSES:
+        yield ((f"  … and {len(found.causes) - MOST_CAUSES:,} more causes", "dim"),)
     if found.effects:
         yield from _heading("effects")
         yield from _effects(found.effects)

@@ -17,6 +17,9 @@ from mlsdk.records import Run
 Entries = dict[str, dict[str, Any]]
 """What a code tree holds, by path."""
 
+KEPT_BYTES = 1 << 27
+"""Of packs that were read, so that a store elsewhere is not asked for the same twice."""
+
 _TEMPORARY = ("/tmp/", "/var/tmp/", "/dev/shm/", "/private/var/folders/", "/var/folders/")  # noqa: S108 - compared only
 
 
@@ -38,6 +41,7 @@ class Side:
         self.environment: Mapping[str, object] = run.environment
         self.hardware: Mapping[str, object] = run.hardware
         self.lost: list[str] = []
+        self._blobs: dict[str, bytes] = {}
 
     # Paths
 
@@ -117,8 +121,13 @@ class Side:
         return found
 
     def _read_blob(self, digest: str) -> bytes:
-        with self.run._store().open_blob(digest) as file:  # noqa: SLF001 - a run reads its own store
-            return file.read()
+        if digest not in self._blobs:
+            with self.run._store().open_blob(digest) as file:  # noqa: SLF001 - a run reads its own store
+                data = file.read()
+            if sum(map(len, self._blobs.values())) + len(data) > KEPT_BYTES:
+                return data
+            self._blobs[digest] = data
+        return self._blobs[digest]
 
     # Modules
 

@@ -118,6 +118,10 @@ def _of_both(a: Side, b: Side) -> Iterator[str]:
         if is_same(x, y) is None:
             notes = "; ".join(note for one in (x, y) for note in (one.note,) if note)
             yield f"whether the data set {name} is the same{f': {notes}' if notes else ''}"
+    files = [sorted(_temporary(side, other)) for side, other in ((a, b), (b, a))]
+    if [digest for digest, _ in files[0]] != [digest for digest, _ in files[1]]:
+        places = [place for found in files for _, place in found]
+        yield f"what was read from folders for temporary files, such as {places[0]}, by one of the runs only"
     if not hashes_fit(a, b):
         yield "environment variables of which only digests are kept: these were made with two keys, in two stores"
     kinds = [mapping(side.code.get("stdin")).get("kind") for side in (a, b)]
@@ -125,6 +129,14 @@ def _of_both(a: Side, b: Side) -> Iterator[str]:
         yield "what came in by the standard input, which the code may read"
     if ("modified" in a.environment) != ("modified" in b.environment):
         yield "edited files of packages: the setting check_packages was on for one of the runs only"
+
+
+def _temporary(side: Side, other: Side) -> Iterator[tuple[str, str]]:
+    """Digests and places of what this run alone read from folders for temporary files: names there mean nothing."""
+    theirs = inputs(other)
+    for place, one in inputs(side).items():
+        if place not in theirs and side.is_temporary(place):
+            yield one.fingerprint or one.digest or place, place
 
 
 def _perhaps_read(a: Side, b: Side, files: Iterable[str]) -> list[str]:

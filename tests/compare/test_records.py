@@ -230,6 +230,19 @@ def test_data_without_a_fingerprint_is_unknown(bench: Bench) -> None:
     assert found.unknown == ("whether the data set data is the same: changed while it was read",)
 
 
+@pytest.mark.parametrize("other", ["aa", "bb"])
+def test_files_in_temporary_folders(bench: Bench, other: str) -> None:
+    """Files of temporary folders are known by their content: of the same nothing is said, others are not known."""
+    runs = []
+    for path, digest in (("/var/tmp/x1/part", "aa"), ("/var/tmp/x2/part", other)):
+        one = mlsdk.Dataset(path, "file", digest=digest, path=path, declared=False)
+        runs.append(attrs.evolve(bench.first, inputs={**bench.first.inputs, path: one}))
+    found = mlsdk.diff(*runs)
+
+    assert found.causes == ()
+    assert bool(found.unknown) == (other != "aa")
+
+
 def test_digests_of_variables_from_two_stores(bench: Bench) -> None:
     """Digests of variables that were made with other keys are not compared, and that is said."""
     hashes = {name: value[::-1] for name, value in bench.first.environment["variable_hashes"].items()}
