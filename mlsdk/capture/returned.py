@@ -8,7 +8,7 @@ is large, and never a pickle: equal models have unequal ones.
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from mlsdk import config
@@ -106,7 +106,7 @@ class _Look:
             return redact_value(path.rpartition("/")[2], value)
         if isinstance(value, (str, bytes, bytearray)):
             data = value.encode("utf-8", "surrogateescape") if isinstance(value, str) else value
-            return {"type": f"{type_name(kind)} of {len(value):,}", "digest": _sha256([data])}
+            return {"type": f"{type_name(kind)} of {len(value):,}", "digest": _sha256(data)}
         if is_instance(value, "numpy", "generic") and value.dtype.kind in "biufcMm":
             return value.item() if value.dtype.kind in "biuf" else {"type": str(value.dtype), "values": [str(value)]}
         if hasattr(kind, "dtype") and hasattr(kind, "shape") and not _is_frame(value):
@@ -124,26 +124,20 @@ class _Look:
         return value if shown is coded else REDACTED
 
     def _array(self, array: Any) -> dict[str, object]:
-        """An array of numpy, or of what gives one."""
-        np = in_use("numpy")
-        is_large = array.nbytes > self._left_s() * _BYTES_A_SECOND
-        if is_large or is_instance(array, "numpy.ma", "MaskedArray"):
-            shape = f"{type_name(type(array))} {array.dtype} {tuple(array.shape)}"
-            return {"type": shape, "note": "not read: it may take too long"} if is_large else self._table(array)
+        """An array of numpy, or of what gives one; a tensor."""
+        kind = f"{type_name(type(array))} {str(array.dtype).removeprefix('torch.')} {tuple(array.shape)}"
+        if array.nbytes > self._left_s() * _BYTES_A_SECOND:
+            return {"type": kind, "note": "not read: it may take too long"}
         if type(array).__module__.partition(".")[0] == "torch":
-            from mlsdk.data.arrays import plain_torch
-
-            dtype, values = str(array.dtype).removeprefix("torch."), plain_torch(array)
-        else:
-            values = np.asarray(array)
-            dtype = str(values.dtype)
-        said = {"type": f"{type_name(type(array))} {dtype} {tuple(values.shape)}"}
-        if values.dtype.kind not in "biufcMmSU":
-            return {**said, **self._table(array)}
+            return {"type": kind, **_tensor(array)}
+        np = in_use("numpy")
+        values = np.asarray(array)
+        if is_instance(array, "numpy.ma", "MaskedArray") or values.dtype.kind not in "biufcMmSU":
+            return {**self._table(array), "type": kind}
         if values.dtype.kind in "biuf" and values.size <= MOST_NUMBERS:
-            return {**said, "values": values.ravel().tolist()}
+            return {"type": kind, "values": values.ravel().tolist()}
         little = np.ascontiguousarray(values.astype(values.dtype.newbyteorder("<"), copy=False))
-        return {**said, "digest": _sha256([little.reshape(-1).view("u1").data])}
+        return {"type": kind, "digest": _sha256(little.reshape(-1).view("u1").data)}
 
     def _table(self, data: Any) -> dict[str, object]:
         """A frame, or rows: by their fingerprint."""
@@ -202,10 +196,17 @@ def _is_frame(value: object) -> bool:
     return kind.__name__ in _FRAMES.get(kind.__module__.partition(".")[0], ())
 
 
-def _sha256(pieces: Iterable[Any]) -> str:
+def _tensor(tensor: Any) -> dict[str, object]:
+    """The numbers of a tensor, or the digest of its bytes; without numpy, which torch does not need."""
+    plain = tensor.detach().cpu().resolve_conj().resolve_neg().contiguous()
+    if plain.numel() <= MOST_NUMBERS and not plain.is_complex():
+        return {"values": plain.reshape(-1).tolist()}
+    import ctypes  # not needed for a few numbers
+
+    return {"digest": _sha256((ctypes.c_char * plain.nbytes).from_address(plain.data_ptr()))}
+
+
+def _sha256(data: Any) -> str:
     from hashlib import sha256  # not needed for a few numbers
 
-    whole = sha256()
-    for piece in pieces:
-        whole.update(piece)
-    return f"sha256:{whole.hexdigest()}"
+    return f"sha256:{sha256(data).hexdigest()}"

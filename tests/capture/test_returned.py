@@ -184,12 +184,15 @@ def test_torch() -> None:
     with torch.no_grad():
         module.weight[:] = torch.tensor([[1.0, 2.0]])
         module.bias[:] = 3
-    found = _of({"model": module, "out": torch.ones(5000, dtype=torch.bfloat16, requires_grad=True)})
+    out = torch.ones(5000, dtype=torch.bfloat16)
+    found = _of({"model": module, "out": out.requires_grad_(), "part": torch.ones(2, 5000)[:, ::2]})
+    other = _of({"out": torch.cat([out[:-1], out[-1:] + 1]), "part": torch.ones(2, 2500)})
 
     assert found["model/weight"] == {"type": "torch.Tensor float32 (1, 2)", "values": [1.0, 2.0]}
     assert found["model/bias"]["values"] == [3.0]
     assert found["out"]["type"] == "torch.Tensor bfloat16 (5000,)"
-    assert found["out"]["digest"]
+    assert found["out"]["digest"] != other["out"]["digest"]
+    assert found["part"] == other["part"]
 
 
 def test_what_is_no_data() -> None:
