@@ -21,6 +21,7 @@ from mlsdk.data.stored import load
 from mlsdk.errors import MlsdkError
 from mlsdk.records import Dataset, Run
 from mlsdk.reproduce.code_now import Found
+from mlsdk.reproduce.meaning import LARGEST_BYTES, says_the_same
 from mlsdk.reproduce.place import Place
 
 _SHOWN = 5
@@ -48,18 +49,25 @@ class DataNow:
         self._fingerprints: dict[str, Fingerprint] = {}
         self._answers: dict[tuple[object, ...], Answer] = {}
 
-    def look(self, run: Run, place: Place, made: Callable[[Dataset, str | None], bool]) -> Found:
+    def look(
+        self,
+        run: Run,
+        place: Place,
+        kept: Callable[[str], bytes | None],
+        made: Callable[[Dataset, str | None], bool],
+    ) -> Found:
         """Which data are not what they were.
 
         Args:
             run: whose.
             place: of its project.
+            kept: bytes by their SHA-256, as the run or its store has them; None where they do not.
             made: whether a data set was made by another run, and what lies there now, of which the digest is given
                 (None for nothing), is of that kind's making too: then lineage speaks for it.
         """
         differences, unknown = [], []
         for one in used(run):
-            answer = self.answer(one, place)
+            answer = self._known(one, place, kept)
             if (answer.difference or answer.unknown) and made(one, answer.digest):
                 continue
             if answer.difference is not None:
@@ -68,18 +76,18 @@ class DataNow:
                 unknown.append(answer.unknown)
         return Found(tuple(sorted(differences, key=lambda one: one.rank)), tuple(unknown))
 
-    def answer(self, one: Dataset, place: Place) -> Answer:
-        """What became of one data set."""
+    def _known(self, one: Dataset, place: Place, kept: Callable[[str], bytes | None]) -> Answer:
         path = None if one.path is None else place.of(one.path)
         key = (one.name, one.declared, path, one.digest, one.fingerprint, one.note, one.description)
         if key not in self._answers:
             try:
-                self._answers[key] = self._answer(one, path, place)
+                self._answers[key] = self._answer(one, path, place, kept)
             except (MlsdkError, OSError) as error:
                 self._answers[key] = Answer(unknown=f"{_name(one, place)}: {error}")
         return self._answers[key]
 
-    def _answer(self, one: Dataset, path: str | None, place: Place) -> Answer:
+    def _answer(self, one: Dataset, path: str | None, place: Place, kept: Callable[[str], bytes | None]) -> Answer:
+        """What became of one data set."""
         name = _name(one, place)
         if one.description == "address":
             return Answer(unknown=f"{name}: what an address gives now was not asked")
@@ -92,6 +100,8 @@ class DataNow:
             return Answer(unknown=f"{name}: {path} is missing")
         digest = self.digest(path)
         if digest is not None and digest == one.digest:
+            return Answer()
+        if digest is not None and one.digest is not None and one.rows is None and _is_rewritten(path, kept(one.digest)):
             return Answer()
         if one.fingerprint is None:
             return Answer(_of_bytes(one, _kind(one, place), name, path, digest), None, digest)
@@ -107,6 +117,14 @@ class DataNow:
         if path not in self._digests:
             self._digests[path] = note_of(path, StatCache(self._cache)).sha256 if os.path.isfile(path) else None
         return self._digests[path]
+
+
+def _is_rewritten(path: str, then: bytes | None) -> bool:
+    """Whether a file says what it said, in another way."""
+    if then is None or os.path.getsize(path) > LARGEST_BYTES:
+        return False
+    with open(path, "rb") as file:
+        return says_the_same(path, then, file.read())
 
 
 def used(run: Run) -> list[Dataset]:

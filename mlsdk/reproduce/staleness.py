@@ -10,7 +10,9 @@ from typing import Literal, overload
 import attrs
 
 from mlsdk.compare.difference import Difference
+from mlsdk.compare.side import Side
 from mlsdk.data.statcache import default_folder
+from mlsdk.errors import MlsdkError
 from mlsdk.records import Dataset, Run
 from mlsdk.reproduce.choosing import Wanted, chosen, replacements
 from mlsdk.reproduce.code_now import CodeNow, Found
@@ -192,8 +194,20 @@ class Judge:
             maker = self.lineage.maker(run, one)
             return maker is not None and (digest is None or self.lineage.has_made(maker, digest))
 
+        def kept(digest: str) -> bytes | None:
+            found = Side(run).contents([digest]).get(digest)
+            if found is None:
+                with contextlib.suppress(MlsdkError), self._store.blobs.open(digest) as file:
+                    return file.read()
+            return found
+
         environment = self._environments.look(run)
-        sides = (self._data.look(run, place, made), self._code.look(run, place), self._parents(run), environment.found)
+        sides = (
+            self._data.look(run, place, kept, made),
+            self._code.look(run, place),
+            self._parents(run),
+            environment.found,
+        )
         differences = sorted((one for side in sides for one in side.differences), key=lambda one: one.rank)
         unknown = dict.fromkeys(why for side in sides for why in side.unknown)
         others = (*self._files.look(run, place), *environment.others)

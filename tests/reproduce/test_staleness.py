@@ -83,11 +83,12 @@ def _format_code(project: Path) -> None:
         _copy,
         _write_again,
         _format_code,
+        lambda project: (project / "config.json").write_text('{\r\n  "weight":2\r\n}\r\n'),
         lambda project: replace(project / "helpers.py", "    return x\n", "    return -x\n"),
         lambda project: (project / "notes.txt").write_text("not read by anybody"),
         lambda project: (project / "new.py").write_text("def scale(x): return 0\n"),
     ],
-    ids=["nothing", "touched", "copied", "written again", "formatted", "unreachable", "note", "new module"],
+    ids=["nothing", "touched", "copied", "written again", "formatted", "json", "unreachable", "note", "new module"],
 )
 def test_what_does_not_make_a_model_stale(project: Path, change: Change) -> None:
     """Touching, copying and formatting data or code changes nothing, nor does what the run could not reach."""
