@@ -12,6 +12,7 @@ from array import array
 from collections.abc import Callable
 from typing import Any
 
+import attrs
 import numpy as np
 import pyarrow as pa
 import pytest
@@ -20,7 +21,7 @@ from hypothesis import strategies as st
 from pyarrow import feather, parquet
 
 import mlsdk
-from mlsdk.records import Run, Series
+from mlsdk.records import Run, RunStatus, Series
 from mlsdk.reproduce import outputs
 from mlsdk.reproduce.alike import array_gap, gap, number_gap, series_gap, text_gap
 from mlsdk.reproduce.artifacts import NotLookedIntoError, file_gap
@@ -101,6 +102,16 @@ def test_arrays_are_like_their_numbers(a: list[float], b: list[float], kind: str
         if kind == "f8":
             assert found.relative == pytest.approx(max(one.relative for one in apart if one))
     assert array_gap(x, np.append(y, np.float32(0)).astype(kind)).relative == math.inf  # type: ignore[union-attr]
+
+
+def test_long_doubles_are_compared_by_value() -> None:
+    """What lies between two numbers of extended precision in memory does not count."""
+    one, other = np.array([1.5, np.nan], np.longdouble), np.array([1.5, np.nan], np.longdouble)
+    if one.dtype.itemsize == 16:
+        other.view("u1")[12] = 1
+
+    assert array_gap(one, other) is None
+    assert array_gap(one, other + 1).count == 1  # type: ignore[union-attr]
 
 
 def test_where_values_differ() -> None:
@@ -404,6 +415,16 @@ def test_a_failure_is_an_end_like_another() -> None:
 
     assert compare(runs[0], runs[1]).compared == {"end": 1}
     assert [u.what for u in compare(runs[2], runs[0]).unlike if u.kind == "end"] == ["status"]
+
+
+def test_a_run_that_was_cut_short() -> None:
+    """Of a run that was killed, what it has is compared; that a rerun goes on is no difference."""
+    whole = made([1.0, 2.0, 3.0], acc=1.0, files={"a.txt": b"x"})
+    cut = attrs.evolve(made([1.0, 2.0]), status=RunStatus.KILLED)
+
+    assert compare(cut, whole).level(0.0) == "B"
+    assert compare(cut, made([1.0, 2.5, 3.0])).unlike[0].step == 1
+    assert compare(cut, made([1.0])).level(0.0) == "X"
 
 
 # what was printed
