@@ -92,7 +92,8 @@ def _module_path(
     known = [entry for entry in found.get("PYTHONPATH", "").split(os.pathsep) if entry]
     was = [str(entry) for entry in _list(run.environment.get("path"))]
     back = Folders([(world.place.now or "", world.top)])
-    leading = [*(was if environment.built else environment.path), *_hidden_roots(run, was)]
+    is_other = environment.built or environment.prefix != run.environment.get("prefix")
+    leading = [*(was if is_other else environment.path), *_hidden_roots(run, was)]
     here = [world.folders.now(entry) or back.now(entry) for entry in leading]
     by_itself = {world.folder, os.path.dirname(world.folders.now(str(run.code.get("entry"))) or "")}
     inside = [entry for entry in dict.fromkeys(here) if entry and entry not in known and os.path.isdir(entry)]

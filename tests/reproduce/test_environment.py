@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import json
 import shutil
 import subprocess
 import sys
@@ -22,6 +23,7 @@ from mlsdk.reproduce.recipe import Recipe
 from mlsdk.reproduce.rerun import rerun_by
 from mlsdk.reproduce.wanted import Wanted, differences, installed, listed
 from tests.reproduce.again import start, write
+from tests.trees import git
 
 
 def wheel(name: str, version: str, text: str) -> str:
@@ -119,11 +121,11 @@ def test_a_lock_that_does_not_resolve() -> None:
 # reruns
 
 PROGRAM = """
-    import tiny
+    import project, tiny
     import mlsdk
 
     with mlsdk.run("tiny"):
-        mlsdk.log(value=tiny.VALUE)
+        mlsdk.log(value=tiny.VALUE, own=project.VALUE)
 """
 
 
@@ -137,8 +139,16 @@ def test_a_run_of_an_environment_that_is_gone() -> None:
     (site / "_tests.pth").write_text(f"import site; site.addsitedir({sysconfig.get_path('purelib')!r})\n")
     install = [sys.executable, "-m", "pip", "--python", "own/bin/python", "install", "-q", "--no-deps", "--no-index"]
     subprocess.run([*install, wheel("tiny", "1.0", "VALUE = 1")], check=True, capture_output=True)
+    module = write("VALUE = 5", "src/project.py")
+    (site / "project.pth").write_text(str(module.resolve().parent))  # the project itself, installed in place
+    about = site / "project-0.1.dist-info"
+    write("Metadata-Version: 2.1\nName: project\nVersion: 0.1\n", str(about / "METADATA"))
+    origin = {"url": Path.cwd().as_uri(), "dir_info": {"editable": True}}
+    (about / "direct_url.json").write_text(json.dumps(origin))
+    git("init", "-q")
     write("own/\n*.whl\n", ".gitignore")
     old = start(str(write(PROGRAM)), python=str(Path("own/bin/python").absolute()))
+    module.write_text("VALUE = 6")
     there = mlsdk.rerun(old)
     shutil.rmtree("own")
     built = mlsdk.rerun(old)
@@ -146,8 +156,9 @@ def test_a_run_of_an_environment_that_is_gone() -> None:
 
     assert (there.environment["prefix"], "notes" in there.code["rerun"]) == (old.environment["prefix"], False)  # type: ignore[operator]
     assert built.environment["prefix"] != old.environment["prefix"]
-    assert {run.metrics["value"].last for run in (old, there, built)} == {1}
-    assert built.environment["distributions"] == old.environment["distributions"]
+    assert {(run.metrics["value"].last, run.metrics["own"].last) for run in (old, there, built)} == {(1, 5)}
+    before, after = (dict(run.environment["distributions"]) for run in (old, built))  # type: ignore[call-overload]
+    assert {name for name in {*before, *after} if before.get(name) != after.get(name)} == {"project"}
     with pytest.raises(RerunError, match=r"tiny"):
         rerun_by(old, Recipe(packages={"tiny": "9.9"}))
     with pytest.raises(RerunError, match="ended before its run began"):

@@ -11,10 +11,11 @@ import pytest
 import mlsdk
 from mlsdk.errors import RerunError, UsageError
 from mlsdk.records import Run
+from tests.programs import eventually
 from tests.reproduce.again import leavings, start, write
 
 PROGRAM = """
-    import sys, time
+    import subprocess, sys, time
     import mlsdk
 
     @mlsdk.track
@@ -24,7 +25,9 @@ PROGRAM = """
         if end:
             import os
             os.kill(os.getpid(), 9)
-        print("about to sleep")
+        if seconds:
+            child = subprocess.Popen(["sleep", "600"], start_new_session=True)
+            print("about to sleep beside", child.pid, flush=True)
         time.sleep(seconds)
         return {"done": 1}
 
@@ -53,7 +56,8 @@ def test_programs_that_do_not_come_to_their_end() -> None:
     lost = refused(attrs.evolve(old, code={**old.code, "ordinal": 3}))
 
     assert (late.why, "within 1.5 s" in str(late), "--timeout" in str(late)) == ("timeout", True, True)
-    assert "about to sleep" in str(late)
+    child = int(str(late).rpartition("about to sleep beside ")[2])
+    assert eventually(lambda: not Path(f"/proc/{child}").exists())
     assert (asking.why, "standard input" in str(asking)) == ("stdin", True)
     assert (killed.why, "killed by signal 9" in str(killed)) == ("program", True)
     assert (early.why, "not today" in str(early), "exit code 1" in str(early)) == ("program", True, True)
