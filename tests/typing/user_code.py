@@ -153,3 +153,9 @@ assert_type(compared.only, mlsdk.Difference | None)
 assert_type(compared.causes[0].kind, str)
 assert_type(mlsdk.diff("one", "other", latest), mlsdk.ComparisonTable)
 mlsdk.diff("one")  # expect-error
+
+verdict = mlsdk.verify(latest, env="same", tolerance=1e-9, here=False)
+assert_type(verdict, mlsdk.Verdict)
+assert_type(verdict.deterministic, bool | None)
+assert_type([cause.confirmed for cause in verdict.causes], list[bool])
+mlsdk.verify("latest", env="docker")  # expect-error
