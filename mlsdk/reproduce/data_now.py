@@ -89,15 +89,16 @@ class DataNow:
     def _answer(self, one: Dataset, path: str | None, place: Place, kept: Callable[[str], bytes | None]) -> Answer:
         """What became of one data set."""
         name = _name(one, place)
+        label = f"data.{name}" if one.declared else name
         if one.description == "address":
-            return Answer(unknown=f"{name}: what an address gives now was not asked")
+            return Answer(unknown=f"{label}: what an address gives now was not asked")
         if path is None:
             how = "was in memory, and where it came from is not known; hand over a path, or name it by use_data(path)"
-            return Answer(unknown=f"{name}: {one.note or how}")
+            return Answer(unknown=f"{label}: {one.note or how}")
         if one.digest is None and one.fingerprint is None:
-            return Answer(unknown=f"{name}: what it was then is not known: {one.note or 'it was not read yet'}")
+            return Answer(unknown=f"{label}: what it was then is not known: {one.note or 'it was not read yet'}")
         if not os.path.exists(path) and not (glob.has_magic(path) and glob.glob(path, recursive=True)):
-            return Answer(unknown=f"{name}: {path} is missing")
+            return Answer(unknown=f"{label}: {path} is missing")
         digest = self.digest(path)
         if digest is not None and digest == one.digest:
             return Answer()
@@ -147,13 +148,14 @@ def _kind(one: Dataset, place: Place) -> str:
 
 
 def _of_bytes(one: Dataset, kind: str, name: str, path: str, digest: str | None) -> Difference:
-    facts = {"path": path, "digest": {"a": one.digest, "b": digest}}
+    facts: Mapping[str, object] = {"path": path, "declared": one.declared, "digest": {"a": one.digest, "b": digest}}
     return Difference(kind, name, _size(one.size_bytes), _size(os.path.getsize(path)), ("other bytes",), True, facts)
 
 
 def _of_content(one: Dataset, kind: str, name: str, now: Fingerprint) -> Difference:
     a, b = (_rows(rows, size) for rows, size in ((one.rows, one.size_bytes), (now.rows, now.size_bytes)))
-    facts: Mapping[str, object] = {"path": now.name, "fingerprint": {"a": one.fingerprint, "b": now.id}}
+    facts: dict[str, object] = {"path": now.name, "declared": one.declared}
+    facts["fingerprint"] = {"a": one.fingerprint, "b": now.id}
     stored = one.stored()
     lost = ("what changed cannot be said: its fingerprint is not in the store",)
     details = lost if stored is None else _told(compare(load(stored), now))

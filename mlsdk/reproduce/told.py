@@ -18,11 +18,11 @@ def line(one: Difference) -> str:
     'model: Net.forward() changed'
     """
     match one.kind:
-        case "data":
+        case "data" if one.facts.get("declared", True):
             return f"data.{one.what}: {_content(one)}"
         case "file" if not one.direct:
             return f"{one.what} {one.details[0]}, and nobody is known to have read it"
-        case "file":
+        case "data" | "file":
             return f"{one.what}: {_content(one)}"
         case "function":
             return _function(one)

@@ -55,7 +55,7 @@ def test_stale(call: Call, project: Path) -> None:
     assert call("status", "churn", "--folder", ".")[0] == 0
     assert "Stale: made from what is no longer there" in out
     assert "mlsdk retrain NAME" in out
-    assert out.index("      train > fit: scale() changed") < out.index("      data.data/more.csv: 1 row changed")
+    assert out.index("      train > fit: scale() changed") < out.index("      data/more.csv: 1 row changed")
 
 
 def test_not_known(call: Call, project: Path) -> None:
@@ -149,7 +149,7 @@ def test_the_example_for_ci(base: Path, tmp_path: Path) -> None:
     assert set(commands) == {"Say what is stale", "Fail if something is", "Retrain by night"}
     assert (fresh, stale, again) == ([0, 0], [0, 1, 0], 0)
     assert summary.count("Up to date\n  churn-model") == 1
-    assert "data.data/more.csv: 1 row changed" in summary
+    assert "data/more.csv: 1 row changed" in summary
 
 
 def _with_command(folder: Path) -> Path:

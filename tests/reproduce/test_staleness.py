@@ -115,7 +115,7 @@ def test_what_does_not_make_a_model_stale(project: Path, change: Change) -> None
         ),
         (
             lambda project: replace(project / "data" / "more.csv", "3,4\n", "3,4\n5,6\n"),
-            "data.data/more.csv: 3 rows instead of 2 (1 added)",
+            "data/more.csv: 3 rows instead of 2 (1 added)",
         ),
         (lambda project: replace(project / "config.json", "2", "3"), "config.json: other bytes"),
         (lambda project: replace(project / "helpers.py", "[x, x]", "[x, x, x]"), "train > fit: scale() changed"),
@@ -142,7 +142,7 @@ def test_what_is_gone_is_not_known(project: Path) -> None:
     found = judged(project)
 
     assert (found.state, found.differences) == ("unknown", ())
-    assert found.unknown == (f"data: {project}/data/train.csv is missing",)
+    assert found.unknown == (f"data.data: {project}/data/train.csv is missing",)
 
 
 def test_code_that_is_not_here(project: Path) -> None:
