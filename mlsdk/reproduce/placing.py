@@ -7,10 +7,7 @@ What is nowhere is not replaced by something else.
 from __future__ import annotations
 
 import contextlib
-import glob
 import os
-import shutil
-from collections.abc import Iterator
 from pathlib import PurePath
 from typing import NamedTuple
 
@@ -20,13 +17,11 @@ from mlsdk.data.listing import hash_file, note_of
 from mlsdk.data.statcache import StatCache, default_folder
 from mlsdk.errors import MlsdkError, NotFoundError, RerunError
 from mlsdk.records import Dataset, Run
+from mlsdk.reproduce.carrying import Carrier, files_at
 from mlsdk.reproduce.recipe import Recipe
 from mlsdk.reproduce.restore import tree_of
 from mlsdk.reproduce.world import World
 from mlsdk.store.base import Store
-
-COPIED_BYTES = 64_000_000
-"""What is larger is linked."""
 
 _REMEMBERED_BYTES = 1 << 20
 
@@ -73,6 +68,8 @@ def place_data(run: Run, recipe: Recipe, world: World, store: Store) -> Placed:
             lacking.append(str(error))
         except (OSError, MlsdkError) as error:
             raise RerunError(f"data set {one.name!r}: {error}", "data") from error
+    if any(problem.kind == "inputs" for problem in run.problems) and recipe.data == "run":
+        placing.take_beside()
     return Placed((*notes, *lacking), tuple(lacking))
 
 
@@ -85,6 +82,7 @@ def used(run: Run) -> list[Dataset]:
 class _Placing:
     def __init__(self, run: Run, world: World, store: Store, notes: list[str]) -> None:
         self._run, self._world, self._store, self._notes = run, world, store, notes
+        self._carrier = Carrier()
 
     def named(self, name: str, value: object) -> None:
         """Bring a file that is named in the place of another."""
@@ -94,15 +92,16 @@ class _Placing:
         was = os.path.join(str(self._run.code.get("folder") or ""), value)
         now = self._world.inside(was)
         for lies in (self._world.place.of(was), os.path.abspath(value)):
-            if now is not None and _files(lies) and not os.path.lexists(now):
-                _bring(lies, now)
+            if now is not None and files_at(lies) and not os.path.lexists(now):
+                self._carrier.bring(lies, now)
 
     def restore(self, one: Dataset, *, strict: bool) -> None:
         """Put what the run used where its program finds it."""
         path = str(one.path)
         now, lies = self._world.inside(path), self._world.place.of(path)
         if one.digest is None and one.fingerprint is None:
-            self._take(one, now, lies)
+            if now is None or not os.path.isfile(now):  # what the tree has is nearer to what was read
+                self._take(one, now, lies)
             self._notes.append(f"what {one.name} was is not known: {one.note or 'it was not read'}")
             return
         if now is not None and _is_same_bytes(now, one):
@@ -113,11 +112,11 @@ class _Placing:
                 raise _LackingError(self._told(one, lies))
             self._say(one, found, lies)
         elif found == "bytes":
-            _bring(lies, now)
+            self._carrier.bring(lies, now)
         elif (data := self._kept(one)) is not None:
-            _write(now, data)
+            self._carrier.write(now, data)
         elif found == "content" and not strict:
-            _bring(lies, now)
+            self._carrier.bring(lies, now)
             self._say(one, found, lies)
         elif os.path.lexists(now) and _what_is(now, one) == "content":
             self._say(one, "content", now)
@@ -130,10 +129,21 @@ class _Placing:
         self._take(one, self._world.inside(path), self._world.place.of(path))
 
     def _take(self, one: Dataset, now: str | None, lies: str) -> None:
-        if not _files(lies) and one.declared:
+        if not files_at(lies) and one.declared:
             raise _LackingError(f"data set {one.name!r} of {_named(self._run)} is missing: there is nothing at {lies}")
-        if now is not None and _files(lies):
-            _bring(lies, now)
+        if now is not None and files_at(lies):
+            self._carrier.bring(lies, now)
+
+    def take_beside(self) -> None:
+        """Bring what lies beside inputs, where there were too many to name all of them."""
+        folders = dict.fromkeys(os.path.dirname(str(one.path)) for one in used(self._run) if not one.declared)
+        for folder in folders:
+            now, lies = self._world.inside(os.path.join(folder, "any")), self._world.place.of(folder)
+            for name in os.listdir(lies) if now is not None and os.path.isdir(lies) else ():
+                there = os.path.join(os.path.dirname(str(now)), name)
+                if not os.path.lexists(there) and os.path.isfile(os.path.join(lies, name)):
+                    self._carrier.bring(os.path.join(lies, name), there)
+        self._notes.append("more was read than was named: what lies beside it was taken as it lies")
 
     def give(self, one: Dataset, digest: str) -> None:
         """Put a blob in the place of the data."""
@@ -143,11 +153,8 @@ class _Placing:
                 f"data set {one.name!r} of {_named(self._run)} lies outside of the project, at {one.path}: it is not"
                 " replaced there; put it below the project's folder"
             )
-        os.makedirs(os.path.dirname(now), exist_ok=True)
-        if os.path.lexists(now):
-            os.unlink(now)
-        with self._store.blobs.open(digest) as file, open(now, "wb") as out:
-            shutil.copyfileobj(file, out)
+        with self._store.blobs.open(digest) as file:
+            self._carrier.write(now, file)
 
     def _kept(self, one: Dataset) -> bytes | None:
         """The bytes, from the code tree or the blobs."""
@@ -169,7 +176,7 @@ class _Placing:
         """What is wrong with a data set, and what to do."""
         what = f"data set {one.name!r}" if one.declared else f"the input {one.path}"
         known = f"sha256 {one.digest[:16]}…" if one.digest else str(one.fingerprint)
-        if not _files(lies):
+        if not files_at(lies):
             return (
                 f"{what} of {_named(self._run)} is missing: there is nothing at {lies} ({known}"
                 f"{'' if one.size_bytes is None else f', {one.size_bytes:,} bytes'}); put it back there, or go on"
@@ -215,70 +222,9 @@ def _what_is(path: str, one: Dataset) -> str | None:
     """Whether a path has the `bytes` of a data set, or the same `content` in others; None: neither."""
     if _is_same_bytes(path, one):
         return "bytes"
-    if one.fingerprint is None or not _files(path):
+    if one.fingerprint is None or not files_at(path):
         return None
     found = fingerprint_path(path)
     if found.id != one.fingerprint:
         return None
     return "bytes" if found.bytes_id == one.digest or not os.path.isfile(path) else "content"
-
-
-def _files(path: str) -> list[str]:
-    """What a path or pattern names; nothing where nothing is there."""
-    if os.path.exists(path):
-        return [path]
-    return sorted(glob.glob(path, recursive=True)) if glob.has_magic(path) else []
-
-
-def _bring(lies: str, now: str) -> None:
-    """Put files, a folder or what fits a pattern into the world."""
-    if os.path.exists(lies):
-        pairs = [(lies, now)]
-    else:
-        before, there = _fixed(lies), _fixed(now)
-        pairs = [(path, there + path[len(before) :]) for path in _files(lies)]
-    for one, there in pairs:
-        (_bring_folder if os.path.isdir(one) else _bring_file)(one, there)
-
-
-def _fixed(pattern: str) -> str:
-    """The folder that a pattern begins with."""
-    parts = pattern.split(os.sep)
-    return os.sep.join(parts[: next((place for place, part in enumerate(parts) if glob.has_magic(part)), 0)])
-
-
-def _bring_folder(lies: str, now: str) -> None:
-    files = list(_below(lies))
-    if not os.path.lexists(now) and sum(size for _, size in files) > COPIED_BYTES:
-        os.makedirs(os.path.dirname(now), exist_ok=True)
-        os.symlink(lies, now)
-        return
-    for path, _ in files:
-        _bring_file(path, now + path[len(lies) :], as_link=True)
-
-
-def _below(folder: str) -> Iterator[tuple[str, int]]:
-    """Every file below a folder, links too, with its size."""
-    for parent, _, names in os.walk(folder):
-        for name in names:
-            path = os.path.join(parent, name)
-            yield path, os.lstat(path).st_size
-
-
-def _bring_file(lies: str, now: str, *, as_link: bool = False) -> None:
-    """Copy a file, times too; link a large one. A link stays one only `as_link`."""
-    os.makedirs(os.path.dirname(now), exist_ok=True)
-    if os.path.lexists(now):
-        os.unlink(now)
-    if os.path.isfile(lies) and os.path.getsize(lies) > COPIED_BYTES:
-        os.symlink(os.path.realpath(lies), now)
-    else:
-        shutil.copy2(lies, now, follow_symlinks=not as_link)
-
-
-def _write(path: str, data: bytes) -> None:
-    os.makedirs(os.path.dirname(path), exist_ok=True)
-    if os.path.lexists(path):
-        os.unlink(path)
-    with open(path, "wb") as file:
-        file.write(data)

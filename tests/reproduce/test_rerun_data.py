@@ -10,6 +10,7 @@ import pytest
 import mlsdk
 from mlsdk.errors import RerunError
 from mlsdk.records import Run
+from mlsdk.reproduce import carrying
 from mlsdk.reproduce.recipe import Recipe
 from mlsdk.reproduce.rerun import rerun_by
 from tests.programs import environment
@@ -148,3 +149,56 @@ def test_code_that_the_tree_does_not_hold(tmp_path: Path, monkeypatch: pytest.Mo
     monkeypatch.setenv("PYTHONPATH", path)
     here = mlsdk.rerun(old, here=True)
     assert numbers(here) == {"ignored": 11, "outside": 22, "secret": 11, "large": 2000}
+
+
+def test_large_files_are_linked(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Small files are copied, large ones and folders of many linked; after much was copied, all are."""
+    monkeypatch.setattr(carrying, "COPIED_BYTES", 10)
+    monkeypatch.setattr(carrying, "_MOST_BYTES", 12)
+    write("a", "from/small")
+    write("b" * 20, "from/large")
+    write("c", "from/many/1")
+    write("d" * 11, "from/many/2")
+    os.makedirs("to/bare/many/empty")
+    write("e", "to/full/kept")
+    carrier = carrying.Carrier()
+    for name in ("small", "large"):
+        carrier.bring(str(Path("from", name).resolve()), str(Path("to", name).resolve()))
+    carrier.bring(str(Path("from/many").resolve()), str(Path("to/bare/many").resolve()))
+    carrier.bring(str(Path("from/many").resolve()), str(Path("to/full").resolve()))
+    carrier.bring(str(Path("from/s*l").resolve()), str(Path("to/fitting/s*l").resolve()))
+    carrier.write("to/small", b"new")
+
+    links = {path: Path("to", path).is_symlink() for path in ("small", "large", "bare/many", "full/1", "full/2")}
+    assert links == {"small": False, "large": True, "bare/many": True, "full/1": False, "full/2": True}
+    assert [Path("to", path).read_text() for path in ("small", "full/kept", "full/2", "fitting/small")] == [
+        "new",
+        "e",
+        "d" * 11,
+        "a",
+    ]
+    assert Path("from/small").read_text() == "a"
+
+
+MANY_INPUTS = """
+    from pathlib import Path
+    import mlsdk
+
+    with mlsdk.run("many"):
+        mlsdk.log(sum=sum(int(path.read_text()) for path in Path("data").iterdir()))
+"""
+
+
+def test_more_inputs_than_are_named() -> None:
+    """Where more was read than the inputs named, what lies beside them is brought as it lies, and that is said."""
+    git("init", "-q")
+    write("data/\n", ".gitignore")
+    write(MANY_INPUTS)
+    for number in range(1001):
+        write(str(number), f"data/{number}.txt")
+    old = start("train.py")
+    new = mlsdk.rerun(old, env="same")
+
+    assert len(old.inputs) == 1000
+    assert numbers(new) == numbers(old) == {"sum": 500_500}
+    assert "more was read than was named" in str(new.code["rerun"])
