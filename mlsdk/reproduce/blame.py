@@ -1,4 +1,4 @@
-"""What is to blame: each suspect restored alone and the run made again, until the match comes back."""
+"""What is to blame: suspects restored and the run made again, until the match comes back with one of them alone."""
 
 from __future__ import annotations
 
@@ -12,9 +12,10 @@ from mlsdk.reproduce.suspects import Suspect, changed
 from mlsdk.reproduce.trials import Trials
 from mlsdk.reproduce.verdict import Cause
 
-MATCHES = "with it as in the run, the match is back"
-HELD = "with it held still, two reruns are the same"
-STAYS = "with it alone as in the run, the difference stays"
+FEW = 6
+"""So many are tried one after the other; more are narrowed down by halves."""
+
+_STAYS = "with it as in the run, the difference stays"
 
 
 class Blamed(NamedTuple):
@@ -24,6 +25,22 @@ class Blamed(NamedTuple):
     """Confirmed ones first, then in causal order."""
     others: list[str]
     """Differences that have no effect of their own."""
+
+
+class _Outcome(NamedTuple):
+    """What came of restoring some suspects."""
+
+    why: str
+    confirmed: bool = False
+    by_match: bool = False
+    """The run's own result came back; else two reruns were the same, with chance held still."""
+    tried: bool = True
+
+
+_LIMIT = _Outcome("not tried: the number of reruns is limited", tried=False)
+
+Group = list[Suspect]
+"""Suspects that the same change restores: functions of one file, say."""
 
 
 class Search:
@@ -41,47 +58,107 @@ class Search:
         self._recipe = recipe
         self._is_match = is_match
         self._left = most
+        self._found: dict[int, _Outcome] = {}
+        """By identity of a suspect."""
 
     def blame(self, suspects: Sequence[Suspect], *, all_of_them: bool = False) -> Blamed:
-        """Try the suspects in their order.
+        """Find the causes among suspects.
 
         Args:
             suspects: in causal order.
             all_of_them: go on when one is confirmed.
         """
-        reasons: dict[int, str] = {}
-        confirmed: dict[int, str] = {}
-        for group in _groups(suspects):
-            members = [suspects[place] for place in group]
-            if members[0].change is None:
-                reasons.update((place, suspects[place].why_not) for place in group)
-                continue
-            if confirmed and not all_of_them:
-                continue
-            why, is_cause = self._try(members, ", ".join(map(str, members)))
-            (confirmed if is_cause else reasons).update(dict.fromkeys(group, why))
-        tried = [place for place, why in reasons.items() if why == STAYS]
-        if not confirmed and len(tried) > 1:
-            confirmed.update(self._together(suspects, tried))
-        return _told(suspects, confirmed, reasons)
+        groups = _groups(suspects)
+        known = [group for group in groups if not group[0].held]
+        if len(known) > FEW and not all_of_them:
+            self._narrow(known)
+        else:
+            self._one_by_one(known, all_of_them=all_of_them)
+        if all_of_them or not self._confirmed:
+            self._one_by_one([group for group in groups if group[0].held], all_of_them=all_of_them)
+        tried = [group for group in groups if id(group[0]) in self._found]
+        if not self._confirmed and len(known) <= FEW and len(tried) > 1:
+            self._together(tried)
+        return self._told(suspects)
 
-    def _try(self, members: Sequence[Suspect], named: str) -> tuple[str, bool]:
-        """How restoring some suspects goes, and whether that confirms them."""
+    @property
+    def _confirmed(self) -> bool:
+        return any(outcome.confirmed for outcome in self._found.values())
+
+    def _one_by_one(self, groups: Sequence[Group], *, all_of_them: bool) -> None:
+        for group in groups:
+            self._note(group, self._try([group]))
+            if self._confirmed and not all_of_them:
+                return
+
+    def _narrow(self, groups: Sequence[Group]) -> None:
+        """All of them at once, then the half that does it alone, until it is one, or until no half does."""
+        whole = self._try(groups)
+        if not whole.tried:  # one that cannot be restored stands in the way of all
+            self._one_by_one(groups, all_of_them=False)
+            return
+        stays = _Outcome("" if whole.confirmed else "with all of these as in the run, the difference stays")
+        for group in groups:
+            self._note(group, stays)
+        if not whole.confirmed:
+            return
+        while len(groups) > 1:
+            middle = len(groups) // 2
+            halves = (groups[:middle], groups[middle:])
+            half = next((half for half in halves if self._try(half).confirmed), None)
+            if half is None:
+                self._spare(groups, whole)
+                return
+            groups = half
+        self._note(groups[0], whole)
+
+    def _together(self, groups: Sequence[Group]) -> None:
+        """Those that bring the match back together, where none does alone."""
+        whole = self._try(groups)
+        if whole.confirmed:
+            self._spare(groups, whole)
+
+    def _spare(self, groups: Sequence[Group], whole: _Outcome) -> None:
+        """Of groups that do it together, note those without which it is not done; the last in causal order go first."""
+        needed = list(groups)
+        for group in reversed(groups) if whole.by_match else ():
+            rest = [other for other in needed if other is not group]
+            if len(needed) > 2 and self._try(rest).confirmed:
+                needed = rest
+        for group in needed:
+            self._note(group, whole, [other for other in needed if other is not group])
+
+    def _note(self, group: Group, outcome: _Outcome, partners: Sequence[Group] = ()) -> None:
+        named = [str(one) for partner in partners for one in partner]
+        for suspect in group:
+            beside = [*(str(one) for one in group if one is not suspect), *named]
+            why = outcome.why.replace("with it", f"with it and {', '.join(beside)}") if beside else outcome.why
+            self._found[id(suspect)] = outcome._replace(why=why)
+
+    def _try(self, groups: Sequence[Group]) -> _Outcome:
+        """What comes of restoring the suspects of some groups."""
+        members = [suspect for group in groups for suspect in group]
+        recipe = changed(self._recipe, members)
+        still = all(member.held for member in members)
+        how = "held still" if still else "as in the run"
+        more = f" and {len(members) - 3} more" if len(members) > 3 else ""
+        named = f"{', '.join(map(str, members[:3]))}{more}, {how}"
         try:
-            still = all(member.held for member in members)
-            one = self._rerun(changed(self._recipe, members), f"{named}, {'held still' if still else 'as in the run'}")
+            one = self._rerun(recipe, named)
             if one is None:
-                return "not tried: the number of reruns is limited", False
+                return _LIMIT
             if self._is_match(one):
-                return MATCHES, True
-            if self._trials.deterministic or not still:
-                return STAYS, False
-            other = self._rerun(changed(self._recipe, members), f"{named}, held still once more")
+                return _Outcome(f"with it {how}, the match is back", confirmed=True, by_match=True)
+            if self._trials.deterministic or not any(member.held for member in members):
+                return _Outcome(_STAYS)
+            other = self._rerun(recipe, f"{named}, once more")
             if other is None:
-                return "not tried: the number of reruns is limited", False
+                return _LIMIT
         except RerunError as error:
-            return f"could not be made as in the run: {error}", False
-        return (STAYS, False) if self._trials.unlike(one, other) else (HELD, True)
+            return _Outcome(f"could not be made as in the run: {error}", tried=False)
+        if self._trials.unlike(one, other):
+            return _Outcome(_STAYS)
+        return _Outcome("with it held still, two reruns are the same", confirmed=True)
 
     def _rerun(self, recipe: Recipe, why: str) -> Run | None:
         if not self._left:
@@ -89,47 +166,26 @@ class Search:
         self._left -= 1
         return self._trials.rerun(recipe, why)
 
-    def _together(self, suspects: Sequence[Suspect], tried: Sequence[int]) -> dict[int, str]:
-        """Those that bring the match back together, where none does alone: without any one of them it is gone."""
-        why, is_cause = self._try([suspects[place] for place in tried], "all of these together")
-        if not is_cause:
-            return {}
-        needed = list(tried)
-        for place in reversed(tried) if why == MATCHES else ():  # what comes last in causal order is spared first
-            rest = [suspects[other] for other in needed if other != place]
-            if len(needed) > 2 and self._try(rest, f"all but {suspects[place]}")[0] == MATCHES:
-                needed.remove(place)
-        names = {place: str(suspects[place]) for place in needed}
-        why = why.replace("with it", "with them")
-        return {
-            place: f"together with {', '.join(name for other, name in names.items() if other != place)}: {why}"
-            for place in needed
-        }
+    def _told(self, suspects: Sequence[Suspect]) -> Blamed:
+        """The causes. Where the match came back, what was not restored for that has no effect."""
+        by_match = any(outcome.by_match and outcome.confirmed for outcome in self._found.values())
+        causes: list[Cause] = []
+        others: list[str] = []
+        for suspect in suspects:
+            found = self._found.get(id(suspect), _Outcome(suspect.why_not, tried=False))
+            if not found.confirmed and suspect.hint and (self._confirmed or found.tried):
+                continue  # nothing shows that it differs, nor that it matters
+            if not found.confirmed and (by_match or (self._confirmed and suspect.held)):
+                others.append(str(suspect))
+            else:
+                causes.append(Cause.of(suspect.difference, confirmed=found.confirmed, reason=found.why))
+        return Blamed(sorted(causes, key=lambda cause: not cause.confirmed), others)
 
 
-def _groups(suspects: Sequence[Suspect]) -> list[list[int]]:
-    """The places of suspects that the same change restores: functions of one file, say."""
-    found: dict[object, list[int]] = {}
-    for place, suspect in enumerate(suspects):
-        found.setdefault(place if suspect.change is None else repr(suspect.change), []).append(place)
+def _groups(suspects: Sequence[Suspect]) -> list[Group]:
+    """Suspects that can be restored, those by the same change together."""
+    found: dict[str, Group] = {}
+    for suspect in suspects:
+        if suspect.change is not None:
+            found.setdefault(repr(suspect.change), []).append(suspect)
     return list(found.values())
-
-
-def _told(suspects: Sequence[Suspect], confirmed: dict[int, str], reasons: dict[int, str]) -> Blamed:
-    """The causes: where the match came back, what was not restored for that has no effect."""
-    is_whole = any(MATCHES in why or "with them as in the run" in why for why in confirmed.values())
-    is_held = bool(confirmed) and not is_whole
-    causes: list[Cause] = []
-    others: list[str] = []
-    for place, suspect in enumerate(suspects):
-        if place in confirmed:
-            cause = Cause.of(suspect.difference, confirmed=True, reason=confirmed[place])
-        elif suspect.hint and (confirmed or reasons.get(place) == STAYS):
-            continue  # nothing shows that it differs, nor that it matters
-        elif is_whole or (is_held and suspect.held):
-            others.append(str(suspect))
-            continue
-        else:
-            cause = Cause.of(suspect.difference, confirmed=False, reason=reasons.get(place, ""))
-        causes.append(cause)
-    return Blamed(sorted(causes, key=lambda cause: not cause.confirmed), others)

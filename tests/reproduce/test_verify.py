@@ -170,7 +170,27 @@ def test_two_changes_that_only_count_together(project: Project, shared: Shared) 
 
     assert verdict.level == "X"
     assert {"param rate", "function helpers:scale"} <= confirmed
-    assert all("together with" in cause.reason for cause in verdict.causes if cause.confirmed)
+    assert all("with it and " in cause.reason for cause in verdict.causes if cause.confirmed)
+
+
+def test_one_of_many_changes(project: Project) -> None:
+    """Where much has changed, the one change that matters is found by halves, and confirmed alone."""
+    parts = [f"part{number}" for number in range(9)]
+    for part in parts:
+        (project.folder / f"{part}.py").write_text("def value():\n    return 1.0\n", "utf-8")
+    total = " + ".join(f"{part}.value()" for part in parts)
+    body = f"@mlsdk.track\ndef train():\n    return {{'total': {total}}}\n\ntrain()\n"
+    (project.folder / "many.py").write_text(f"import mlsdk\nimport {', '.join(parts)}\n\n{body}", "utf-8")
+    run = project.run("many.py")
+    for part in parts:
+        project.edit(f"{part}.py", "return 1.0", "return 2.0" if part == "part6" else "return 1.0 * 1")
+    verdict = project.verify(run, here=True)
+
+    assert [(c.what, c.confirmed, c.reason) for c in verdict.causes] == [
+        ("part6:value", True, "with it as in the run, the match is back")
+    ]
+    assert len(verdict.others) == 8
+    assert len(verdict.reruns) <= 2 + 1 + 8
 
 
 def test_within_tolerance(project: Project, shared: Shared) -> None:
