@@ -25,6 +25,13 @@ class Made(NamedTuple):
     """Its name; of a file in a folder `folder/path`."""
 
 
+class _Same(NamedTuple):
+    """What runs of one kind have made under one name."""
+
+    newest: Run
+    digests: set[str]
+
+
 class Lineage:
     """Finds the runs that made data, in one walk through the store, and none where nothing can have been made there.
 
@@ -37,9 +44,8 @@ class Lineage:
         self._store = store
         self._looked: set[str] = set()
         self._makers: dict[str, list[Made]] = {}
-        self._latest: dict[Kind, Run | None] = {}
-        self._made: dict[tuple[Kind, str], set[str]] = {}
-        """By kind of run and name of an artifact, the digests of what such runs have made."""
+        self._all: dict[tuple[Kind, str], _Same] = {}
+        """By kind of run and name of an artifact."""
         self.add(runs)
 
     def add(self, runs: Iterable[Run]) -> None:
@@ -72,20 +78,11 @@ class Lineage:
 
     def has_made(self, made: Made, digest: str | None) -> bool:
         """Whether runs of the kind that made an artifact have made, under that name, something of this digest."""
-        return digest in self._made.get((kind_of(made.run), made.artifact), ())
+        return digest in self._all[kind_of(made.run), made.artifact].digests
 
-    def latest(self, run: Run) -> Run:
-        """The newest finished run of the kind of a run; that run itself where there is none newer."""
-        kind = kind_of(run)
-        if kind not in self._latest:
-            found = self._store.catalog.find(all_of(kind.filter, FINISHED), limit=1).runs
-            self._latest[kind] = found[0] if found else None
-        newest = self._latest[kind]
-        return newest if newest is not None and newest.started_at > run.started_at else run
-
-    def forget_latest(self) -> None:
-        """Look again for what is newest: runs were made meanwhile."""
-        self._latest.clear()
+    def latest(self, made: Made) -> Run:
+        """The newest run of the kind of the one that made an artifact that has made one of that name."""
+        return self._all[kind_of(made.run), made.artifact].newest
 
     def _is_kept(self, digest: str) -> bool:
         """Whether the store has these bytes: what is an artifact of some run lies among its blobs."""
@@ -121,15 +118,20 @@ class Lineage:
 
     def _note_others(self, made: Made) -> None:
         kind = kind_of(made.run)
-        if (kind, made.artifact) in self._made:
+        if (kind, made.artifact) in self._all:
             return
-        found = self._made[kind, made.artifact] = set()
+        newest, digests = made.run, set()
         after: str | None = None
         while True:
             page = self._store.catalog.find(all_of(kind.filter, FINISHED), after=after, limit=_PAGE)
-            found |= {digest for run in page.runs if (digest := artifacts_of(run).get(made.artifact)) is not None}
+            for run in page.runs:
+                digest = artifacts_of(run).get(made.artifact)
+                if digest is not None:
+                    digests.add(digest)
+                    newest = max(newest, run, key=lambda one: one.started_at)
             after = page.after
             if after is None:
+                self._all[kind, made.artifact] = _Same(newest, digests)
                 return
 
 

@@ -92,8 +92,9 @@ def stale(store: Store, runs: Wanted) -> list[Staleness]:
         if run.id in seen:
             return
         seen.add(run.id)
+        judge.lineage.add([run])
         for _, made in judge.lineage.parents(run):
-            add(judge.lineage.latest(made.run))
+            add(judge.lineage.latest(made))
         one = judge.status([run])[0]
         if one.replaced_by is not None:
             add(one.replaced_by)
@@ -130,7 +131,7 @@ def retraining(
     for one in found:
         judge = Judge(store, [one.run])
         parents = [made for _, made in judge.lineage.parents(one.run)]
-        lacking = [made for made in parents if judge.lineage.latest(made.run).id in failed]
+        lacking = [made for made in parents if judge.lineage.latest(made).id in failed]
         if lacking:
             failed[one.run.id] = one.run
             yield Retrained(one, None, f"what makes {lacking[0].artifact} could not be made again")
@@ -151,7 +152,7 @@ def _contents(judge: Judge, run: Run) -> dict[str, str]:
     """By path, the newest of the artifacts that a run has for its data."""
     found = {}
     for one, made in judge.lineage.parents(run):
-        digest = artifacts_of(judge.lineage.latest(made.run)).get(made.artifact)
+        digest = artifacts_of(judge.lineage.latest(made)).get(made.artifact)
         if one.path is not None and digest is not None:
             found[one.path] = digest
     return found

@@ -189,6 +189,7 @@ class Judge:
 
     def _look(self, run: Run) -> Staleness:
         place = self._places.of(run)
+        self.lineage.add([run])
 
         def made(one: Dataset, digest: str | None) -> bool:
             maker = self.lineage.maker(run, one)
@@ -217,7 +218,7 @@ class Judge:
         """Of the runs that made its data, those that would make others now."""
         found = []
         for one, made in self.lineage.parents(run):
-            newest = self.lineage.latest(made.run)
+            newest = self.lineage.latest(made)
             digest = artifacts_of(newest).get(made.artifact)
             facts = {"run": newest.id, "data": one.name, "digest": {"a": one.digest, "b": digest}}
             if digest not in (None, one.digest):

@@ -354,6 +354,24 @@ def test_a_parent_that_was_made_anew(pipeline: Path, tmp_path: Path) -> None:
     assert told.endswith("has made another one since")
 
 
+def test_makers_of_several_things(tmp_path: Path) -> None:
+    """The newest run that made a thing of that name counts: one that made something else is none of it."""
+    for name in ("train", "test"):
+        with mlsdk.run("split", name=name, capture=("python", "process")) as run:
+            run.log_artifact(f"data of {name}".encode(), name=f"{name}.txt")
+    Path("train.txt").write_text("data of train")
+    with mlsdk.run("model", name="model", capture=("python", "process")) as run:
+        run.use_data("train.txt", name="train")
+    (before,) = mlsdk.status("model")
+    with mlsdk.run("split", name="train again", params={"seed": 2}, capture=("python", "process")) as run:
+        run.log_artifact(b"other data", name="train.txt")
+    (after,) = mlsdk.status("model")
+
+    assert before.lines == ()
+    assert [one.split(" (", 1)[0] for one in after.lines] == ["train.txt: train again"]
+    assert after.lines[0].endswith(" has made another one since (seed = 2 instead of None)")
+
+
 # in the whole
 
 
