@@ -66,7 +66,7 @@ class Listed:
         except OSError:
             return
         if len(names) > 1:  # one name has one order
-            self.orders[self._key(whole)] = names if len(names) <= MOST_NAMES else _summary(names)
+            self.orders[self._key(whole)] = names if len(names) <= MOST_NAMES else summary(names)
 
     def _is_none(self, path: str) -> bool:
         return self._is_mine(path) or path.endswith(_OWN) or (path + os.sep).startswith(self._leave_out)
@@ -87,7 +87,8 @@ def _names(folder: str) -> list[str]:
     return names
 
 
-def _summary(names: list[str]) -> str:
+def summary(names: list[str]) -> str:
+    """What is kept of the order of many names: how many, and a digest."""
     from hashlib import sha256  # seldom needed
 
     digest = sha256("\0".join(names).encode("utf-8", "surrogateescape")).hexdigest()

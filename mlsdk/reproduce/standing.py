@@ -7,6 +7,7 @@ import json
 import os
 from collections.abc import Mapping
 
+from mlsdk.capture.listed import summary
 from mlsdk.errors import RerunError
 from mlsdk.records import Run
 from mlsdk.reproduce import standstill
@@ -91,13 +92,16 @@ def _orders(run: Run, recipe: Recipe, world: World) -> dict[str, list[str]]:
     found: dict[str, list[str]] = {}
     for path, names in listings.items() if isinstance(listings, Mapping) else ():
         now = _folder(world, str(path))
-        if recipe.data == "run":
-            if isinstance(names, (list, tuple)):
-                found[now] = [str(name) for name in names]
-        elif os.path.join(now, "").startswith(os.path.join(world.base, "")):
-            lies = world.place.of(world.folders.back().now(now) or now)
-            with contextlib.suppress(OSError):
-                found[now] = os.listdir(lies)
+        lies: list[str] = []
+        with contextlib.suppress(OSError):
+            lies = os.listdir(world.place.of(world.folders.back().now(now) or now))
+        if recipe.data == "here":
+            if os.path.join(now, "").startswith(os.path.join(world.base, "")):
+                found[now] = lies
+        elif isinstance(names, (list, tuple)):
+            found[now] = [str(name) for name in names]
+        elif lies and summary(lies) == names:  # of so many names a digest was kept
+            found[now] = lies
     return found
 
 

@@ -170,7 +170,7 @@ import mlsdk
 
 @mlsdk.track(experiment="matrix")
 def train():
-    return {"names": os.listdir("parts")}
+    return {"names": os.listdir("parts"), "many": os.listdir("many")}
 
 
 train()

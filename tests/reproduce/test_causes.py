@@ -75,7 +75,9 @@ def test_the_matrix(base: tuple[Project, str], parts: Path, cause: Cause, monkey
 
 def test_listings_of_copies(parts: Path) -> None:
     """A folder of the code is listed in a rerun as it was in the run, or as it lies here: a copy is no change."""
-    made = injections.project(parts.parent / "listed", injections.LISTED, {f"parts/{name}": name for name in "dbacfe"})
+    files = {f"parts/{name}": name for name in "dbacfe"}
+    many = {f"many/{number * 7 % 250}": "" for number in range(250)}
+    made = injections.project(parts.parent / "listed", injections.LISTED, {**files, **many})
     run = made.run()
     recorded = mlsdk.verify(run, store=made.store, env="same")
     here = mlsdk.verify(run, store=made.store, here=True)
