@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from mlsdk.capture.redaction import REDACTED
 from mlsdk.errors import RerunError
-from mlsdk.records import Run
+from mlsdk.records import Run, RunStatus
 from mlsdk.reproduce.environment import Environment
 from mlsdk.reproduce.folders import Folders
 from mlsdk.reproduce.options import with_params
@@ -87,6 +87,8 @@ def check_entry(run: Run) -> None:
     """
     entry, main, named = run.code.get("entry"), run.code.get("main"), _named(run)
     how = main.get("how") if isinstance(main, Mapping) else None
+    if run.status is RunStatus.RUNNING:
+        raise RerunError(f"{named} is still running: make it again when it has ended", "program")
     if how in ("notebook", "interactive") or entry == "interactive":
         raise RerunError(
             f"{named} was made in a notebook or at a prompt, whose state no file holds: `mlsdk restore"

@@ -28,6 +28,7 @@ from mlsdk.store.outbox import folder_of, is_remote
 
 _LEAST_S = 60.0
 _TIMES = 10.0
+_UNKNOWN_S = 86_400.0
 _LINES = 15
 """Of a program's output, in an error."""
 
@@ -196,7 +197,9 @@ def _execute(
 def _timeout_s(run: Run, recipe: Recipe) -> float:
     number = run.code.get("ordinal", 0)
     runs = number + 1 if isinstance(number, int) else 1
-    return recipe.timeout_s or max(_LEAST_S, _TIMES * (run.duration_s or 0.0) * runs)
+    if run.duration_s is None:  # it was killed: how long it would have taken is not known
+        return recipe.timeout_s or _UNKNOWN_S
+    return recipe.timeout_s or max(_LEAST_S, _TIMES * run.duration_s * runs)
 
 
 def _outcome(

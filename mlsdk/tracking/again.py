@@ -159,8 +159,11 @@ def _read() -> Order | None:
         return None
     import json
 
-    with open(path, encoding="utf-8") as file:
-        values = json.load(file)
+    try:
+        with open(path, encoding="utf-8") as file:
+            values = json.load(file)
+    except (OSError, ValueError):  # a process that was left over from a rerun
+        return None
     if os.name == "nt" or values["parent"] == os.getppid():  # there, a launcher stands between
         _order = Order(values)
     return _order

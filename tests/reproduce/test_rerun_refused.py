@@ -10,7 +10,7 @@ import pytest
 
 import mlsdk
 from mlsdk.errors import RerunError, UsageError
-from mlsdk.records import Run
+from mlsdk.records import Run, RunStatus
 from tests.programs import eventually
 from tests.reproduce.again import leavings, start, write
 
@@ -84,6 +84,7 @@ def test_entries_that_cannot_be_started_again() -> None:
 
     for run, why, words in (
         (typed, "entry", "cells.py"),
+        (attrs.evolve(old, status=RunStatus.RUNNING), "program", "still running"),
         (without(old, main={"how": "notebook"}), "entry", "make a script"),
         (without(old, worker="Process-1"), "entry", "worker process"),
         (without(old, forked=True), "entry", "worker process"),
@@ -100,5 +101,9 @@ def test_entries_that_cannot_be_started_again() -> None:
         mlsdk.rerun(old, env="new")  # type: ignore[arg-type]
     with pytest.raises(UsageError, match="here=True"):
         mlsdk.rerun(old, env="fresh", here=True)
+    with mlsdk.run("here", store="memory:refused"):
+        pass
+    with pytest.raises(RerunError, match="only this process sees"):
+        mlsdk.rerun("latest", store="memory:refused")
     kept.rename("gone")
     assert told(old)[0] == "code"
