@@ -61,11 +61,13 @@ def _function(one: Difference) -> str:
     module, _, name = one.what.partition(":")
     how = one.facts.get("how", "changed")
     how = "holds another value" if how == "value" else how
-    path = " > ".join(callers) or module
     if name == BODY:
-        return f"{module}: what it does when it is imported {how}"
+        return (
+            f"{module}: what it does when it is imported {how}" if module != "__main__" else f"the script itself {how}"
+        )
+    path = " > ".join(callers) or (module if module != "__main__" else "")
     is_function = name.rpartition(".")[2][:1].islower() or name.rpartition(".")[2].startswith("_")
-    return f"{path}: {name}{'()' * is_function} {how}"
+    return f"{path}{': ' * bool(path)}{name}{'()' * is_function} {how}"
 
 
 def _parent(one: Difference) -> str:

@@ -122,7 +122,7 @@ def test_what_does_not_make_a_model_stale(project: Path, change: Change) -> None
         (lambda project: replace(project / "train.py", "SHIFT = 3", "SHIFT = 4"), "train > fit: SHIFT changed"),
         (
             lambda project: replace(project / "train.py", "lr: float = 0.1", "lr: float = 0.2"),
-            "__main__: train() changed",
+            "train() changed",
         ),
     ],
     ids=["cell", "rows", "order", "seen", "config", "helper", "constant", "default"],
@@ -386,6 +386,50 @@ def test_nothing_is_executed_or_written(project: Path) -> None:
 
     assert found.is_stale
     assert (sorted(path for path in project.rglob("*") if ".mlsdk" not in path.parts), after) == (listed, before)
+
+
+MANY = """
+import mlsdk
+from pathlib import Path
+
+@mlsdk.track(experiment="sweep")
+def train(data: Path, lr: float):
+    return {"loss": lr}
+
+for number in range(25):
+    train(Path("data.csv"), lr=number)
+"""
+
+
+def test_what_runs_share_is_read_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Runs of one project cost one walk through its code, one look at each path, and one reading of each long fact."""
+    from mlsdk.reproduce import code_now, data_now, held
+
+    folder = tmp_path / "many"
+    folder.mkdir()
+    (folder / "data.csv").write_text("x\n1\n")
+    (folder / "many.py").write_text(MANY)
+    start(folder, "many.py")
+    (folder / "data.csv").write_text("x\n2\n")
+    replace(folder / "many.py", '{"loss": lr}', '{"loss": -lr}')
+    calls: list[str] = []
+
+    def counted(module: object, name: str) -> None:
+        inner = getattr(module, name)
+        monkeypatch.setattr(module, name, lambda *given, **named: (calls.append(name), inner(*given, **named))[1])
+
+    counted(code_now, "walked")
+    counted(code_now, "function_differences")
+    counted(data_now, "note_of")
+    counted(data_now, "fingerprint_path")
+    counted(held.Held, "_read")
+    found = mlsdk.status("experiment = 'sweep'", store=folder / ".mlsdk")
+
+    assert [one.lines for one in found] == [("train() changed", "data.data: 1 row changed; changed column: x")] * 25
+    assert {name: calls.count(name) for name in set(calls) - {"_read"}} == dict.fromkeys(
+        ("walked", "function_differences", "note_of", "fingerprint_path"), 1
+    )
+    assert calls.count("_read") <= 10
 
 
 def test_as_plain_values(project: Path) -> None:
