@@ -44,7 +44,9 @@ class Suspect:
         return f"{self.difference.kind} {self.difference.what}"
 
 
-def suspects_of(run: Run, differences: Iterable[Difference], recipe: Recipe, *, deterministic: bool) -> list[Suspect]:
+def suspects_of(
+    run: Run, differences: Iterable[Difference], recipe: Recipe, *, deterministic: bool, hints: bool = True
+) -> list[Suspect]:
     """The suspects in causal order.
 
     Args:
@@ -52,12 +54,13 @@ def suspects_of(run: Run, differences: Iterable[Difference], recipe: Recipe, *, 
         differences: between it and its rerun, as `mlsdk.compare.causes` finds them.
         recipe: by which it was made again.
         deterministic: whether two reruns were the same; what differs between them is chance otherwise.
+        hints: whether chance is suspected of which nothing shows that it differed.
     """
     side = Side(run)
     found = [_suspect(side, difference, recipe, deterministic) for difference in differences]
     known = {(one.difference.kind, one.difference.what) for one in found}
-    hints = [*([] if deterministic else _of_chance(run, found)), *_clock(run)]
-    found += [one for one in hints if (one.difference.kind, one.difference.what) not in known]
+    guessed = [*([] if deterministic else _of_chance(run, found)), *_clock(run)] if hints else []
+    found += [one for one in guessed if (one.difference.kind, one.difference.what) not in known]
     return sorted(found, key=lambda one: (KINDS.index(one.difference.kind), one.hint, one.difference.rank))
 
 
