@@ -7,7 +7,9 @@ itself. What is to be installed is installed by uv, or else by pip.
 from __future__ import annotations
 
 import contextlib
+import glob
 import hashlib
+import importlib.util
 import json
 import os
 import platform
@@ -187,9 +189,19 @@ def _install(uv: str | None, one: Interpreter, lines: Sequence[str]) -> None:
         if uv is not None:
             command = [uv, "pip", "install", "--quiet", "--no-deps", "--python", one.executable, "-r", file.name]
         else:
-            command = [sys.executable, "-m", "pip", "--python", one.executable, "install", "--quiet", "--no-deps"]
+            command = [sys.executable, *_pip(), "--python", one.executable, "install", "--quiet", "--no-deps"]
             command += ["--ignore-installed", "--disable-pip-version-check", "--no-input", "-r", file.name]
         _run(command, "the packages of the lock")
+
+
+def _pip() -> list[str]:
+    """How pip is started: the one that is installed, else the one that Python brings along."""
+    if importlib.util.find_spec("pip") is not None:
+        return ["-m", "pip"]
+    import ensurepip
+
+    wheels = sorted(glob.glob(os.path.join(os.path.dirname(ensurepip.__file__), "_bundled", "pip-*.whl")))
+    return [os.path.join(wheels[-1], "pip")] if wheels else ["-m", "pip"]
 
 
 def _run(command: Sequence[str], what: str) -> None:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import pytest
+
 import mlsdk
 from mlsdk.cli import main
 from mlsdk.cli.rerun import value_of
@@ -24,6 +26,7 @@ PROGRAM = """
 """
 
 
+@pytest.mark.slow
 def test_a_run_again_by_its_command(capsys) -> None:
     """Old and new numbers stand side by side, in JSON too; a run that fails, or cannot be made, says so."""
     write(PROGRAM)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import importlib.util
 import json
 import shutil
 import subprocess
@@ -17,11 +18,13 @@ import pytest
 import mlsdk
 from mlsdk.capture.installed import Distribution
 from mlsdk.errors import RerunError
+from mlsdk.reproduce import building
 from mlsdk.reproduce.building import build, packages_of
 from mlsdk.reproduce.interpreter import ask, find
 from mlsdk.reproduce.recipe import Recipe
 from mlsdk.reproduce.rerun import rerun_by
 from mlsdk.reproduce.wanted import Wanted, differences, installed, listed
+from tests.conftest import require
 from tests.reproduce.again import start, write
 from tests.trees import git
 
@@ -104,6 +107,21 @@ def test_an_environment_of_wheels() -> None:
     assert said.startswith("2 " + above.prefix)
     assert find(python, []) is not None
     assert find("2.7.18", []) is None
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("pip", ["installed", "bundled"])
+def test_without_uv(monkeypatch: pytest.MonkeyPatch, pip: str) -> None:
+    """Where there is no uv, pip installs: the one that is there, or the one that Python brings along."""
+    require(importlib.util.find_spec("ensurepip"), "ensurepip")
+    monkeypatch.setattr(building, "find_uv", lambda *_: None)
+    if pip == "bundled":
+        monkeypatch.setattr(importlib.util, "find_spec", lambda _: None)
+    wanted = listed(f"tiny @ {wheel('tiny', '1.0', 'VALUE = 1')}\n", {"tiny": "1.0"})
+    one = build(".".join(map(str, sys.version_info[:3])), wanted, donors=[], prefixes=[], folder=str(Path.cwd()))
+
+    assert differences(wanted, packages_of(one, everything)) == []
+    assert one.prefix == str(Path("environment").resolve())
 
 
 def test_a_lock_that_does_not_resolve() -> None:

@@ -189,6 +189,7 @@ MANY_INPUTS = """
 """
 
 
+@pytest.mark.slow
 def test_more_inputs_than_are_named() -> None:
     """Where more was read than the inputs named, what lies beside them is brought as it lies, and that is said."""
     git("init", "-q")
