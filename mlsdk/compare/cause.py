@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from mlsdk.compare.chance import listing_differences, seed_differences, stdin_differences
-from mlsdk.compare.data import data_differences, input_differences, inputs
+from mlsdk.compare.data import data_differences
 from mlsdk.compare.difference import Difference
-from mlsdk.compare.files import other_files
+from mlsdk.compare.files import input_differences, inputs, other_files
 from mlsdk.compare.functions import function_differences, reach_differences, value_differences
 from mlsdk.compare.machine import blas_differences, hardware_differences, thread_differences
 from mlsdk.compare.packages import interpreter_differences, package_differences

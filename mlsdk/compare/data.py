@@ -1,19 +1,17 @@
-"""Data that differ: data sets by fingerprint, what was only seen to be read by its bytes."""
+"""Data sets that differ, by their content."""
 
 from __future__ import annotations
 
 import attrs
 
 from mlsdk.compare.difference import Difference
-from mlsdk.compare.files import text_diff
 from mlsdk.compare.side import Side
 from mlsdk.data.compare import DataDiff
-from mlsdk.data.files import READERS
 from mlsdk.data.fingerprint import fingerprint
 from mlsdk.errors import MlsdkError
 from mlsdk.records import Dataset
 
-_DIGITS = 8
+DIGITS = 8
 
 
 def data_differences(a: Side, b: Side) -> list[Difference]:
@@ -26,7 +24,7 @@ def data_differences(a: Side, b: Side) -> list[Difference]:
             facts = {"how": "removed" if y is None else "added"}
             found.append(Difference("data", name, described(x), described(y), facts=facts))
         elif is_same(x, y) is False:
-            found.append(_compared(a, b, x, y))
+            found.append(compared(a, b, x, y))
     return found
 
 
@@ -49,10 +47,11 @@ def described(one: Dataset | None) -> str | None:
     if not size:
         size = f"{one.size_bytes:,} bytes" if one.size_bytes is not None else one.description
     mark = (one.fingerprint or "").rpartition(":")[2] or one.digest or ""
-    return f"{size}, {mark[:_DIGITS]}" if mark else size
+    return f"{size}, {mark[:DIGITS]}" if mark else size
 
 
-def _compared(a: Side, b: Side, x: Dataset, y: Dataset) -> Difference:
+def compared(a: Side, b: Side, x: Dataset, y: Dataset) -> Difference:
+    """Two data sets that differ, with what of them does: rows, columns, missing values."""
     facts: dict[str, object] = {"how": "changed", "fingerprints": [x.fingerprint, y.fingerprint]}
     details: list[str] = []
     places = [side.place(one.path) for side, one in ((a, x), (b, y)) if one.path is not None]
@@ -91,54 +90,3 @@ def _missing(x: Dataset, y: Dataset) -> list[str]:
         if moved
         else []
     )
-
-
-def input_differences(a: Side, b: Side) -> list[Difference]:
-    """Files that a run was seen to read and that differ, but for those that a data set names.
-
-    A `file` is one of the code tree that is no table, a configuration say; any other is `data`.
-    """
-    then, now = inputs(a), inputs(b)
-    found = []
-    for place in sorted({*then, *now}):
-        x, y = then.get(place), now.get(place)
-        left, right = _digest(a, place, x), _digest(b, place, y)
-        in_tree = place in a.entries or place in b.entries
-        if x is not None and y is not None:
-            if is_same(x, y) or left == right or not (left and right):
-                continue
-        elif left == right or a.is_temporary(place):  # read by one only, and there unchanged for the other
-            continue
-        if in_tree and not place.lower().endswith(tuple(READERS)):
-            facts = {"how": "changed" if left and right else "removed" if left else "added"}
-            few = _few(x, left), _few(y, right)
-            details = tuple(text_diff(a, b, place))
-            found.append(Difference("file", place, few[0], few[1], details, facts=facts))
-        elif x is not None and y is not None:
-            found.append(_compared(a, b, attrs.evolve(x, name=place), attrs.evolve(y, name=place)))
-        else:
-            details = (f"read by {'B' if x is None else 'A'} only",)
-            facts = {"how": "added" if x is None else "removed"}
-            found.append(Difference("data", place, _few(x, left), _few(y, right), details, facts=facts))
-    return found
-
-
-def inputs(side: Side) -> dict[str, Dataset]:
-    """Files that a run was seen to read and that no data set names, by place."""
-    files = {name: one for name, one in side.run.inputs.items() if not one.declared and one.path is not None}
-    return {side.place(name): one for name, one in files.items()}
-
-
-def _digest(side: Side, place: str, one: Dataset | None) -> str | None:
-    """SHA-256 of a file's bytes: as they were read, else as they lay in the code tree."""
-    if one is not None and one.digest is not None:
-        return one.digest
-    found = side.entries.get(place, {}).get("sha256")
-    return None if found is None else str(found)
-
-
-def _few(one: Dataset | None, digest: str | None) -> str | None:
-    if digest is None:
-        return None
-    size = f"{one.size_bytes:,} bytes, " if one is not None and one.size_bytes is not None else ""
-    return f"{size}{digest[:_DIGITS]}"

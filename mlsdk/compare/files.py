@@ -1,13 +1,78 @@
-"""Files of the code tree that differ and are no sources of functions that were compared."""
+"""Files that differ and are no sources of functions: those that a run was seen to read, and others of the code."""
 
 from __future__ import annotations
 
+import attrs
+
+from mlsdk.compare.data import DIGITS, compared, is_same
+from mlsdk.compare.difference import Difference
 from mlsdk.compare.functions import unified
+from mlsdk.compare.meaning import is_rewritten
 from mlsdk.compare.side import Side
+from mlsdk.data.files import READERS
+from mlsdk.records import Dataset
 
 MOST_LINES = 40
 MOST_BYTES = 200_000
 """A larger file is not compared line by line."""
+
+
+def input_differences(a: Side, b: Side) -> list[Difference]:
+    """Files that a run was seen to read and that differ, but for those that a data set names.
+
+    A `file` is one of the code tree that is no table, a configuration say; any other is `data`.
+    """
+    then, now = inputs(a), inputs(b)
+    found = []
+    for place in sorted({*then, *now}):
+        x, y = then.get(place), now.get(place)
+        left, right = _digest(a, place, x), _digest(b, place, y)
+        in_tree = place in a.entries or place in b.entries
+        if x is not None and y is not None:
+            if is_same(x, y) or left == right or not (left and right):
+                continue
+            if _lay_so(a, place, left) and _lay_so(b, place, right) and is_rewritten(a, b, (place, place)):
+                continue
+        elif left == right or a.is_temporary(place) or not (a if x is None else b).names_what_it_read:
+            continue  # read by one only: it is there unchanged for the other, or nobody can tell
+        if in_tree and not place.lower().endswith(tuple(READERS)):
+            facts = {"how": "changed" if left and right else "removed" if left else "added"}
+            few = _few(x, left), _few(y, right)
+            details = tuple(text_diff(a, b, place))
+            found.append(Difference("file", place, few[0], few[1], details, facts=facts))
+        elif x is not None and y is not None:
+            found.append(compared(a, b, attrs.evolve(x, name=place), attrs.evolve(y, name=place)))
+        else:
+            details = (f"read by {'B' if x is None else 'A'} only",)
+            facts = {"how": "added" if x is None else "removed"}
+            found.append(Difference("data", place, _few(x, left), _few(y, right), details, facts=facts))
+    return found
+
+
+def inputs(side: Side) -> dict[str, Dataset]:
+    """Files that a run was seen to read and that no data set names, by place."""
+    files = {name: one for name, one in side.run.inputs.items() if not one.declared and one.path is not None}
+    return {side.place(name): one for name, one in files.items()}
+
+
+def _digest(side: Side, place: str, one: Dataset | None) -> str | None:
+    """SHA-256 of a file's bytes: as they were read, else as they lay in the code tree."""
+    if one is not None and one.digest is not None:
+        return one.digest
+    found = side.entries.get(place, {}).get("sha256")
+    return None if found is None else str(found)
+
+
+def _lay_so(side: Side, place: str, digest: str) -> bool:
+    """Whether a file was in the code tree what it was when it was read."""
+    return bool(side.entries.get(place, {}).get("sha256") == digest)
+
+
+def _few(one: Dataset | None, digest: str | None) -> str | None:
+    if digest is None:
+        return None
+    size = f"{one.size_bytes:,} bytes, " if one is not None and one.size_bytes is not None else ""
+    return f"{size}{digest[:DIGITS]}"
 
 
 def other_files(a: Side, b: Side, read: set[str]) -> tuple[str, ...]:

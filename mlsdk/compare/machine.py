@@ -12,13 +12,26 @@ _HARDWARE = ("cores", "usable_cores", "gpu_count", "gpu_driver", "cuda_driver", 
 
 
 def hardware_differences(a: Side, b: Side) -> list[Difference]:
-    """Processor, cores and cards; what it was called, and how busy, is nothing that a result comes from."""
+    """Processor, cores and cards; of the processor's instructions those that only one has.
+
+    What it was called, and how busy it was, is nothing that a result comes from.
+    """
     facts = [_hardware(side.hardware) for side in (a, b)]
     pairs = [pair for pair in differing(*facts) if pair[0] in facts[0] and pair[0] in facts[1]]
     names = {name for name, _, _ in pairs}
     if "usable_cores" in names:
         pairs = [pair for pair in pairs if pair[0] != "cores"]
-    return [Difference("hardware", name, given(x), given(y)) for name, x, y in pairs]
+    return [
+        Difference("hardware", name, *(_apart(x, y) if name == "cpu flags" else (given(x), given(y))))
+        for name, x, y in pairs
+    ]
+
+
+def _apart(x: object, y: object) -> tuple[str | None, str | None]:
+    """What only one of two lists has, of both."""
+    left, right = (list(map(str, listed(one))) for one in (x, y))
+    only = [[name for name in one if name not in other] for one, other in ((left, right), (right, left))]
+    return " ".join(only[0]) or None, " ".join(only[1]) or None
 
 
 def _hardware(facts: Values) -> dict[str, object]:
@@ -26,7 +39,7 @@ def _hardware(facts: Values) -> dict[str, object]:
     cpu = mapping(facts.get("cpu"))
     if cpu:
         found["cpu"] = cpu.get("model")
-        found["cpu flags"] = " ".join(map(str, listed(cpu.get("flags"))))
+        found["cpu flags"] = sorted(map(str, listed(cpu.get("flags"))))
     if "gpu_count" in facts:
         found["gpus"] = [f"{mapping(one).get('name')}" for one in listed(facts.get("gpus"))]
     return found

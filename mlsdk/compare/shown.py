@@ -21,8 +21,10 @@ Span = tuple[str, str]
 Line = tuple[Span, ...]
 
 MOST_CAUSES = 100
+MOST_ROWS = 100
+"""Metrics, and other things that differ."""
 MOST_DETAILS = 40
-"""Lines below one cause; `to_dict` has all of both."""
+"""Lines below one cause; `to_dict` has all of each."""
 _MOST_FILES = 10
 _KIND_WIDTH = 11
 _COLOURS = {"red": "#b3261e", "green": "#1a7f37"}
@@ -43,8 +45,7 @@ def lines_of(found: Comparison) -> Iterator[Line]:
     room = max((len(plain_line(one.what)) for one in found.causes), default=0)
     for one in found.causes[:MOST_CAUSES]:
         yield from _cause(one, min(room, 40))
-    if len(found.causes) > MOST_CAUSES:
-        yield ((f"  … and {len(found.causes) - MOST_CAUSES:,} more causes", "dim"),)
+    yield from _more(len(found.causes), MOST_CAUSES, "causes")
     if found.effects:
         yield from _heading("effects")
         yield from _effects(found.effects)
@@ -62,18 +63,28 @@ def headline(found: Comparison) -> str:
     if beside is not None:
         return f"only {beside.kind} {plain_line(beside.what)} differs, but for random generators"
     doubt = "; what is not known is listed below" if found.unknown else ""
+    if not found.causes and found.effects:
+        verify = "; `mlsdk verify` tells whether the program comes to the same twice"
+        return f"no cause is known: what was captured is the same{doubt or verify}"
     if not found.causes:
-        if any(found.differs.values()) or found.effects or found.other_files:
-            verify = "; `mlsdk verify` tells whether the program comes to the same twice" if found.effects else ""
-            return f"no cause is known: what was captured is the same{doubt or verify}"
-        return f"nothing differs{doubt}"
+        rest = "nothing differs that is known to matter" if _differs_besides(found) else "nothing differs"
+        return f"{rest}{doubt}"
     count = len(found.causes)
     return f"{count} cause{'s' if count > 1 else ''}{doubt}"
+
+
+def _differs_besides(found: Comparison) -> bool:
+    return bool(found.other_files) or any(found.differs.values())
 
 
 def _heading(text: str) -> Iterator[Line]:
     yield ()
     yield ((text, "bold"),)
+
+
+def _more(count: int, most: int, what: str) -> Iterator[Line]:
+    if count > most:
+        yield ((f"  … and {count - most:,} more {what}", "dim"),)
 
 
 def _cause(one: Difference, room: int) -> Iterator[Line]:
@@ -104,7 +115,7 @@ def _style(line: str) -> str:
 
 def _effects(found: Sequence[Effect]) -> Iterator[Line]:
     room = min(max(len(plain_line(one.metric)) for one in found), 40)
-    for one in found:
+    for one in found[:MOST_ROWS]:
         left, right = ("—" if value is None else value for value in (one.a, one.b))
         sides = both_shown(left, right) if left != right else (shown(left), shown(right))
         moved = change(one.a, one.b)
@@ -114,6 +125,7 @@ def _effects(found: Sequence[Effect]) -> Iterator[Line]:
             at = both_shown(one.a_at, one.b_at)
             spans.append((f"  parts at step {one.step}: {at[0]} → {at[1]}", "dim"))
         yield tuple(spans)
+    yield from _more(len(found), MOST_ROWS, "metrics")
 
 
 def _rest(found: Comparison) -> Iterator[Line]:
@@ -128,16 +140,21 @@ def _rest(found: Comparison) -> Iterator[Line]:
     if rows or found.other_files:
         yield from _heading("also differs")
     room = min(max((len(plain_line(name)) for name, _, _ in rows), default=0), 40)
-    for name, x, y in rows:
+    for name, x, y in rows[:MOST_ROWS]:
         left, right = ("—" if value is None or value is ABSENT else value for value in (x, y))
         sides = both_shown(left, right)
         yield ((f"  {plain_line(name):<{room}}  ", ""), (sides[0], "red"), (" → ", "dim"), (sides[1], "green"))
+    yield from _more(len(rows), MOST_ROWS, "things")
     if found.other_files:
         files = ", ".join(map(plain_line, found.other_files[:_MOST_FILES]))
         more = len(found.other_files) - _MOST_FILES
         rest = f" and {more} more" if more > 0 else ""
         yield (("  other files  ", ""), (f"{files}{rest}", ""), (" (nothing is known to have read them)", "dim"))
-    counts = ", ".join(f"{count:,} {kind}" for kind, count in found.same.items() if count and kind != "run")
+    counts = ", ".join(
+        f"{count:,} {kind.removesuffix('s') if count == 1 else kind}"
+        for kind, count in found.same.items()
+        if count and kind != "run"
+    )
     yield ()
     yield ((f"same otherwise: {counts}" if counts else "nothing is the same", "dim"),)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import posixpath
+import re
 from collections.abc import Iterable, Mapping
 from functools import cached_property
 from typing import Any
@@ -21,6 +22,12 @@ KEPT_BYTES = 1 << 27
 """Of packs that were read, so that a store elsewhere is not asked for the same twice."""
 
 _TEMPORARY = ("/tmp/", "/var/tmp/", "/dev/shm/", "/private/var/folders/", "/var/folders/")  # noqa: S108 - compared only
+
+
+def switched_off(run: Run, name: str) -> bool:
+    """Whether a setting of mlsdk was switched off by its variable."""
+    value = mapping(run.environment.get("variables")).get(name, "")
+    return str(value).lower() in ("0", "false", "no", "off")
 
 
 class Side:
@@ -47,28 +54,26 @@ class Side:
 
     @cached_property
     def tops(self) -> tuple[str, ...]:
-        """Folders that are elsewhere when a run is made again, the innermost first."""
+        """Folders that are elsewhere when a run is made again: that of the code tree, then others not below it."""
         tree = mapping(self.code.get("tree"))
-        found = {
-            str(top).rstrip("/") for top in (tree.get("root"), self.code.get("root"), self.code.get("folder")) if top
-        }
-        outermost = [top for top in found if not any(top.startswith(f"{other}/") for other in found)]
-        return tuple(sorted((top for top in outermost if top.count("/") > 1), key=len, reverse=True))
+        named = (tree.get("root"), self.code.get("root"), self.code.get("folder"))
+        found = [top for top in (str(top).rstrip("/") for top in named if top) if top]
+        above = [top for top in found if not any(top.startswith(f"{other}/") for other in found)]
+        return tuple(dict.fromkeys([*found[:1], *above]))
 
     def place(self, path: str) -> str:
         """A path as seen from the top of the code; as it is where it lies elsewhere."""
         for top in self.tops:
-            if path == top:
-                return "."
-            if path.startswith(f"{top}/"):
-                return path[len(top) + 1 :]
+            if path == top or path.startswith(f"{top}/"):
+                is_above = self.tops[0].startswith(f"{top}/")  # the working folder, say, in which the project lies
+                return posixpath.relpath(path, self.tops[0] if is_above else top)
         return path
 
     def within(self, text: str) -> str:
         """A text with the paths in it as seen from the top of the code."""
         for top in self.tops:
             if top in text:
-                text = self.place(text).replace(f"{top}/", "")
+                text = re.sub(rf"(?<![\w./-]){re.escape(top)}/", "", self.place(text))
         return text
 
     def plain(self, value: object) -> object:
@@ -86,6 +91,11 @@ class Side:
     def whole(self, path: str) -> str:
         """An absolute path of what the run named by a path of any kind."""
         return posixpath.normpath(posixpath.join(str(self.code.get("folder") or "/"), path))
+
+    @property
+    def names_what_it_read(self) -> bool:
+        """Whether a file that it is not known to have read was not read: it was observed, and its top is known."""
+        return bool(self.tops) and not switched_off(self.run, "MLSDK_OBSERVE")
 
     @staticmethod
     def is_temporary(place: str) -> bool:

@@ -6,10 +6,11 @@ import re
 from collections.abc import Iterable, Iterator
 
 from mlsdk.capture.redaction import REDACTED
-from mlsdk.compare.data import inputs, is_same
-from mlsdk.compare.side import Side
+from mlsdk.compare.data import is_same
+from mlsdk.compare.files import inputs
+from mlsdk.compare.side import Side, switched_off
 from mlsdk.compare.values import is_away, leaves, mapping
-from mlsdk.compare.variables import hashes_fit, switched_off
+from mlsdk.compare.variables import hashes_fit
 from mlsdk.data.files import READERS
 from mlsdk.log.standins import Described
 from mlsdk.records import RunStatus
@@ -83,7 +84,7 @@ def _of_one(side: Side) -> Iterator[str]:
     redacted = mapping(side.code.get("redacted")).keys() & {*side.module_places.values()}
     yield from _some(f"a secret was taken out of {path}: a change of it cannot be seen" for path in sorted(redacted))
     yield from (f"inputs: {problem.message}" for problem in run.problems if problem.kind == "inputs")
-    if switched_off(side, "MLSDK_OBSERVE"):
+    if switched_off(side.run, "MLSDK_OBSERVE"):
         yield "the files that it read: observing was switched off"
     yield from _some(
         f"what {name} answered" for name, one in run.inputs.items() if one.path is None and not one.declared

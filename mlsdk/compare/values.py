@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import posixpath
 from collections.abc import Iterable, Mapping
 
 from mlsdk.log.standins import LongValue
@@ -14,6 +15,8 @@ Pair = tuple[str, object, object]
 """A name, its value in the first run, its value in the second."""
 
 _LONGEST = 60
+_BEFORE = 10
+"""Letters that are shown before the first that differs, of texts that begin alike."""
 
 
 class Absent:
@@ -96,10 +99,17 @@ def change(a: object, b: object) -> str:
 
 
 def both_shown(a: object, b: object) -> tuple[str, str]:
-    """Two values in few words, in which it is seen that they differ."""
+    """Two values in few words, in which it is seen that they differ.
+
+    >>> both_shown("x" * 99 + "1", "x" * 99 + "2")
+    ('…xxxxxxxxxx1', '…xxxxxxxxxx2')
+    """
     left, right = shown(a), shown(b)
-    if left == right:  # they differ far behind the point, or in their types
-        left, right = _cut(as_text(a)), _cut(as_text(b))
+    if left == right:  # they differ far behind the point, far behind the first words, or in their types
+        texts = plain_line(as_text(a)), plain_line(as_text(b))
+        common = len(posixpath.commonprefix(texts))
+        skipped = max(common - _BEFORE, 0) if max(map(len, texts)) > _LONGEST else 0
+        left, right = (_cut(f"…{text[skipped:]}" if skipped else text) for text in texts)
     if left == right:
         left, right = f"{left} ({type(a).__name__})", f"{right} ({type(b).__name__})"
     return left, right

@@ -39,7 +39,12 @@ SENTENCE = "it is kept as a digest: that it differs is known, not what it holds"
 
 
 def pairs_of_variables(a: Side, b: Side) -> list[Pair]:
-    """Variables that differ, by value where it is kept, else with None for both values."""
+    """Variables that differ, by value where it is kept, else with None for both values.
+
+    Empty where one of the runs has not recorded its variables.
+    """
+    if not all("variables" in side.environment for side in (a, b)):
+        return []
     found = [pair for pair in differing(*map(_shown, (a, b))) if not _means_nothing(pair[0])]
     named = {name for name, _, _ in found}
     by_value = {*_shown(a), *_shown(b)}
@@ -87,7 +92,7 @@ def variable_differences(a: Side, b: Side, pairs: list[Pair]) -> list[Difference
     """The other variables; locale and time zone where no variable accounts for them."""
     others = [pair for pair in pairs if pair not in of_threads(pairs) and pair not in of_blas(pairs)]
     found = [
-        Difference("variable", name, _value(x), _value(y), (SENTENCE,) if None in (x, y) else ())
+        Difference("variable", name, *_values(x, y), (SENTENCE,) if None in (x, y) else ())
         for name, x, y in others
         if name != HASH_SEED
     ]
@@ -100,11 +105,8 @@ def variable_differences(a: Side, b: Side, pairs: list[Pair]) -> list[Difference
     return found
 
 
-def _value(value: object) -> object:
-    return "set" if value is None else given(value)
-
-
-def switched_off(side: Side, name: str) -> bool:
-    """Whether a setting of mlsdk was switched off by its variable."""
-    value = mapping(side.environment.get("variables")).get(name, "")
-    return str(value).lower() in ("0", "false", "no", "off")
+def _values(x: object, y: object) -> tuple[object, object]:
+    """What is shown of two values, of which None is one that is kept as a digest."""
+    if x is None and y is None:
+        return "set", "set to another"
+    return ("set" if x is None else given(x)), ("set" if y is None else given(y))

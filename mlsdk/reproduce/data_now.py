@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
 from mlsdk.compare.difference import Difference
+from mlsdk.compare.meaning import LARGEST_BYTES, says_the_same
 from mlsdk.data.compare import DataDiff, Level, compare
 from mlsdk.data.files import READERS, fingerprint_path
 from mlsdk.data.listing import note_of
@@ -21,7 +22,6 @@ from mlsdk.data.stored import load
 from mlsdk.errors import MlsdkError
 from mlsdk.records import Dataset, Run
 from mlsdk.reproduce.code_now import Found
-from mlsdk.reproduce.meaning import LARGEST_BYTES, says_the_same
 from mlsdk.reproduce.place import Place
 
 _SHOWN = 5

@@ -10,12 +10,12 @@ import os
 from collections.abc import Callable
 
 from mlsdk.compare.difference import Difference
+from mlsdk.compare.meaning import says_the_same
 from mlsdk.compare.side import Side
 from mlsdk.errors import MlsdkError
 from mlsdk.records import Run
 from mlsdk.reproduce.data_now import used
 from mlsdk.reproduce.held import Held, coded
-from mlsdk.reproduce.meaning import says_the_same
 from mlsdk.reproduce.place import Place
 
 ENDINGS = (".cfg", ".conf", ".ini", ".json", ".properties", ".toml", ".xml", ".yaml", ".yml")

@@ -144,6 +144,7 @@ PAIRS = {
         files={"conf.json": '{"bias": 2,\n "unit": "m"}\n'},
         also=('- {"bias": 1,', '+ {"bias": 2,'),
     ),
+    "a configuration written otherwise": Pair(files={"conf.json": '{\r\n\t"bias": 1, "unit": "m"}'}),
     "a configuration that was not there": Pair(("file override.json",), files={"override.json": '{"bias": 5}'}),
     "a cell of the data": Pair(
         ("data data",),

@@ -10,6 +10,7 @@ import pytest
 
 import mlsdk
 from mlsdk.compare import causes
+from mlsdk.compare.side import Side
 from tests.compare.project import Bench, edited
 
 CPU = {"model": "AMD EPYC", "flags": ["avx", "avx2"]}
@@ -209,6 +210,65 @@ def test_files_that_may_have_been_read_unseen(bench: Bench, name: str, line: str
     assert (found.causes, found.other_files, found.unknown) == ((), (name,), (line,))
 
 
+def test_what_one_run_has_not_captured_is_no_cause(bench: Bench) -> None:
+    """Where one run has captured nothing, what the other knows is not known to differ."""
+    found = mlsdk.diff(bench.first, bench.run(bench.copy(), variables={"MLSDK_CAPTURE": "git"}))
+    bare = attrs.evolve(bench.first, code={}, environment={}, hardware={}, inputs={})
+
+    assert found.causes == ()
+    assert causes(bench.first, bare) == ()
+    assert "B: its environment variables: not captured, or not yet" in found.unknown
+
+
+def test_files_read_by_a_run_that_was_not_observed(bench: Bench) -> None:
+    """Files from elsewhere that one run was seen to read are no cause where nobody watched the other."""
+    elsewhere = mlsdk.Dataset("/data/more.bin", "file", digest="aa", path="/data/more.bin", declared=False)
+    first = attrs.evolve(bench.first, inputs={**bench.first.inputs, elsewhere.name: elsewhere})
+    known = bench.first.environment["variables"]
+    unseen = _with(bench.first, environment={"variables": {**known, "MLSDK_OBSERVE": "0"}})
+
+    assert [(one.kind, one.what) for one in causes(first, bench.first)] == [("data", "/data/more.bin")]
+    assert causes(first, attrs.evolve(unseen, inputs={})) == ()
+
+
+@pytest.mark.parametrize(
+    ("tops", "path", "place"),
+    [
+        (("/app", "/app", "/app"), "/app/conf.json", "conf.json"),
+        (("/app", "/app", "/app"), "/data/app/conf.json", "/data/app/conf.json"),
+        (("/home/x/proj", None, "/home/x"), "/home/x/proj/pkg/a.py", "pkg/a.py"),
+        (("/home/x/proj", None, "/home/x"), "/home/x/data.csv", "../data.csv"),
+        (("/home/x/proj", "/home/x/proj/src", "/home/x/proj/src"), "/home/x/proj/src/a.py", "src/a.py"),
+        (("/", "/", "/"), "/etc/hosts", "/etc/hosts"),
+    ],
+)
+def test_places(bench: Bench, tops: tuple[str | None, ...], path: str, place: str) -> None:
+    """Paths are seen from the top of the code tree, be it below the root, or below the working folder."""
+    root, package, folder = tops
+    side = Side(attrs.evolve(bench.first, code={"tree": {"root": root}, "root": package, "folder": folder}))
+
+    assert side.place(path) == place
+    assert side.within(path) == place
+
+
+def test_instructions_of_the_processor(bench: Bench) -> None:
+    """Of two processors those instructions are shown that only one has."""
+    here = _with(bench.first, hardware={"cpu": CPU})
+    there = _with(bench.first, hardware={"cpu": {**CPU, "flags": ["avx", "fma"]}})
+
+    assert _found(here, there) == [("hardware", "cpu flags", "avx2", "fma")]
+
+
+def test_a_variable_kept_as_a_digest(bench: Bench) -> None:
+    """Of a variable of which only digests are kept it is said that it was set to another value."""
+    hashes = dict(bench.first.environment["variable_hashes"])
+    first, second = (
+        _with(bench.first, environment={"variable_hashes": {**hashes, "ACME_PLACE": digest}}) for digest in ("aa", "bb")
+    )
+
+    assert _found(first, second) == [("variable", "ACME_PLACE", "set", "set to another")]
+
+
 def test_another_function_of_the_same_code(bench: Bench) -> None:
     """Of two runs of different functions in the same code it is said which function each is of."""
     functions = {"__main__:a": "1", "__main__:b": "1"}
@@ -271,7 +331,7 @@ def test_a_comparison_shows_itself(bench: Bench) -> None:
     assert [one.what for one in found.causes] == ["lr", "tag"]
     assert "2 causes" in str(found)
     assert "tags.team" in str(found)
-    assert "data sets" in str(found).splitlines()[-1]
+    assert "1 data set," in str(found).splitlines()[-1]
     assert "&lt;b&gt;" in page
     assert "<b>causes</b>" in page
     assert found.to_dict()["only"] is None

@@ -7,6 +7,8 @@ import json
 import os
 from collections.abc import Callable
 
+from mlsdk.compare.side import Side
+
 LARGEST_BYTES = 10_000_000
 """What is larger is its bytes."""
 
@@ -34,6 +36,19 @@ def says_the_same(name: str, a: bytes, b: bytes) -> bool:
         return read(a.decode("utf-8-sig")) == read(b.decode("utf-8-sig"))
     except (ValueError, RecursionError, configparser.Error):
         return False
+
+
+def is_rewritten(a: Side, b: Side, places: tuple[str, str]) -> bool:
+    """Whether files of two code trees hold the same, though not the same bytes; False where that cannot be known."""
+    texts = []
+    for side, place in zip((a, b), places, strict=True):
+        entry = side.entries.get(place, {})
+        digest = entry.get("sha256")
+        if digest is None or entry.get("spans") or entry.get("size", 0) > LARGEST_BYTES:  # spans: secrets taken out
+            return False
+        texts.append(side.contents([str(digest)]).get(str(digest)))
+    left, right = texts
+    return left is not None and right is not None and says_the_same(places[1], left, right)
 
 
 def _json(text: str) -> str:
