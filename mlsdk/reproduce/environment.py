@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Callable, Mapping
 from typing import NamedTuple
 from urllib.parse import urlsplit
 from urllib.request import url2pathname
 
+from mlsdk.capture.installed import scan
 from mlsdk.errors import MlsdkError, RerunError
 from mlsdk.records import Run
 from mlsdk.reproduce.building import build, packages_of
 from mlsdk.reproduce.interpreter import Interpreter, ask, minor
 from mlsdk.reproduce.recipe import Recipe
-from mlsdk.reproduce.wanted import OURSELVES, Wanted, differences, listed
+from mlsdk.reproduce.wanted import OURSELVES, Wanted, differences, installed, listed
 from mlsdk.reproduce.world import World
 
 _SHOWN = 5
@@ -48,26 +50,33 @@ def environment_of(run: Run, recipe: Recipe, world: World) -> Environment:
     if recipe.env == "same" and not recipe.packages:
         return _as_it_is(run)
     if recipe.env == "same":
-        here = _known(sys.executable)
+        here = _known(run)
         lock = Lock(here.version, packages_of(here, _nothing))
     else:
         lock = lock_of(run)
-    own = _of_project(world)
-    wanted = {name: one for name, one in _with(run, lock, recipe.packages).items() if not own(one)}
+    apart, own = _on_module_path(run), _of_project(world)
+
+    def leave(one: Wanted) -> bool:
+        return own(one) or one.name in apart
+
+    whole = _with(run, lock, recipe.packages)
+    wanted = {name: one for name, one in whole.items() if not leave(one)}
+    moved = {name: one for name, one in whole.items() if name in apart}
+    told = tuple(f"package {line}" for line in differences(moved, {name: apart[name] for name in moved}))
     if recipe.env != "fresh":
         for one in _candidates(run):
-            if one.minor == minor(lock.python) and not differences(wanted, packages_of(one, own)):
-                return _environment(one, _on_python(lock.python, one))
+            if one.minor == minor(lock.python) and not differences(wanted, packages_of(one, leave)):
+                return _environment(one, (*_on_python(lock.python, one), *told))
     donors = [] if recipe.env == "fresh" else _candidates(run)
     folder = world.base if recipe.env == "fresh" else None
     prefixes = [str(run.environment.get(name) or "") for name in ("base_prefix", "prefix")]
-    one = build(lock.python, wanted, donors=donors, prefixes=prefixes, folder=folder, leave=own)
-    notes = [f"package {line}" for line in differences(wanted, packages_of(one, own))]
+    one = build(lock.python, wanted, donors=donors, prefixes=prefixes, folder=folder, leave=leave)
+    notes = [f"package {line}" for line in differences(wanted, packages_of(one, leave))]
     if run.environment.get("installation") == "conda":
         notes.append(
             "the run's environment was conda's; of its packages those that are Python's were installed as wheels"
         )
-    return _environment(one, (*_on_python(lock.python, one), *notes), built=True)
+    return _environment(one, (*_on_python(lock.python, one), *told, *notes), built=True)
 
 
 def _environment(one: Interpreter, notes: tuple[str, ...], *, built: bool = False) -> Environment:
@@ -76,12 +85,12 @@ def _environment(one: Interpreter, notes: tuple[str, ...], *, built: bool = Fals
 
 def _as_it_is(run: Run) -> Environment:
     """The environment of this process, with word of what is other in it."""
-    here = _known(sys.executable)
+    here = _known(run)
     try:
         lock = lock_of(run)
     except RerunError:
         return _environment(here, ("the environment is that of here; the run's is not known",))
-    lines = differences(lock.packages, packages_of(here, _nothing))
+    lines = differences(lock.packages, {**packages_of(here, _nothing), **_on_module_path(run)})
     more = f" and {len(lines) - _SHOWN} more" if len(lines) > _SHOWN else ""
     told = [f"the environment is that of here, not the run's: {'; '.join(lines[:_SHOWN])}{more}"] if lines else []
     return _environment(here, (*_on_python(lock.python, here), *told))
@@ -129,14 +138,29 @@ def _with(run: Run, lock: Lock, packages: Mapping[str, str]) -> dict[str, Wanted
 def _candidates(run: Run) -> list[Interpreter]:
     """The run's own environment, if it is still there, and the present one."""
     places = dict.fromkeys([str(run.environment.get("executable") or ""), sys.executable])
-    return [one for place in places if place and (one := ask(place)) is not None]
+    return [one for place in places if place and (one := ask(place, *_options(run))) is not None]
 
 
-def _known(executable: str) -> Interpreter:
-    one = ask(executable)
+def _known(run: Run) -> Interpreter:
+    one = ask(sys.executable, *_options(run))
     if one is None:
-        raise RerunError(f"the interpreter {executable} cannot be started", "environment")
+        raise RerunError(f"the interpreter {sys.executable} cannot be started", "environment")
     return one
+
+
+def _options(run: Run) -> list[str]:
+    """Options of the run's interpreter that decide where it looks for packages."""
+    flags = run.environment.get("flags")
+    known = {"no_user_site": "-s", "no_site": "-S"}
+    return [option for name, option in known.items() if isinstance(flags, Mapping) and flags.get(name)]
+
+
+def _on_module_path(run: Run) -> dict[str, Wanted]:
+    """Packages that lie in folders of `PYTHONPATH`: of no environment, and found before those of any."""
+    variables = run.environment.get("variables")
+    told = str(variables.get("PYTHONPATH", "")) if isinstance(variables, Mapping) else ""
+    folders = [os.path.abspath(entry) for entry in told.split(os.pathsep) if entry]
+    return installed(scan(folders).distributions, str(run.environment.get("python"))) if folders else {}
 
 
 def _of_project(world: World) -> Callable[[Wanted], bool]:

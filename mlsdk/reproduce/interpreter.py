@@ -35,12 +35,12 @@ def minor(version: str) -> str:
     return ".".join(version.split(".")[:2])
 
 
-def ask(executable: str) -> Interpreter | None:
-    """What an interpreter says of itself; None where there is none that works."""
+def ask(executable: str, *options: str) -> Interpreter | None:
+    """What an interpreter, started with some options, says of itself; None where there is none that works."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith("PYTHON")}
     try:
         done = subprocess.run(
-            [executable, "-c", _ASK],
+            [executable, *options, "-c", _ASK],
             capture_output=True,
             timeout=_PATIENCE_S,
             check=True,

@@ -6,6 +6,7 @@ import base64
 import hashlib
 import importlib.util
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -25,6 +26,7 @@ from mlsdk.reproduce.recipe import Recipe
 from mlsdk.reproduce.rerun import rerun_by
 from mlsdk.reproduce.wanted import Wanted, differences, installed, listed
 from tests.conftest import require
+from tests.programs import environment
 from tests.reproduce.again import start, write
 from tests.trees import git
 
@@ -165,7 +167,9 @@ def test_a_run_of_an_environment_that_is_gone() -> None:
     (about / "direct_url.json").write_text(json.dumps(origin))
     git("init", "-q")
     write("own/\n*.whl\n", ".gitignore")
-    old = start(str(write(PROGRAM)), python=str(Path("own/bin/python").absolute()))
+    write("Metadata-Version: 2.1\nName: apart\nVersion: 3.0\n", "lib/apart-3.0.dist-info/METADATA")
+    path = os.pathsep.join([str(Path("lib").resolve()), environment()["PYTHONPATH"]])
+    old = start(str(write(PROGRAM)), PYTHONPATH=path, python=str(Path("own/bin/python").absolute()))
     module.write_text("VALUE = 6")
     there = mlsdk.rerun(old)
     shutil.rmtree("own")
@@ -175,6 +179,7 @@ def test_a_run_of_an_environment_that_is_gone() -> None:
     assert (there.environment["prefix"], "notes" in there.code["rerun"]) == (old.environment["prefix"], False)  # type: ignore[operator]
     assert built.environment["prefix"] != old.environment["prefix"]
     assert {(run.metrics["value"].last, run.metrics["own"].last) for run in (old, there, built)} == {(1, 5)}
+    assert dict(old.environment["distributions"])["apart"] == "3.0"  # type: ignore[call-overload]
     before, after = (dict(run.environment["distributions"]) for run in (old, built))  # type: ignore[call-overload]
     assert {name for name in {*before, *after} if before.get(name) != after.get(name)} == {"project"}
     with pytest.raises(RerunError, match=r"tiny"):
