@@ -352,3 +352,13 @@ def test_several_runs_make_a_table(bench: Bench) -> None:
     assert "param momentum" in str(found)
     assert "<th>param lr</th>" in found._repr_html_()
     assert found.to_dict()["runs"] == [first.id, second.id, third.id]
+
+
+def test_a_run_in_a_global_is_no_difference(bench: Bench) -> None:
+    """A global that holds a run holds another one each time, and in a rerun one that is switched off."""
+    live = _with(bench.first, code={"constants": {"__main__:run": {"type": "mlsdk.tracking.active.ActiveRun"}}})
+    off = _with(bench.first, code={"constants": {"__main__:run": {"type": "mlsdk.tracking.disabled.DisabledRun"}}})
+    other = _with(bench.first, code={"constants": {"__main__:run": 3}})
+
+    assert _found(live, off) == []
+    assert [what for _, what, _, _ in _found(live, other)] == ["__main__:run"]
