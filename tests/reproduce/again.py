@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-import tempfile
 import textwrap
 from pathlib import Path
 
@@ -55,8 +54,3 @@ def start(
         )
     assert done.returncode == 0 or "on purpose" in done.stderr, done.stderr
     return mlsdk.get_run("latest")
-
-
-def leavings() -> list[str]:
-    """Worlds that were not taken away."""
-    return [name for name in os.listdir(tempfile.gettempdir()) if name.startswith("mlsdk-rerun-")]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +14,7 @@ import mlsdk
 from mlsdk.errors import RerunError, UsageError
 from mlsdk.records import Run, RunStatus
 from tests.programs import eventually
-from tests.reproduce.again import leavings, start, write
+from tests.reproduce.again import start, write
 
 PROGRAM = """
     import subprocess, sys, time
@@ -45,10 +47,12 @@ def refused(run: Run | str, **asked: Any) -> RerunError:
     return error.value
 
 
-def test_programs_that_do_not_come_to_their_end() -> None:
+def test_programs_that_do_not_come_to_their_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """One that does not end in time, is killed, fails before its run or reads its input is told apart, and quoted."""
     write(PROGRAM)
     old = start("train.py", given="")
+    (tmp_path / "worlds").mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "worlds"))
     late = refused(old, params={"seconds": 600}, timeout_s=1.5)
     asking = refused(old, params={"ask": True})
     killed = refused(old, params={"end": True})
@@ -62,7 +66,7 @@ def test_programs_that_do_not_come_to_their_end() -> None:
     assert (killed.why, "killed by signal 9" in str(killed)) == ("program", True)
     assert (early.why, "not today" in str(early), "exit code 1" in str(early)) == ("program", True, True)
     assert (lost.why, "before its run began" in str(lost)) == ("program", True)
-    assert leavings() == []
+    assert os.listdir("worlds") == []
 
 
 def without(old: Run, *names: str, **changes: object) -> Run:
