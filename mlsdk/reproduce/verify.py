@@ -144,7 +144,7 @@ def _complete(store: Store, run: Run) -> Run:
 
 
 def _is_pending(run: Run) -> bool:
-    captured = "tree" in run.code or "tree_missing" in run.code or not run.code
+    captured = "tree" in run.code or "tree_missing" in run.code or "entry" not in run.code
     young = run.ended_at is None or (datetime.now(timezone.utc) - run.ended_at).total_seconds() < _WAIT_S
     return young and not captured
 
