@@ -31,6 +31,7 @@ CARRIED = (
 )
 """Facts of code that are known of a world without looking at it."""
 
+_PREFIX = "mlsdk-rerun-"
 _MOST_FOLDERS = 10_000
 
 
@@ -68,7 +69,7 @@ def world_of(run: Run, recipe: Recipe, store: Store) -> Iterator[World]:
     Raises:
         RerunError: the run has no code, or it cannot be written as it was.
     """
-    base = os.path.realpath(tempfile.mkdtemp(prefix="mlsdk-rerun-"))
+    base = os.path.realpath(tempfile.mkdtemp(prefix=_PREFIX))
     try:
         yield _made(run, recipe, store, base)
     finally:
@@ -92,7 +93,8 @@ def _made(run: Run, recipe: Recipe, store: Store, base: str) -> World:
     except MlsdkError as error:
         raise RerunError(f"the code of run {run.name} ({run.short_id}) cannot be written: {error}", "code") from error
     os.makedirs(folder, exist_ok=True)
-    if place.now is not None:
+    missing = run.code.get("tree_missing")
+    if place.now is not None and not (isinstance(missing, Mapping) and "folder" in missing):  # else it is everybody's
         _make_folders(place.now, top)
     folders = Folders([(before, top), (worked, folder), (os.path.realpath(worked), folder)])
     known = {**code, "root": top, "tree": {**code["tree"], "root": top}}
@@ -109,15 +111,18 @@ def _make_folders(now: str, top: str) -> None:
             if made == _MOST_FOLDERS:
                 return
             if not os.path.lexists(path) and os.path.isdir(os.path.dirname(path)):
-                os.mkdir(path)
+                with contextlib.suppress(OSError):  # a name that is too long here: the program may do without
+                    os.mkdir(path)
                 made += 1
 
 
 def _is_of_others(folder: str) -> bool:
-    """Whether a folder is hidden, a cache, an environment, or lies elsewhere."""
+    """Whether a folder is hidden, a cache, an environment, the world of a rerun, or lies elsewhere."""
     name = os.path.basename(folder)
     marked = any(os.path.lexists(os.path.join(folder, mark)) for mark in ("pyvenv.cfg", "conda-meta", "CACHEDIR.TAG"))
-    return name.startswith(".") or name in ("__pycache__", "node_modules") or marked or os.path.islink(folder)
+    return (
+        name.startswith((".", _PREFIX)) or name in ("__pycache__", "node_modules") or marked or os.path.islink(folder)
+    )
 
 
 def _no_code(run: Run) -> str:
