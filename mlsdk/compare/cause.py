@@ -13,7 +13,7 @@ from mlsdk.compare.machine import blas_differences, hardware_differences, thread
 from mlsdk.compare.packages import interpreter_differences, package_differences
 from mlsdk.compare.params import param_differences
 from mlsdk.compare.side import Side
-from mlsdk.compare.unknown import unknowns
+from mlsdk.compare.unknown import unknown_between
 from mlsdk.compare.variables import of_blas, of_threads, pairs_of_variables, variable_differences
 from mlsdk.records import Run
 
@@ -27,6 +27,7 @@ class Found(NamedTuple):
 
     causes: tuple[Difference, ...]
     unknown: tuple[str, ...]
+    """What is not known of the two as they stand to each other; `unknown_of` says it of each."""
     other_files: tuple[str, ...]
     """Files of the code that differ, and that nothing is known to have read."""
 
@@ -42,18 +43,11 @@ def causes(a: Run, b: Run) -> tuple[Difference, ...]:
         for one in causes(mlsdk.get_run("monday"), mlsdk.get_run("latest")):
             print(one.kind, one.what, one.a, one.b)
     """
-    return found_causes(a, b).causes
+    return found_causes(Side(a), Side(b)).causes
 
 
-def found_causes(a: Run, b: Run, names: tuple[str, str] = ("A", "B")) -> Found:
-    """The causes, what cannot be known, and files that differ and mean nothing as far as is known.
-
-    Args:
-        a: the first run.
-        b: the second.
-        names: what the lines on what is not known call them.
-    """
-    then, now = Side(a), Side(b)
+def found_causes(then: Side, now: Side) -> Found:
+    """The causes, what cannot be known of the two, and files that differ and mean nothing as far as is known."""
     pairs = pairs_of_variables(then, now)
     packages = package_differences(then, now)
     variables = variable_differences(then, now, pairs)
@@ -82,8 +76,8 @@ def found_causes(a: Run, b: Run, names: tuple[str, str] = ("A", "B")) -> Found:
         found += reach_differences(then, now)
     compared = {place for side in (then, now) for place in inputs(side)} | _declared(then) | _declared(now)
     files = other_files(then, now, compared)
-    unknown = unknowns(then, now, names, files)
-    return Found(tuple(sorted(found, key=lambda one: one.rank)), unknown, files)
+    found.sort(key=lambda one: one.rank)
+    return Found(tuple(found), tuple(unknown_between(then, now, files)), files)
 
 
 def _is_told(one: Difference, variables: set[str]) -> bool:

@@ -11,7 +11,9 @@ import attrs
 from mlsdk.compare.cause import found_causes
 from mlsdk.compare.difference import Difference
 from mlsdk.compare.effect import Effect, effects
+from mlsdk.compare.side import Side
 from mlsdk.compare.table import ComparisonTable, compare_many
+from mlsdk.compare.unknown import unknown_of
 from mlsdk.compare.values import ABSENT, Values, differing, given, leaves, mapping
 from mlsdk.finding import get_run
 from mlsdk.records import Run
@@ -137,7 +139,9 @@ def diff(
 
 def compare(a: Run, b: Run) -> Comparison:
     """Two runs side by side."""
-    causes, unknown, other_files = found_causes(a, b)
+    then, now = Side(a), Side(b)
+    causes, between, other_files = found_causes(then, now)
+    unknown = (*unknown_of({"A": then, "B": now}), *between)
     sides = [_others(run) for run in (a, b)]
     pairs = {kind: differing(sides[0][kind], sides[1][kind]) for kind in sides[0]}
     counted = {kind: len(sides[0][kind].keys() | sides[1][kind].keys()) - len(pairs[kind]) for kind in pairs}

@@ -31,8 +31,9 @@ def function_differences(a: Side, b: Side) -> list[Difference]:
     then, now = Sources(a), Sources(b)
     added = [place for place in _tops(names.added) if then.digest(place) != tables[1][place]]
     removed = [place for place in _tops(names.removed) if now.digest(place) != tables[0][place]]
+    places = _with_names([*names.changed, *added, *removed])
     found: list[Difference] = []
-    for place in sorted([*names.changed, *added, *removed]):
+    for place in sorted(places):
         explains = len(found) < MOST_EXPLAINED
         found.append(_difference(place, then, now, tables[0].get(place), tables[1].get(place), explains=explains))
     return [*found, *_in_memory(a, b, {*names.changed, *names.added, *names.removed})]
@@ -70,6 +71,12 @@ def reach_differences(a: Side, b: Side) -> list[Difference]:
     return added + [
         Difference("function", place, "reached", None, details, facts={"how": "reach"}) for place in names.removed
     ]
+
+
+def _with_names(places: list[str]) -> list[str]:
+    """Places without lambdas where something around them, of their module, differs too: there they stand."""
+    modules = {place.partition(":")[0] for place in places if "<lambda>" not in place}
+    return [place for place in places if "<lambda>" not in place or place.partition(":")[0] not in modules]
 
 
 def _tops(places: list[str]) -> list[str]:

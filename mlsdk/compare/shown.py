@@ -13,7 +13,6 @@ from mlsdk.table import duration
 
 if TYPE_CHECKING:
     from mlsdk.compare.comparison import Comparison
-    from mlsdk.compare.table import ComparisonTable
 
 Span = tuple[str, str]
 """Text and its style: `bold`, `dim`, `red`, `green`, or none."""
@@ -94,7 +93,7 @@ def _cause(one: Difference, room: int) -> Iterator[Line]:
         yield ((name, ""), (str(one.facts["how"]), ""))
     else:
         left, right = both_shown(one.a, one.b)
-        moved = change(one.a, one.b)
+        moved = "" if one.kind == "seed" else change(one.a, one.b)
         yield (
             (name, ""),
             (left, "red"),
@@ -130,7 +129,7 @@ def _effects(found: Sequence[Effect]) -> Iterator[Line]:
 
 def _rest(found: Comparison) -> Iterator[Line]:
     """What differs besides, and how much is the same."""
-    told = {one.what for one in found.causes if one.kind == "param"}
+    told = {one.what for one in found.causes if one.kind in ("param", "data")}
     rows = [
         (f"{kind}.{name}" if kind != "run" else name, x, y)
         for kind, pairs in found.differs.items()
@@ -175,22 +174,3 @@ def _html(span: Span) -> str:
         return f"<b>{text}</b>"
     css = "opacity:.65" if style == "dim" else f"color:{_COLOURS[style]}" if style in _COLOURS else ""
     return f'<span style="{css}">{text}</span>' if css else text
-
-
-def text_of_table(found: ComparisonTable) -> str:
-    """The table as plain text, a column for each run where there are more columns than that has room for."""
-    head, rows = found.cells()
-    turned = [[name, *(row[at] for row in rows)] for at, name in enumerate(head)]
-    widths = [max(len(row[at]) for row in turned) for at in range(len(rows) + 1)]
-    lines = ["  ".join(f"{cell:<{width}}" for cell, width in zip(row, widths, strict=True)).rstrip() for row in turned]
-    doubt = ["", "not known", *(f"  {plain_line(line)}" for line in found.unknown)] if found.unknown else []
-    same = ["nothing differs"] if not found.columns else []
-    return "\n".join([*lines[:2], "  ".join("─" * width for width in widths), *lines[2:], *same, *doubt])
-
-
-def html_of_table(found: ComparisonTable) -> str:
-    """The table for a notebook."""
-    head, rows = found.cells()
-    names = "".join(f"<th>{html.escape(name)}</th>" for name in head)
-    body = "".join(f"<tr>{''.join(f'<td>{html.escape(cell)}</td>' for cell in row)}</tr>" for row in rows)
-    return f"<table><thead><tr>{names}</tr></thead><tbody>{body}</tbody></table>"

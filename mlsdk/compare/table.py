@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import html
 from collections.abc import Mapping, Sequence
 
 import attrs
 
 from mlsdk.compare.cause import found_causes
 from mlsdk.compare.effect import effects
-from mlsdk.compare.values import shown
+from mlsdk.compare.side import Side
+from mlsdk.compare.unknown import NEEDED, unknown_of
+from mlsdk.compare.values import all_shown, plain_line, shown
 from mlsdk.records import Run
+
+_WIDTH = 140
+"""Columns of a terminal that a table may take before it is turned."""
 
 
 @attrs.frozen
@@ -19,7 +25,7 @@ class ComparisonTable:
     Attributes:
         runs: in the order in which they were given.
         columns: values by column, one for each run: `param lr`, `function helpers:scale`, `package numpy`,
-            `metric acc`; None where a run does not have it. Causes come first, in causal order.
+            `metric acc`; None where a run does not have it, or has not captured it. Causes come first, in causal order.
         unknown: what the records cannot tell, a line each.
     """
 
@@ -37,39 +43,64 @@ class ComparisonTable:
 
     def cells(self) -> tuple[list[str], list[list[str]]]:
         """Names of the columns, and a row of texts for each run."""
-        head = ["run", "name", *self.columns]
+        head = ["run", "name", *map(plain_line, self.columns)]
+        columns = [all_shown(values) for values in self.columns.values()]
         rows = [
-            [run.short_id, shown(run.name), *(shown(values[at]) for values in self.columns.values())]
-            for at, run in enumerate(self.runs)
+            [run.short_id, shown(run.name), *(column[at] for column in columns)] for at, run in enumerate(self.runs)
         ]
         return head, rows
 
     def __str__(self) -> str:
-        from mlsdk.compare.shown import text_of_table
-
-        return text_of_table(self)
+        head, rows = self.cells()
+        upright = _aligned([head, *rows], rule_after=1)
+        turned = _aligned([[name, *(row[at] for row in rows)] for at, name in enumerate(head)], rule_after=2)
+        widths = [max(map(len, lines)) for lines in (upright, turned)]
+        lines = upright if widths[1] > _WIDTH and widths[0] < widths[1] else turned
+        lines += [] if self.columns else ["nothing differs"]
+        doubt = ["", "not known", *(f"  {plain_line(line)}" for line in self.unknown)] if self.unknown else []
+        return "\n".join([*lines, *doubt])
 
     def _repr_html_(self) -> str:
-        from mlsdk.compare.shown import html_of_table
+        head, rows = self.cells()
+        names = "".join(f"<th>{html.escape(name)}</th>" for name in head)
+        body = "".join(f"<tr>{''.join(f'<td>{html.escape(cell)}</td>' for cell in row)}</tr>" for row in rows)
+        return f"<table><thead><tr>{names}</tr></thead><tbody>{body}</tbody></table>"
 
-        return html_of_table(self)
+
+def _aligned(rows: list[list[str]], *, rule_after: int) -> list[str]:
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    lines = ["  ".join(f"{cell:<{width}}" for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
+    lines.insert(rule_after, "  ".join("─" * width for width in widths))
+    return lines
 
 
 def compare_many(runs: Sequence[Run]) -> ComparisonTable:
-    """Each run against the first: where one does not differ from it, it has the first one's value."""
-    first, *others = runs
+    """Each run against one of them, the first of those of which most was captured.
+
+    A run that does not differ from it has its value, unless nothing of that kind was captured of the run.
+    """
+    sides = [Side(run) for run in runs]
+    lacking = [
+        {kind for kind, (facts, name, _) in NEEDED.items() if name not in getattr(side, facts)} for side in sides
+    ]
+    base = min(range(len(runs)), key=lambda at: len(lacking[at]))
     values: dict[tuple[tuple[int, bool, str], str], list[object]] = {}
     unknown: list[str] = []
     metrics: dict[str, list[object]] = {}
-    for at, other in enumerate(others, 1):
-        found = found_causes(first, other, (first.name, other.name))
+    for at, side in enumerate(sides):
+        if at == base:
+            continue
+        found = found_causes(sides[base], side)
         unknown += found.unknown
         for one in found.causes:
-            column = values.setdefault((one.rank, f"{one.kind} {one.what}"), [one.a] * len(runs))
-            column[at] = one.b
-        for effect in effects(first, other):
-            metric = metrics.setdefault(effect.metric, [effect.a] * len(runs))
-            metric[at] = effect.b
+            start = [None if one.kind in lacks and one.kind != "param" else one.a for lacks in lacking]
+            values.setdefault((one.rank, f"{one.kind} {one.what}"), start)[at] = one.b
+        for effect in effects(runs[base], runs[at]):
+            metrics.setdefault(effect.metric, [effect.a] * len(runs))[at] = effect.b
     columns = {name: tuple(column) for (_, name), column in sorted(values.items())}
     columns |= {f"metric {name}": tuple(metrics[name]) for name in sorted(metrics)}
-    return ComparisonTable(tuple(runs), columns, tuple(dict.fromkeys(unknown)))
+    names = {
+        run.name if [one.name for one in runs].count(run.name) == 1 else run.short_id: side
+        for run, side in zip(runs, sides, strict=True)
+    }
+    return ComparisonTable(tuple(runs), columns, tuple(dict.fromkeys([*unknown_of(names), *unknown])))

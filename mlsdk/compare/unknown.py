@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 
 from mlsdk.capture.redaction import REDACTED
 from mlsdk.compare.data import is_same
@@ -15,17 +15,17 @@ from mlsdk.data.files import READERS
 from mlsdk.log.standins import Described
 from mlsdk.records import RunStatus
 
-_NEEDED = (
-    ("code", "functions", "the functions that it could reach"),
-    ("code", "tree", "the files of its code"),
-    ("code", "argv", "its command line"),
-    ("code", "chance", "the states of its random generators"),
-    ("environment", "python", "its interpreter"),
-    ("environment", "variables", "its environment variables"),
-    ("environment", "distributions", "its packages"),
-    ("hardware", "cpu", "its processor"),
-)
-"""Facts without which a whole kind of differences cannot be seen."""
+NEEDED = {
+    "function": ("code", "functions", "the functions that it could reach"),
+    "file": ("code", "tree", "the files of its code"),
+    "param": ("code", "argv", "its command line"),
+    "seed": ("code", "chance", "the states of its random generators"),
+    "interpreter": ("environment", "python", "its interpreter"),
+    "variable": ("environment", "variables", "its environment variables"),
+    "package": ("environment", "distributions", "its packages"),
+    "hardware": ("hardware", "cpu", "its processor"),
+}
+"""By kind of causes, the fact without which such differences cannot be seen."""
 
 _MISSING = (
     ("code", "functions_missing"),
@@ -49,34 +49,58 @@ _READ_BELOW = frozenset(("polars", "pyarrow", "duckdb", "datasets", "dask", "pys
 """Packages that open tables of all kinds by themselves."""
 _ELSEWHERE = ("pipe", "socket", "tty", "other")
 _MOST = 5
+_MOST_NAMES = 3
+_CALCULATE = frozenset(("numpy", "scipy", "torch"))
+"""Packages that bring libraries for linear algebra."""
 
 
-def unknowns(a: Side, b: Side, names: tuple[str, str], other_files: Iterable[str]) -> tuple[str, ...]:
-    """What is not known, a line each.
+def unknown_of(sides: Mapping[str, Side]) -> list[str]:
+    """What is not known of single runs, a line each, that begins with those of which it is said.
+
+    Args:
+        sides: runs by what the lines call them.
+    """
+    told: dict[str, list[str]] = {}
+    for name, side in sides.items():
+        for line in dict.fromkeys(_of_one(side)):
+            told.setdefault(line, []).append(name)
+    return [
+        f"{_names(names, len(sides))}: {line}" for line, names in sorted(told.items(), key=lambda one: -len(one[1]))
+    ]
+
+
+def _names(names: list[str], runs: int) -> str:
+    if len(names) == runs > _MOST_NAMES:
+        return f"all {runs} runs"
+    if len(names) > _MOST_NAMES:
+        return f"{', '.join(names[:_MOST_NAMES])} and {len(names) - _MOST_NAMES} more"
+    return " and ".join([*([", ".join(names[:-1])] if names[1:] else []), names[-1]])
+
+
+def unknown_between(a: Side, b: Side, other_files: Iterable[str]) -> list[str]:
+    """What is not known of two runs as they stand to each other, a line each.
 
     Args:
         a: the first run.
         b: the second.
-        names: by which the lines call them.
         other_files: files of the code that differ, and that nothing is known to have read.
     """
-    of_a, of_b = list(dict.fromkeys(_of_one(a))), list(dict.fromkeys(_of_one(b)))
-    lines = [f"{names[0]} and {names[1]}: {line}" for line in of_a if line in of_b]
-    lines += [f"{names[0]}: {line}" for line in of_a if line not in of_b]
-    lines += [f"{names[1]}: {line}" for line in of_b if line not in of_a]
-    return (*lines, *_of_both(a, b), *_perhaps_read(a, b, other_files))
+    return [*_of_both(a, b), *_perhaps_read(a, b, other_files)]
 
 
 def _of_one(side: Side) -> Iterator[str]:
     run = side.run
     if run.status is RunStatus.RUNNING:
         yield "it is still running: more may come"
-    for kind, name, what in _NEEDED:
+    for kind, name, what in NEEDED.values():
         facts = getattr(side, kind)
         if name not in facts:
             yield f"{what}: not captured, or not yet"
         elif is_away(facts[name]):
             yield f"{what}: what was captured is not in this store"
+    imported = {str(name) for name in mapping(side.environment.get("packages"))}
+    if "libraries" not in side.hardware and imported & _CALCULATE:
+        yield "its linear algebra, and its threads: not captured, or not yet"
     for kind, name in _MISSING:
         found = mapping(getattr(side, kind).get(name))
         yield from _some(f"{name.removesuffix('_missing')}: {what}: {why}" for what, why in found.items())
@@ -99,11 +123,15 @@ def _of_one(side: Side) -> Iterator[str]:
 
 
 def _vague(side: Side) -> Iterator[tuple[str, object]]:
-    """Params of which a description is all that there is, and that are no data set, whose content is known."""
+    """Params of which a description is all that there is: no data, generators and functions, which are compared."""
+    generators = mapping(mapping(side.code.get("chance")).get("arguments"))
+    places = map(str, mapping(side.code.get("functions")))
+    functions = {place.replace(":", ".") for place in places if "<" not in place}  # which lambda it was, no name tells
     for name, value in leaves(side.run.params):
         is_redacted = isinstance(value, str) and REDACTED in value
         is_described = isinstance(value, Described) or is_away(value)
-        if is_redacted or (is_described and name not in side.run.datasets):
+        is_compared = name in side.run.datasets or name in generators or str(value) in functions
+        if is_redacted or (is_described and not is_compared):
             yield name, value
 
 

@@ -115,6 +115,18 @@ def both_shown(a: object, b: object) -> tuple[str, str]:
     return left, right
 
 
+def all_shown(values: Iterable[object]) -> list[str]:
+    """Values in few words, in full where they would look alike and are not.
+
+    >>> all_shown([1386.11, 1386.12, None])
+    ['1386.11', '1386.12', '—']
+    """
+    every = [*values]
+    short = [shown(value) for value in every]
+    is_told = len({*short}) == len({_coded(given(value)) for value in every})
+    return short if is_told else [shown(value if value is None else as_text(value)) for value in every]
+
+
 def shown(value: object) -> str:
     """A value in few words: numbers short, `—` for what is not there."""
     if value is None or value is ABSENT:

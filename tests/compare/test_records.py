@@ -11,6 +11,7 @@ import pytest
 import mlsdk
 from mlsdk.compare import causes
 from mlsdk.compare.side import Side
+from mlsdk.log.standins import Described
 from tests.compare.project import Bench, edited
 
 CPU = {"model": "AMD EPYC", "flags": ["avx", "avx2"]}
@@ -335,6 +336,50 @@ def test_a_comparison_shows_itself(bench: Bench) -> None:
     assert "&lt;b&gt;" in page
     assert "<b>causes</b>" in page
     assert found.to_dict()["only"] is None
+
+
+def test_a_table_with_a_run_of_which_nothing_was_captured(bench: Bench) -> None:
+    """A first run without captures hides no differences of the others, and no value is said to be its own."""
+    first = bench.first
+    bare = attrs.evolve(first, id="1" * 32, name="bare", code={}, environment={}, hardware={}, inputs={})
+    other = attrs.evolve(_with(first, environment={"python": "3.99"}), id="2" * 32, name="other")
+    found = mlsdk.diff(bare, first, other)
+
+    assert found.columns == {"interpreter python": (None, first.environment["python"], "3.99")}
+    assert "bare: its interpreter: not captured, or not yet" in found.unknown
+
+
+def test_a_table_is_as_wide_as_it_must_be(bench: Bench) -> None:
+    """A few runs are columns, many are rows; numbers that are close are told apart; a line tells of whom it is said."""
+    some = [
+        attrs.evolve(_with(bench.first, params={"lr": 0.1 + at / 1e9}, hardware={"cpu": None}), name=f"run-{at}")
+        for at in range(20)
+    ]
+    few, many = str(mlsdk.diff(*some[:3])).split("\n"), str(mlsdk.diff(*some)).split("\n")
+
+    assert few[3].split() == ["param", "lr", "0.1", "0.100000001", "0.100000002"]
+    assert many[0].split() == ["run", "name", "param", "lr"]
+    assert "  run-0, run-1 and run-2: its processor: not captured, or not yet" in few
+    assert "  all 20 runs: its processor: not captured, or not yet" in many
+
+
+def test_params_that_are_compared_otherwise(bench: Bench) -> None:
+    """Generators and functions among the arguments are known though they are only described; a lambda is not."""
+    chance = {**bench.first.code["chance"], "arguments": {"rng": {"kind": "random.Random", "state": "aa"}}}
+    told = {"rng": Described("Random", "Random()"), "by": Described("function", "pkg.helpers.scale")}
+    known = _with(bench.first, code={"chance": chance}, params=told)
+    vague = _with(known, params={"by": Described("function", "pkg.helpers.<lambda>")})
+
+    assert mlsdk.diff(known, known).unknown == ()
+    assert mlsdk.diff(vague, vague).unknown == ("A and B: param by is known only as pkg.helpers.<lambda>",)
+
+
+def test_linear_algebra_that_was_not_captured(bench: Bench) -> None:
+    """Where numpy was imported, and nobody asked which library calculates for it, that is not known."""
+    packages = {**bench.first.environment["packages"], "numpy": "2.0"}
+    run = _with(bench.first, environment={"packages": packages})
+
+    assert mlsdk.diff(run, run).unknown == ("A and B: its linear algebra, and its threads: not captured, or not yet",)
 
 
 def test_several_runs_make_a_table(bench: Bench) -> None:
