@@ -142,6 +142,8 @@ def number_gap(a: float, b: float) -> Gap | None:
 def _relative(a: float, b: float) -> float:
     if a == b:
         return 0.0
+    if a != a or b != b:
+        return math.inf
     try:
         relative = abs(a - b) / max(abs(a), abs(b))
     except OverflowError:  # an integer beyond every float

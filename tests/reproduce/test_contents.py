@@ -16,7 +16,7 @@ import attrs
 import numpy as np
 import pyarrow as pa
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from pyarrow import feather, parquet
 
@@ -56,6 +56,8 @@ def test_a_value_is_like_itself(value: object) -> None:
 
 
 @given(numbers, numbers)
+@example(0, math.nan)
+@example(0.0, math.nan)
 def test_numbers_differ_as_they_are_defined_to(a: float, b: float) -> None:
     """Two numbers differ unless type and bits are the same; whole ones are never near; the order does not matter."""
     found, back = number_gap(a, b), number_gap(b, a)
