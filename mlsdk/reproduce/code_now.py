@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 from collections.abc import Mapping
 from functools import cached_property
 from typing import Any, NamedTuple
@@ -19,6 +20,7 @@ from mlsdk.reproduce.place import Place
 
 _ASKED = ("modules", "main", "cells", "roots", "bound", "compiled_by")
 _LOADED = (*_ASKED, "loaded")
+_UNPARSED = " cannot be parsed: "
 _MOST_NAMED = 3
 _MOST_EXPLAINED = 50
 """Pairs of tables of functions of which it is said who calls what has changed: it takes some 20 ms each."""
@@ -40,6 +42,8 @@ class _Table(NamedTuple):
     """Path of its source by module."""
     facts: Mapping[str, Any]
     """What the walk began with."""
+    unread: Mapping[str, str]
+    """Why modules that are there cannot be parsed: of what lies behind them it is not known whether it is reached."""
     by_memory: bool = False
     """Whether what was loaded had to do for sources that are not there: then the walk serves no other run."""
 
@@ -110,16 +114,21 @@ class CodeNow:
         then = self._held.value(code, "functions")
         if then is None:
             return Found((), ("its functions: the list of them is not in the store",))
+        modules = {name.partition(":")[0] for name in then}
+        unread = [f"its functions: {why}" for name, why in table.unread.items() if name in modules]
+        unknown = [*table.unknown, *unread]
         if not table.functions:
-            return Found((), table.unknown)
-        unknown = list(table.unknown)
+            return Found((), tuple(unknown))
         if others := self._held.value(code, "differs"):
             unknown.append(f"what ran was not what lay on the disk then: {_some(list(map(str, others)))}")
         if then == table.functions:
             return Found((), tuple(unknown))
         self._explained += 1
         explained = function_differences(Side(run), _Now(run, table)) if self._explained <= _MOST_EXPLAINED else []
-        return Found(tuple(explained or _by_name(then, table.functions)), tuple(unknown))
+        found = explained or _by_name(then, table.functions)
+        if unread:
+            found = [one for one in found if one.facts.get("how") not in ("added", "removed")]
+        return Found(tuple(found), tuple(unknown))
 
     def _table(self, code: Coded, place: Place) -> _Table:
         facts: dict[str, Any] = {name: self._held.value(code, name) for name in _LOADED if name in code}
@@ -127,7 +136,7 @@ class CodeNow:
             return _not_here("its functions: the list of its modules is not in the store")
         if (facts.get("main") or {}).get("how") in ("notebook", "interactive"):
             return _not_here("it ran in a notebook, or at a prompt: which of its cells ran then cannot be seen now")
-        facts["modules"] = {name: place.of(str(path)) for name, path in facts["modules"].items()}
+        facts["modules"] = {name: _lies(place.of(str(path))) for name, path in facts["modules"].items()}
         program = Program(facts, place.of(str(decode(code.get("folder")) or "")), self._root)
         reach = walked(program)
         if not reach.table:
@@ -137,7 +146,8 @@ class CodeNow:
         told = tuple(f"its functions: {name}: {why}" for name, why in odd.items())
         roots = [str(root) for root in facts.get("roots") or ()]
         by_memory = any(root.endswith(":<lambda>") or program.load(root.partition(":")[0]) is None for root in roots)
-        return _Table(reach.table, told, program.files, facts, by_memory)
+        unread = {name: why for name, why in program.missing.items() if _UNPARSED in why}
+        return _Table(reach.table, told, program.files, facts, unread, by_memory)
 
 
 def _by_name(then: Mapping[str, str], now: Mapping[str, str]) -> list[Difference]:
@@ -152,12 +162,21 @@ def _by_name(then: Mapping[str, str], now: Mapping[str, str]) -> list[Difference
 
 
 def _not_here(why: str) -> _Table:
-    return _Table({}, (why,), {}, {})
+    return _Table({}, (why,), {}, {}, {})
 
 
 def _hides(name: str, why: str) -> bool:
     """Whether something may have changed there unseen: what is gone shows in the functions that are gone with it."""
     return name == "functions" or why.endswith("is no source")
+
+
+def _lies(path: str) -> str:
+    """Where a module lies that has become a package since, or the other way round."""
+    if os.path.exists(path):
+        return path
+    folder, name = os.path.split(path)
+    other = f"{folder}.py" if name == "__init__.py" else os.path.join(os.path.splitext(path)[0], "__init__.py")
+    return other if os.path.isfile(other) else path
 
 
 def _why_missing(missing: object, run: Run) -> str:

@@ -227,9 +227,18 @@ class Judge:
                 continue
             judged = self.judge(newest)
             if judged.is_stale:
-                details = tuple(judged.lines)
+                details = tuple(dict.fromkeys(self._roots(judged)))
                 found.append(Difference("parent", made.artifact, in_short(newest), None, details, True, facts))
         return Found(tuple(found))
+
+    def _roots(self, judged: Staleness, of: str = "") -> Iterator[str]:
+        """Why a run is stale that made data, in lines; by another one before it, that one's lines, with its name."""
+        for one in judged.differences:
+            before = self._judged.get(str(one.facts.get("run"))) if one.kind == "parent" and one.b is None else None
+            if before is not None:
+                yield from self._roots(before, f"{one.a}: ")
+            else:
+                yield of + line(one)
 
 
 def _own_cache() -> str:

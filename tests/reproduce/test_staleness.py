@@ -20,7 +20,7 @@ from mlsdk.errors import NotFoundError, QueryError, UsageError
 from mlsdk.reproduce.staleness import Status
 from mlsdk.reproduce.told import line
 from tests.conftest import require
-from tests.stale import copy_of, make_pipeline, make_project, replace, start
+from tests.stale import copy_of, make_project, replace, start
 
 Change = Callable[[Path], object]
 
@@ -66,6 +66,11 @@ def _write_again(project: Path) -> None:
             csv.writer(file, quoting=csv.QUOTE_ALL, lineterminator="\r\n").writerows(rows)
 
 
+def _make_package(project: Path) -> None:
+    (project / "helpers").mkdir()
+    (project / "helpers.py").rename(project / "helpers" / "__init__.py")
+
+
 def _format_code(project: Path) -> None:
     replace(
         project / "helpers.py",
@@ -87,8 +92,20 @@ def _format_code(project: Path) -> None:
         lambda project: replace(project / "helpers.py", "    return x\n", "    return -x\n"),
         lambda project: (project / "notes.txt").write_text("not read by anybody"),
         lambda project: (project / "new.py").write_text("def scale(x): return 0\n"),
+        _make_package,
     ],
-    ids=["nothing", "touched", "copied", "written again", "formatted", "json", "unreachable", "note", "new module"],
+    ids=[
+        "nothing",
+        "touched",
+        "copied",
+        "written again",
+        "formatted",
+        "json",
+        "unreachable",
+        "note",
+        "new module",
+        "package",
+    ],
 )
 def test_what_does_not_make_a_model_stale(project: Path, change: Change) -> None:
     """Touching, copying and formatting data or code changes nothing, nor does what the run could not reach."""
@@ -143,6 +160,18 @@ def test_what_is_gone_is_not_known(project: Path) -> None:
 
     assert (found.state, found.differences) == ("unknown", ())
     assert found.unknown == (f"data.data: {project}/data/train.csv is missing",)
+
+
+def test_code_that_cannot_be_parsed(project: Path) -> None:
+    """Of a module with an error of syntax nothing is claimed, nor of what was reached by it; of others it is."""
+    replace(project / "helpers.py", "import math", "import math import")
+    unread = judged(project)
+    replace(project / "train.py", "* lr + SHIFT", "* lr - SHIFT")
+    both = judged(project)
+
+    assert (unread.state, unread.lines) == ("unknown", ())
+    assert "helpers.py cannot be parsed: SyntaxError" in unread.unknown[0]
+    assert (both.lines, len(both.unknown)) == (("train: fit() changed",), 1)
 
 
 def test_code_that_is_not_here(project: Path) -> None:
@@ -309,67 +338,6 @@ def test_a_package(tmp_path: Path) -> None:
 
     assert (before, unused) == ((), ())
     assert lines() == ("shop.late: late() changed", "shop.net: Net changed")
-
-
-# lineage
-
-
-@pytest.fixture(scope="module")
-def pipeline(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A run that makes features, and one that uses them."""
-    return make_pipeline(tmp_path_factory.mktemp("pipeline") / "project")
-
-
-def _states(folder: Path) -> dict[str, list[str]]:
-    return {one.run.name: list(one.lines) for one in mlsdk.status(folder=folder, store=folder / ".mlsdk")}
-
-
-def test_a_parent_that_is_stale(pipeline: Path, tmp_path: Path) -> None:
-    """A run is stale by the run that made its data, as soon as that one would be made of something else."""
-    folder = copy_of(pipeline, tmp_path / "it")
-    before = _states(folder)
-    (folder / "raw.csv").write_text("x\n1\n2\n3\n")
-    after = _states(folder)
-    (folder / "features.csv").unlink()  # the store has it: nobody needs it here
-
-    assert before == {"prepare": [], "model": []}
-    assert after["prepare"] == ["data.raw: 3 rows instead of 2 (1 added)"]
-    (told,) = after["model"]
-    assert told.startswith("features.csv: prepare")
-    assert told.endswith("which made it, is stale itself: data.raw: 3 rows instead of 2 (1 added)")
-    assert _states(folder) == after
-
-
-@pytest.mark.slow
-def test_a_parent_that_was_made_anew(pipeline: Path, tmp_path: Path) -> None:
-    """A newer run of the same kind that made another artifact of the same name makes the run that used it stale."""
-    folder = copy_of(pipeline, tmp_path / "it")
-    (folder / "raw.csv").write_text("x\n1\n2\n3\n")
-    start(folder, "prepare.py")
-    states = _states(folder)
-
-    assert states["prepare"] == []
-    (told,) = states["model"]
-    assert told.startswith("features.csv: prepare")
-    assert told.endswith("has made another one since")
-
-
-def test_makers_of_several_things(tmp_path: Path) -> None:
-    """The newest run that made a thing of that name counts: one that made something else is none of it."""
-    for name in ("train", "test"):
-        with mlsdk.run("split", name=name, capture=("python", "process")) as run:
-            run.log_artifact(f"data of {name}".encode(), name=f"{name}.txt")
-    Path("train.txt").write_text("data of train")
-    with mlsdk.run("model", name="model", capture=("python", "process")) as run:
-        run.use_data("train.txt", name="train")
-    (before,) = mlsdk.status("model")
-    with mlsdk.run("split", name="train again", params={"seed": 2}, capture=("python", "process")) as run:
-        run.log_artifact(b"other data", name="train.txt")
-    (after,) = mlsdk.status("model")
-
-    assert before.lines == ()
-    assert [one.split(" (", 1)[0] for one in after.lines] == ["train.txt: train again"]
-    assert after.lines[0].endswith(" has made another one since (seed = 2 instead of None)")
 
 
 # in the whole
