@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import posixpath
 from typing import NamedTuple
 
 from mlsdk.compare.chance import listing_differences, seed_differences, stdin_differences
@@ -14,6 +15,7 @@ from mlsdk.compare.packages import interpreter_differences, package_differences
 from mlsdk.compare.params import param_differences
 from mlsdk.compare.side import Side
 from mlsdk.compare.unknown import unknown_between
+from mlsdk.compare.values import listed
 from mlsdk.compare.variables import of_blas, of_threads, pairs_of_variables, variable_differences
 from mlsdk.records import Run
 
@@ -67,7 +69,7 @@ def found_causes(then: Side, now: Side) -> Found:
         *thread_differences(then, now, of_threads(pairs)),
         *variables,
         *seed_differences(then, now),
-        *listing_differences(then, now),
+        *(one for one in listing_differences(then, now) if not _follows(one, read)),
         *stdin_differences(then, now),
     ]
     if not any(one.kind in _MAKE_VALUES or one.facts.get("source") == "argv" for one in found):
@@ -83,6 +85,15 @@ def found_causes(then: Side, now: Side) -> Found:
 def _is_told(one: Difference, variables: set[str]) -> bool:
     """Whether a difference of the machine is one by itself: the visible cards follow from a variable."""
     return one.what != "gpus_visible" or "CUDA_VISIBLE_DEVICES" not in variables
+
+
+def _follows(one: Difference, read: list[Difference]) -> bool:
+    """Whether a folder was listed otherwise for files alone that differ themselves."""
+    x, y = (list(map(str, listed(names))) for names in listed(one.facts["orders"]))
+    others = {*x} ^ {*y}
+    in_order = [name for name in x if name not in others] == [name for name in y if name not in others]
+    named = {found.what for found in read}
+    return bool(others) and in_order and all(posixpath.join(one.what, name) in named for name in others)
 
 
 def _declared(side: Side) -> set[str]:

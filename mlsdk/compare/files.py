@@ -71,7 +71,8 @@ def _lay_so(side: Side, place: str, digest: str) -> bool:
 def _few(one: Dataset | None, digest: str | None) -> str | None:
     if digest is None:
         return None
-    size = f"{one.size_bytes:,} bytes, " if one is not None and one.size_bytes is not None else ""
+    count = None if one is None else one.size_bytes
+    size = "" if count is None else f"{count:,} byte{'' if count == 1 else 's'}, "
     return f"{size}{digest[:DIGITS]}"
 
 

@@ -63,8 +63,8 @@ def headline(found: Comparison) -> str:
         return f"only {beside.kind} {plain_line(beside.what)} differs, but for random generators"
     doubt = "; what is not known is listed below" if found.unknown else ""
     if not found.causes and found.effects:
-        verify = "; `mlsdk verify` tells whether the program comes to the same twice"
-        return f"no cause is known: what was captured is the same{doubt or verify}"
+        verify = ": what was captured is the same; `mlsdk verify` tells whether the program comes to the same twice"
+        return f"no cause is known{doubt or verify}"
     if not found.causes:
         rest = "nothing differs that is known to matter" if _differs_besides(found) else "nothing differs"
         return f"{rest}{doubt}"

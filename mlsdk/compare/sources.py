@@ -81,8 +81,12 @@ class Sources:
     def digest(self, place: str) -> str | None:
         """The hash of a piece, reached or not; None where there is none."""
         module, _, name = place.partition(":")
-        found = self.module(module)
-        return found.pieces[name].digest if found is not None and name in found.pieces else None
+        return self.digests(module).get(name)
+
+    def digests(self, name: str) -> dict[str, str]:
+        """The hashes of all pieces of a module, reached or not; empty where it cannot be read."""
+        module = self.module(name)
+        return {} if module is None else {piece: part.digest for piece, part in module.pieces.items()}
 
     def _parsed(self, name: str) -> list[ast.Module]:
         if name not in self._trees:

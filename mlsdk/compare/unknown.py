@@ -9,7 +9,8 @@ from mlsdk.capture.redaction import REDACTED
 from mlsdk.compare.data import is_same
 from mlsdk.compare.files import inputs
 from mlsdk.compare.side import Side, switched_off
-from mlsdk.compare.values import is_away, leaves, mapping
+from mlsdk.compare.sources import MOST_MODULES, Sources
+from mlsdk.compare.values import is_away, leaves, mapping, same
 from mlsdk.compare.variables import hashes_fit
 from mlsdk.data.files import READERS
 from mlsdk.log.standins import Described
@@ -38,6 +39,9 @@ _MISSING = (
 """Where a capture says what it could not find out. Files that the tree does not have are known where they were read."""
 
 _READS_INPUT = re.compile(rb"\bstdin\b|\binput\s*\(|\bfileinput\b")
+_NAMES_AT_RUN_TIME = re.compile(
+    rb"""\b(getattr\s*\([^,]*,\s*(?!['"])|import_module|__import__|globals\s*\(|vars\s*\(|eval\s*\(|__subclasses__)"""
+)
 _EXECUTES = re.compile(rb"\b(exec|eval|runpy|run_path|spec_from_file_location|subprocess|Popen|system)\b")
 """Code that may execute a source without importing it."""
 _BELOW_PYTHON = (
@@ -85,7 +89,7 @@ def unknown_between(a: Side, b: Side, other_files: Iterable[str]) -> list[str]:
         b: the second.
         other_files: files of the code that differ, and that nothing is known to have read.
     """
-    return [*_of_both(a, b), *_perhaps_read(a, b, other_files)]
+    return [*_of_both(a, b), *_perhaps_called(a, b), *_perhaps_read(a, b, other_files)]
 
 
 def _of_one(side: Side) -> Iterator[str]:
@@ -166,6 +170,23 @@ def _temporary(side: Side, other: Side) -> Iterator[tuple[str, str]]:
     for place, one in inputs(side).items():
         if place not in theirs and side.is_temporary(place):
             yield one.fingerprint or one.digest or place, place
+
+
+def _perhaps_called(a: Side, b: Side) -> list[str]:
+    """Functions that differ and that no name leads to, where the code makes names while it runs."""
+    tables = [mapping(side.code.get("functions")) for side in (a, b)]
+    is_same_code = all(same(a.code.get(fact), b.code.get(fact)) for fact in ("sources", "cells"))
+    if is_same_code or not all(tables) or not any(_says(side, _NAMES_AT_RUN_TIME) for side in (a, b)):
+        return []
+    common = sorted(a.sources.keys() & b.sources.keys())
+    differ = [module for module in common if a.sources[module] != b.sources[module]]
+    then, now = Sources(a), Sources(b)
+    found = [f"anything in {module}" for module in differ[MOST_MODULES:]]
+    for name in differ[:MOST_MODULES]:
+        x, y = (sources.digests(name) for sources in (then, now))
+        places = (f"{name}:{piece}" for piece in sorted(x.keys() | y.keys()) if x.get(piece) != y.get(piece))
+        found += [place for place in places if not any(place in table for table in tables)]
+    return _some(f"whether {place}, which differs, was called by a name that was made at run time" for place in found)
 
 
 def _perhaps_read(a: Side, b: Side, files: Iterable[str]) -> list[str]:

@@ -270,6 +270,30 @@ def test_a_variable_kept_as_a_digest(bench: Bench) -> None:
     assert _found(first, second) == [("variable", "ACME_PLACE", "set", "set to another")]
 
 
+def test_functions_called_by_a_name_made_at_run_time(bench: Bench) -> None:
+    """A function that differs, and that no name leads to, forbids "only" where the code makes names while it runs."""
+    program = edited("train.py", ("net.total +", "getattr(model.helpers, f'{chr(117)}nused')(1) + net.total +"))
+    first = bench.run(bench.copy(program))
+    second = bench.run(bench.copy({**program, **edited("pkg/helpers.py", ("return -x", "return 2 - x"))}))
+    found = mlsdk.diff(first, second)
+
+    assert found.causes == ()
+    assert found.unknown == (
+        "whether pkg.helpers:unused, which differs, was called by a name that was made at run time",
+    )
+
+
+def test_a_folder_with_a_file_more(bench: Bench) -> None:
+    """That a folder was listed with other names follows from the files that were read there."""
+    part = mlsdk.Dataset("parts/c", "file", digest="cc", path="parts/c", declared=False)
+    here = _with(bench.first, code={"listings": {"parts": ["b", "a"]}})
+    there = _with(bench.first, code={"listings": {"parts": ["b", "c", "a"]}})
+    read = attrs.evolve(there, inputs={**there.inputs, "parts/c": part})
+
+    assert [(one.kind, one.what) for one in causes(here, there)] == [("listing", "parts")]
+    assert [(one.kind, one.what) for one in causes(here, read)] == [("data", "parts/c")]
+
+
 def test_another_function_of_the_same_code(bench: Bench) -> None:
     """Of two runs of different functions in the same code it is said which function each is of."""
     functions = {"__main__:a": "1", "__main__:b": "1"}
