@@ -8,14 +8,14 @@ from __future__ import annotations
 
 import glob
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 from mlsdk.compare.difference import Difference
 from mlsdk.compare.meaning import LARGEST_BYTES, says_the_same
 from mlsdk.data.compare import DataDiff, Level, compare
 from mlsdk.data.files import READERS, fingerprint_path
-from mlsdk.data.listing import note_of
+from mlsdk.data.listing import digest_of_listing, listing, note_of
 from mlsdk.data.record import Fingerprint
 from mlsdk.data.statcache import StatCache
 from mlsdk.data.stored import load
@@ -25,6 +25,8 @@ from mlsdk.reproduce.code_now import Found
 from mlsdk.reproduce.place import Place
 
 _SHOWN = 5
+_OF_FILES = ("path", "size_bytes", "sha256")
+"""Columns of the table that a folder, or a pattern, is."""
 
 
 class Answer(NamedTuple):
@@ -67,7 +69,7 @@ class DataNow:
         """
         differences, unknown = [], []
         for one in used(run):
-            answer = self._known(one, place, kept)
+            answer = self._known(one, place, kept, run.inputs)
             if (answer.difference or answer.unknown) and made(one, answer.digest):
                 continue
             if answer.difference is not None:
@@ -76,17 +78,28 @@ class DataNow:
                 unknown.append(answer.unknown)
         return Found(tuple(sorted(differences, key=lambda one: one.rank)), tuple(unknown))
 
-    def _known(self, one: Dataset, place: Place, kept: Callable[[str], bytes | None]) -> Answer:
+    def _known(
+        self, one: Dataset, place: Place, kept: Callable[[str], bytes | None], inputs: Mapping[str, Dataset]
+    ) -> Answer:
         path = None if one.path is None else place.of(one.path)
-        key = (one.name, one.declared, path, one.digest, one.fingerprint, one.note, one.description)
+        read = () if one.description == "file" else tuple(inputs.values())
+        seen = frozenset((file.path, file.fingerprint) for file in read)
+        key = (one.name, one.declared, path, one.digest, one.fingerprint, one.note, one.description, seen)
         if key not in self._answers:
             try:
-                self._answers[key] = self._answer(one, path, place, kept)
+                self._answers[key] = self._answer(one, path, place, kept, read)
             except (MlsdkError, OSError) as error:
                 self._answers[key] = Answer(unknown=f"{_name(one, place)}: {error}")
         return self._answers[key]
 
-    def _answer(self, one: Dataset, path: str | None, place: Place, kept: Callable[[str], bytes | None]) -> Answer:
+    def _answer(
+        self,
+        one: Dataset,
+        path: str | None,
+        place: Place,
+        kept: Callable[[str], bytes | None],
+        read: Iterable[Dataset],
+    ) -> Answer:
         """What became of one data set."""
         name = _name(one, place)
         label = f"data.{name}" if one.declared else name
@@ -106,18 +119,48 @@ class DataNow:
             return Answer()
         if one.fingerprint is None:
             return Answer(_of_bytes(one, _kind(one, place), name, path, digest), None, digest)
-        if path not in self._fingerprints:
-            self._fingerprints[path] = fingerprint_path(path, cache=self._cache)
-        now = self._fingerprints[path]
-        if now.id == one.fingerprint:
+        now = self._fingerprint(path)
+        if now.id == one.fingerprint or (_is_of_files(now) and self._hold_the_same(one, path, place, read)):
             return Answer()
         return Answer(_of_content(one, _kind(one, place), name, now), None, digest)
+
+    def _fingerprint(self, path: str) -> Fingerprint:
+        if path not in self._fingerprints:
+            self._fingerprints[path] = fingerprint_path(path, cache=self._cache)
+        return self._fingerprints[path]
+
+    def _hold_the_same(self, one: Dataset, path: str, place: Place, read: Iterable[Dataset]) -> bool:
+        """Whether files of other bytes hold the tables that the run was seen to read there, all else being as it was."""
+        tables = {place.of(file.path): file for file in read if file.path and file.digest and file.fingerprint}
+        root = path if os.path.isdir(path) else _above(path)
+        before, others = [], {}
+        for file in listing(path, StatCache(self._cache)):
+            whole = os.path.join(root, *file.path.split("/"))
+            then = tables.get(whole)
+            if then is not None and then.digest != file.sha256:
+                others[whole] = then.fingerprint
+                file = file._replace(size_bytes=then.size_bytes or 0, sha256=str(then.digest))
+            before.append(file)
+        return digest_of_listing(before) == one.digest and all(
+            self._fingerprint(whole).id == then for whole, then in others.items()
+        )
 
     def digest(self, path: str) -> str | None:
         """The SHA-256 of a file's bytes; None of folders and patterns."""
         if path not in self._digests:
             self._digests[path] = note_of(path, StatCache(self._cache)).sha256 if os.path.isfile(path) else None
         return self._digests[path]
+
+
+def _above(pattern: str) -> str:
+    """The folder above the first name with a wildcard."""
+    while glob.has_magic(pattern):
+        pattern = os.path.dirname(pattern)
+    return pattern
+
+
+def _is_of_files(one: Fingerprint) -> bool:
+    return tuple(column.name for column in one.columns) == _OF_FILES and one.key == ("path",)
 
 
 def _is_rewritten(path: str, then: bytes | None) -> bool:
@@ -153,12 +196,20 @@ def _of_bytes(one: Dataset, kind: str, name: str, path: str, digest: str | None)
 
 
 def _of_content(one: Dataset, kind: str, name: str, now: Fingerprint) -> Difference:
-    a, b = (_rows(rows, size) for rows, size in ((one.rows, one.size_bytes), (now.rows, now.size_bytes)))
+    a = _rows(one.rows, one.size_bytes, "row" if one.description == "file" else "file")
+    b = _rows(now.rows, now.size_bytes, "file" if _is_of_files(now) else "row")
     facts: dict[str, object] = {"path": now.name, "declared": one.declared}
     facts["fingerprint"] = {"a": one.fingerprint, "b": now.id}
     stored = one.stored()
-    lost = ("what changed cannot be said: its fingerprint is not in the store",)
-    details = lost if stored is None else _told(compare(load(stored), now))
+    details: tuple[str, ...]
+    if stored is None:
+        details = ("what changed cannot be said: its fingerprint is not in the store",)
+    elif now.rows is None and one.rows is not None:
+        details = ("it can no longer be read as a table",)
+    else:
+        then = load(stored)
+        diff = compare(then, now)
+        details = _files_told(diff) if _is_of_files(then) and _is_of_files(now) else _told(diff)
     return Difference(kind, name, a, b, details, True, facts)
 
 
@@ -181,13 +232,24 @@ def _told(diff: DataDiff) -> tuple[str, ...]:
     for how, names in columns.items():
         called = f"{how} column" if how != "changed" or diff.columns_exact else "differing column"
         if names:
-            more = f" and {len(names) - _SHOWN:,} more" if len(names) > _SHOWN else ""
-            lines.append(f"{called}{'s' * (len(names) > 1)}: {', '.join(names[:_SHOWN])}{more}")
+            lines.append(f"{called}{'s' * (len(names) > 1)}: {_some(names)}")
     return tuple(lines) or ("other content",)
 
 
-def _rows(rows: int | None, size: int | None) -> str | None:
-    return _size(size) if rows is None else f"{rows:,} row{'s' * (rows != 1)}"
+def _files_told(diff: DataDiff) -> tuple[str, ...]:
+    """What became of the files of a folder, by name."""
+    told = {"added": diff.added_keys, "removed": diff.removed_keys, "changed": diff.changed_keys}
+    lines = [f"{how}: {_some([*map(str, sorted(names))])}" for how, names in told.items() if names]
+    return tuple(lines) or _told(diff)
+
+
+def _some(names: Sequence[str]) -> str:
+    more = f" and {len(names) - _SHOWN:,} more" if len(names) > _SHOWN else ""
+    return ", ".join(names[:_SHOWN]) + more
+
+
+def _rows(rows: int | None, size: int | None, unit: str) -> str | None:
+    return _size(size) if rows is None else f"{rows:,} {unit}{'s' * (rows != 1)}"
 
 
 def _size(size: int | None) -> str | None:
