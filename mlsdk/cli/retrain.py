@@ -10,7 +10,7 @@ from mlsdk.cli.screen import Screen
 from mlsdk.cli.values import counted
 from mlsdk.compare.values import change
 from mlsdk.reproduce.retrain import Retrained, metrics, retraining, stale
-from mlsdk.reproduce.staleness import Staleness
+from mlsdk.reproduce.staleness import Staleness, status
 from mlsdk.table import duration, number
 
 
@@ -38,20 +38,30 @@ def retrain(args: argparse.Namespace) -> int:
             return stores.emit([one.to_dict() for one in found])
         for one in found:
             _begin(screen, one)
-        screen.line(f"{counted(len(found), 'run')} would be made again" if found else "nothing is stale")
+        if found:
+            screen.line(f"{counted(len(found), 'run')} would be made again")
+        else:
+            _nothing(screen, args)
         return 0
     if args.json:
         done = list(retraining(store, found, env=args.env, timeout_s=args.timeout))
         stores.emit([one.to_dict() for one in done])
     else:
         if not found:
-            screen.line("nothing is stale")
+            _nothing(screen, args)
         done = []
         begun = functools.partial(_begin, screen)
         for made in retraining(store, found, env=args.env, timeout_s=args.timeout, begun=begun):
             _end(screen, made)
             done.append(made)
     return 1 if any(made.problem is not None for made in done) else 0
+
+
+def _nothing(screen: Screen, args: argparse.Namespace) -> None:
+    """That nothing is stale, and of how many runs that is not known."""
+    unknown = status(args.runs, store=args.store).of("unknown")
+    told = f"; of {counted(len(unknown), 'run')} it cannot be known: `mlsdk status` says why" if unknown else ""
+    screen.line(f"nothing is stale{told}")
 
 
 def _begin(screen: Screen, one: Staleness) -> None:

@@ -53,13 +53,12 @@ def _show(screen: Screen, found: Status) -> None:
     stale, unknown = found.of("stale"), found.of("unknown")
     if stale:
         screen.heading("Stale: made from what is no longer there as it was")
-        screen.line(
-            ("  (`mlsdk retrain NAME` makes a new run of what is there now, `--dry-run` says what it would do)", "dim")
-        )
+        screen.line(("  (`mlsdk retrain NAME` makes a new run of what is there now,", "dim"))
+        screen.line(("   `mlsdk retrain NAME --dry-run` says what it would do)", "dim"))
         _list(screen, stale, "red")
     if unknown:
         screen.heading("Not known: nothing that could be compared differs")
-        screen.line(("  (bring the missing files here, or say by `--folder PATH` where the project lies)", "dim"))
+        screen.line(("  (bring what is missing, or say by `--folder PATH` where the project lies)", "dim"))
         _list(screen, unknown, "yellow")
     if fresh := found.of("up to date"):
         screen.heading("Up to date")

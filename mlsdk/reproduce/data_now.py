@@ -130,7 +130,7 @@ class DataNow:
         return self._fingerprints[path]
 
     def _hold_the_same(self, one: Dataset, path: str, place: Place, read: Iterable[Dataset]) -> bool:
-        """Whether files of other bytes hold the tables that the run was seen to read there, and all else is as it was."""
+        """Whether tables among the files say what they said when the run read them; the others must be the same."""
         tables = {place.of(file.path): file for file in read if file.path and file.digest and file.fingerprint}
         root = path if os.path.isdir(path) else _above(path)
         before, others = [], {}

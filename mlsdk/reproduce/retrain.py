@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Literal
 
 import attrs
@@ -162,11 +162,22 @@ def _made(store: Store, one: Staleness, recipe: Recipe) -> Retrained:
     try:
         new = rerun_by(one.run, recipe, experiment=one.run.experiment, store=store.uri)
     except RerunError as error:
-        return Retrained(one, None, str(error))
+        return Retrained(one, None, f"{error}{_path_then(one.run)}")
     if new.status is not RunStatus.FINISHED:
         told = (new.error or {}).get("message") or (new.error or {}).get("type") or ""
         return Retrained(one, new, f"the new run {new.status}{f': {told}' if told else ''}")
     return Retrained(one, new)
+
+
+def _path_then(run: Run) -> str:
+    """That modules were found by a variable that is set otherwise now: where a program does not start, often why."""
+    variables = run.environment.get("variables")
+    if not isinstance(variables, Mapping):
+        return ""
+    then, now = variables.get("PYTHONPATH"), os.environ.get("PYTHONPATH")
+    if then is None or then == now:
+        return ""
+    return f"; PYTHONPATH was {then!r} then, and is {'not set' if now is None else repr(now)} now"
 
 
 def metrics(old: Run, new: Run) -> list[tuple[str, object, object]]:

@@ -108,6 +108,18 @@ def test_what_would_be_made_again(call: Call, ask: Callable[..., Any], base: Pat
     assert len(mlsdk.runs(store=base / ".mlsdk")) == 1
 
 
+def test_nothing_stale_is_not_all_known(call: Call, base: Path) -> None:
+    """`retrain` of runs of which it cannot be known says so: it does not pass for up to date."""
+    (base / "config.json").rename(base / "kept.txt")
+    try:
+        code, out, _ = call("retrain", "churn", "--store", str(base / ".mlsdk"))
+    finally:
+        (base / "kept.txt").rename(base / "config.json")
+
+    assert code == 0
+    assert out == "nothing is stale; of 1 run it cannot be known: `mlsdk status` says why\n"
+
+
 @pytest.mark.slow
 def test_the_example_for_ci(base: Path, tmp_path: Path) -> None:
     """The commands of the page's GitHub Actions example do what the page says, in a clone of the project."""
