@@ -8,7 +8,7 @@ from mlsdk.cli import stores
 from mlsdk.cli.screen import Screen, Span
 from mlsdk.compare.comparison import diff as compare
 from mlsdk.compare.shown import lines_of
-from mlsdk.compare.table import ComparisonTable
+from mlsdk.compare.table import ComparisonTable, text_of_table
 
 
 def diff_options(parser: argparse.ArgumentParser) -> None:
@@ -31,9 +31,9 @@ def diff(args: argparse.Namespace) -> int:
         return stores.emit(found.to_dict())
     screen = Screen()
     if isinstance(found, ComparisonTable):
-        screen.lines(str(found))
+        screen.lines(text_of_table(found, screen.width))
         return 0
-    for line in lines_of(found):
+    for line in lines_of(found, screen.width):
         spans: list[Span] = [*line]
         screen.line(*spans)
     return 0

@@ -46,13 +46,13 @@ def value_differences(a: Side, b: Side) -> list[Difference]:
     ]
     tables = [mapping(side.code.get("functions")) for side in (a, b)]
     pairs = [pair for pair in differing(*known) if pair[0] in known[0] and pair[0] in known[1]]
-    return [
-        Difference(
-            "function", name, x, y, ("its source is the same: another value was in memory",), facts={"how": "value"}
-        )
-        for name, x, y in pairs
-        if tables[0].get(name) == tables[1].get(name) and not (_is_ours(x) and _is_ours(y))
-    ]
+    found = []
+    for name, x, y in pairs:
+        if tables[0].get(name) == tables[1].get(name) and not (_is_ours(x) and _is_ours(y)):
+            source = "its source is the same" if name in tables[0] else "its source is not known"
+            details = (f"{source}: another value was in memory",)
+            found.append(Difference("function", name, x, y, details, facts={"how": "value"}))
+    return found
 
 
 def _is_ours(value: object) -> bool:

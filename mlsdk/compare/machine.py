@@ -9,6 +9,9 @@ from mlsdk.compare.side import Side
 from mlsdk.compare.values import Pair, Values, differing, given, listed, mapping, shown
 
 _HARDWARE = ("cores", "usable_cores", "gpu_count", "gpu_driver", "cuda_driver", "gpus_visible")
+_FLAGS = "cpu flags"
+_MOST = 12
+"""Instructions that are named."""
 
 
 def hardware_differences(a: Side, b: Side) -> list[Difference]:
@@ -22,16 +25,20 @@ def hardware_differences(a: Side, b: Side) -> list[Difference]:
     if "usable_cores" in names:
         pairs = [pair for pair in pairs if pair[0] != "cores"]
     return [
-        Difference("hardware", name, *(_apart(x, y) if name == "cpu flags" else (given(x), given(y))))
+        Difference("hardware", name, given(x), given(y), _apart(str(x), str(y)) if name == _FLAGS else ())
         for name, x, y in pairs
     ]
 
 
-def _apart(x: object, y: object) -> tuple[str | None, str | None]:
-    """What only one of two lists has, of both."""
-    left, right = (list(map(str, listed(one))) for one in (x, y))
-    only = [[name for name in one if name not in other] for one, other in ((left, right), (right, left))]
-    return " ".join(only[0]) or None, " ".join(only[1]) or None
+def _apart(x: str, y: str) -> tuple[str, ...]:
+    """What only one of two processors has."""
+    left, right = x.split(), y.split()
+    only = [[word for word in one if word not in other] for one, other in ((left, right), (right, left))]
+    return tuple(
+        f"{run} only: {' '.join(words[:_MOST])}{f' and {len(words) - _MOST} more' if len(words) > _MOST else ''}"
+        for run, words in zip("AB", only, strict=True)
+        if words
+    )
 
 
 def _hardware(facts: Values) -> dict[str, object]:
@@ -39,7 +46,7 @@ def _hardware(facts: Values) -> dict[str, object]:
     cpu = mapping(facts.get("cpu"))
     if cpu:
         found["cpu"] = cpu.get("model")
-        found["cpu flags"] = sorted(map(str, listed(cpu.get("flags"))))
+        found[_FLAGS] = " ".join(sorted(map(str, listed(cpu.get("flags")))))
     if "gpu_count" in facts:
         found["gpus"] = [f"{mapping(one).get('name')}" for one in listed(facts.get("gpus"))]
     return found

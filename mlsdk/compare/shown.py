@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from mlsdk.compare.difference import Difference
 from mlsdk.compare.effect import Effect
-from mlsdk.compare.values import ABSENT, both_shown, change, plain_line, shown
+from mlsdk.compare.values import ABSENT, LONGEST, both_shown, change, plain_line, shown
 from mlsdk.table import duration
 
 if TYPE_CHECKING:
@@ -26,11 +26,15 @@ MOST_DETAILS = 40
 """Lines below one cause; `to_dict` has all of each."""
 _MOST_FILES = 10
 _KIND_WIDTH = 11
+WIDTH = 160
+"""Columns where nobody knows how many there are."""
+_LEAST = 16
+"""Letters of a value that are shown in any case."""
 _COLOURS = {"red": "#b3261e", "green": "#1a7f37"}
 
 
-def lines_of(found: Comparison) -> Iterator[Line]:
-    """A comparison, line by line."""
+def lines_of(found: Comparison, width: int = WIDTH) -> Iterator[Line]:
+    """A comparison, line by line; values are shortened so that lines of causes do not take many more columns."""
     for label, run in (("A", found.a), ("B", found.b)):
         yield (
             (f"{label}  ", "bold"),
@@ -43,15 +47,15 @@ def lines_of(found: Comparison) -> Iterator[Line]:
         yield from _heading("causes")
     room = max((len(plain_line(one.what)) for one in found.causes), default=0)
     for one in found.causes[:MOST_CAUSES]:
-        yield from _cause(one, min(room, 40))
+        yield from _cause(one, min(room, 40), width)
     yield from _more(len(found.causes), MOST_CAUSES, "causes")
     if found.effects:
         yield from _heading("effects")
-        yield from _effects(found.effects)
+        yield from _effects(found.effects, width)
     if found.unknown:
         yield from _heading("not known")
         yield from (((f"  {plain_line(line)}", "dim"),) for line in found.unknown)
-    yield from _rest(found)
+    yield from _rest(found, width)
 
 
 def headline(found: Comparison) -> str:
@@ -86,13 +90,18 @@ def _more(count: int, most: int, what: str) -> Iterator[Line]:
         yield ((f"  … and {count - most:,} more {what}", "dim"),)
 
 
-def _cause(one: Difference, room: int) -> Iterator[Line]:
+def _longest(width: int, room: int) -> int:
+    """Letters that each of two values may take beside a name with so much room."""
+    return max(min((width - room - _KIND_WIDTH) // 2, LONGEST), _LEAST)
+
+
+def _cause(one: Difference, room: int, width: int) -> Iterator[Line]:
     name = f"  {one.kind:<{_KIND_WIDTH}} {plain_line(one.what):<{room}}  "
     indirect = () if one.direct else ((" (not imported)", "dim"),)
     if one.kind == "function" and one.facts.get("how") in ("changed", "added", "removed"):
         yield ((name, ""), (str(one.facts["how"]), ""))
     else:
-        left, right = both_shown(one.a, one.b)
+        left, right = both_shown(one.a, one.b, _longest(width, len(name)))
         moved = "" if one.kind == "seed" else change(one.a, one.b)
         yield (
             (name, ""),
@@ -112,11 +121,12 @@ def _style(line: str) -> str:
     return {"- ": "red", "+ ": "green", "  ": ""}.get(line[:2], "dim")
 
 
-def _effects(found: Sequence[Effect]) -> Iterator[Line]:
+def _effects(found: Sequence[Effect], width: int) -> Iterator[Line]:
     room = min(max(len(plain_line(one.metric)) for one in found), 40)
     for one in found[:MOST_ROWS]:
         left, right = ("—" if value is None else value for value in (one.a, one.b))
-        sides = both_shown(left, right) if left != right else (shown(left), shown(right))
+        longest = _longest(width, room)
+        sides = both_shown(left, right, longest) if left != right else (shown(left), shown(right))
         moved = change(one.a, one.b)
         spans: list[Span] = [(f"  {plain_line(one.metric):<{room}}  ", ""), (sides[0], "red"), (" → ", "dim")]
         spans += [(sides[1], "green"), (f"  {moved}" if moved else "", "dim")]
@@ -127,7 +137,7 @@ def _effects(found: Sequence[Effect]) -> Iterator[Line]:
     yield from _more(len(found), MOST_ROWS, "metrics")
 
 
-def _rest(found: Comparison) -> Iterator[Line]:
+def _rest(found: Comparison, width: int) -> Iterator[Line]:
     """What differs besides, and how much is the same."""
     told = {one.what for one in found.causes if one.kind in ("param", "data")}
     rows = [
@@ -141,7 +151,7 @@ def _rest(found: Comparison) -> Iterator[Line]:
     room = min(max((len(plain_line(name)) for name, _, _ in rows), default=0), 40)
     for name, x, y in rows[:MOST_ROWS]:
         left, right = ("—" if value is None or value is ABSENT else value for value in (x, y))
-        sides = both_shown(left, right)
+        sides = both_shown(left, right, _longest(width, room))
         yield ((f"  {plain_line(name):<{room}}  ", ""), (sides[0], "red"), (" → ", "dim"), (sides[1], "green"))
     yield from _more(len(rows), MOST_ROWS, "things")
     if found.other_files:

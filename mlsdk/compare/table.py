@@ -11,11 +11,13 @@ from mlsdk.compare.cause import found_causes
 from mlsdk.compare.effect import effects
 from mlsdk.compare.side import Side
 from mlsdk.compare.unknown import NEEDED, unknown_of
-from mlsdk.compare.values import all_shown, plain_line, shown
+from mlsdk.compare.values import LONGEST, all_shown, cut, plain_line, shown
 from mlsdk.records import Run
 
 _WIDTH = 140
-"""Columns of a terminal that a table may take before it is turned."""
+"""Columns that a table may take where nobody knows how many there are."""
+_LEAST = 9
+"""Letters of a value that are shown in any case."""
 
 
 @attrs.frozen
@@ -41,30 +43,44 @@ class ComparisonTable:
             "unknown": list(self.unknown),
         }
 
-    def cells(self) -> tuple[list[str], list[list[str]]]:
-        """Names of the columns, and a row of texts for each run."""
+    def cells(self, longest: int = LONGEST) -> tuple[list[str], list[list[str]]]:
+        """Names of the columns, and a row of texts for each run; values of so many letters at most."""
         head = ["run", "name", *map(plain_line, self.columns)]
-        columns = [all_shown(values) for values in self.columns.values()]
+        columns = [all_shown(values, longest) for values in self.columns.values()]
         rows = [
             [run.short_id, shown(run.name), *(column[at] for column in columns)] for at, run in enumerate(self.runs)
         ]
         return head, rows
 
     def __str__(self) -> str:
-        head, rows = self.cells()
-        upright = _aligned([head, *rows], rule_after=1)
-        turned = _aligned([[name, *(row[at] for row in rows)] for at, name in enumerate(head)], rule_after=2)
-        widths = [max(map(len, lines)) for lines in (upright, turned)]
-        lines = upright if widths[1] > _WIDTH and widths[0] < widths[1] else turned
-        lines += [] if self.columns else ["nothing differs"]
-        doubt = ["", "not known", *(f"  {plain_line(line)}" for line in self.unknown)] if self.unknown else []
-        return "\n".join([*lines, *doubt])
+        return text_of_table(self, _WIDTH)
 
     def _repr_html_(self) -> str:
         head, rows = self.cells()
         names = "".join(f"<th>{html.escape(name)}</th>" for name in head)
         body = "".join(f"<tr>{''.join(f'<td>{html.escape(cell)}</td>' for cell in row)}</tr>" for row in rows)
         return f"<table><thead><tr>{names}</tr></thead><tbody>{body}</tbody></table>"
+
+
+def text_of_table(found: ComparisonTable, width: int) -> str:
+    """A table as plain text for so many columns: on its side, but where it has more runs than have room so."""
+    head, rows = found.cells()
+    upright = _aligned([head, *rows], rule_after=1)
+    ways = [_turned(found, LONGEST), upright, _turned(found, max(width // (len(rows) + 2) - 2, _LEAST))]
+    lines = next((lines for lines in ways if _width(lines) <= width), min(ways, key=_width))
+    lines += [] if found.columns else ["nothing differs"]
+    doubt = ["", "not known", *(f"  {plain_line(line)}" for line in found.unknown)] if found.unknown else []
+    return "\n".join([*lines, *doubt])
+
+
+def _turned(found: ComparisonTable, longest: int) -> list[str]:
+    head, rows = found.cells(longest)
+    names = [cut(name, 2 * longest) for name in head]
+    return _aligned([[name, *(cut(row[at], longest) for row in rows)] for at, name in enumerate(names)], rule_after=2)
+
+
+def _width(lines: list[str]) -> int:
+    return max(map(len, lines))
 
 
 def _aligned(rows: list[list[str]], *, rule_after: int) -> list[str]:

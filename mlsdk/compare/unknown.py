@@ -107,7 +107,8 @@ def _of_one(side: Side) -> Iterator[str]:
         yield "its linear algebra, and its threads: not captured, or not yet"
     for kind, name in _MISSING:
         found = mapping(getattr(side, kind).get(name))
-        yield from _some(f"{name.removesuffix('_missing')}: {what}: {why}" for what, why in found.items())
+        about = name.removesuffix("_missing")
+        yield from _some(f"{what if what == about else f'{about}: {what}'}: {why}" for what, why in found.items())
     yield from _some(f"param {name} is known only as {value}" for name, value in _vague(side))
     redacted = mapping(side.code.get("redacted")).keys() & {*side.module_places.values()}
     yield from _some(f"a secret was taken out of {path}: a change of it cannot be seen" for path in sorted(redacted))

@@ -14,7 +14,8 @@ Values = Mapping[str, object]
 Pair = tuple[str, object, object]
 """A name, its value in the first run, its value in the second."""
 
-_LONGEST = 60
+LONGEST = 60
+"""Letters of a value that is shown in few words."""
 _BEFORE = 10
 """Letters that are shown before the first that differs, of texts that begin alike."""
 
@@ -98,46 +99,47 @@ def change(a: object, b: object) -> str:
     return "" if moved != moved else f"{'+' if moved > 0 else ''}{number(moved)}{percent}"
 
 
-def both_shown(a: object, b: object) -> tuple[str, str]:
-    """Two values in few words, in which it is seen that they differ.
+def both_shown(a: object, b: object, longest: int = LONGEST) -> tuple[str, str]:
+    """Two values in few words, in which it is seen that they differ, each of so many letters at most.
 
     >>> both_shown("x" * 99 + "1", "x" * 99 + "2")
     ('…xxxxxxxxxx1', '…xxxxxxxxxx2')
     """
-    left, right = shown(a), shown(b)
-    if left == right:  # they differ far behind the point, far behind the first words, or in their types
-        texts = plain_line(as_text(a)), plain_line(as_text(b))
-        common = len(posixpath.commonprefix(texts))
-        skipped = max(common - _BEFORE, 0) if max(map(len, texts)) > _LONGEST else 0
-        left, right = (_cut(f"…{text[skipped:]}" if skipped else text) for text in texts)
+    left, right = all_shown((a, b), longest)
     if left == right:
         left, right = f"{left} ({type(a).__name__})", f"{right} ({type(b).__name__})"
     return left, right
 
 
-def all_shown(values: Iterable[object]) -> list[str]:
-    """Values in few words, in full where they would look alike and are not.
+def all_shown(values: Iterable[object], longest: int = LONGEST) -> list[str]:
+    """Values in few words, from where they differ on where they would look alike and are not.
 
     >>> all_shown([1386.11, 1386.12, None])
     ['1386.11', '1386.12', '—']
     """
     every = [*values]
-    short = [shown(value) for value in every]
-    is_told = len({*short}) == len({_coded(given(value)) for value in every})
-    return short if is_told else [shown(value if value is None else as_text(value)) for value in every]
+    short = [shown(value, longest) for value in every]
+    if len({*short}) == len({_coded(given(value)) for value in every}):
+        return short
+    texts = [shown(value) if given(value) is None else plain_line(as_text(value)) for value in every]
+    begun = [text for text, value in zip(texts, every, strict=True) if given(value) is not None]
+    skipped = (
+        max(len(posixpath.commonprefix(begun)) - min(_BEFORE, longest // 3), 0) if max(map(len, texts)) > longest else 0
+    )
+    return [cut(f"…{text[skipped:]}" if text[skipped:] and skipped else text, longest) for text in texts]
 
 
-def shown(value: object) -> str:
+def shown(value: object, longest: int = LONGEST) -> str:
     """A value in few words: numbers short, `—` for what is not there."""
     if value is None or value is ABSENT:
         return "—"
-    return _cut(number(value) if isinstance(value, float) else as_text(value))
+    return cut(number(value) if isinstance(value, float) else as_text(value), longest)
 
 
-def _cut(text: str) -> str:
-    """On one line that steers no terminal, shortened at its end."""
+def cut(text: str, longest: int = LONGEST) -> str:
+    """A text on one line that steers no terminal, shortened at its end."""
     plain = plain_line(text)
-    return plain if len(plain) <= _LONGEST else f"{plain[: _LONGEST - 1]}…"
+    return plain if len(plain) <= longest else f"{plain[: longest - 1]}…"
 
 
 def plain_line(text: str) -> str:

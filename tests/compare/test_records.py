@@ -10,7 +10,9 @@ import pytest
 
 import mlsdk
 from mlsdk.compare import causes
+from mlsdk.compare.shown import lines_of
 from mlsdk.compare.side import Side
+from mlsdk.compare.table import text_of_table
 from mlsdk.log.standins import Described
 from tests.compare.project import Bench, edited
 
@@ -257,7 +259,7 @@ def test_instructions_of_the_processor(bench: Bench) -> None:
     here = _with(bench.first, hardware={"cpu": CPU})
     there = _with(bench.first, hardware={"cpu": {**CPU, "flags": ["avx", "fma"]}})
 
-    assert _found(here, there) == [("hardware", "cpu flags", "avx2", "fma")]
+    assert [one.details for one in causes(here, there)] == [("A only: avx2", "B only: fma")]
 
 
 def test_a_variable_kept_as_a_digest(bench: Bench) -> None:
@@ -383,8 +385,20 @@ def test_a_table_is_as_wide_as_it_must_be(bench: Bench) -> None:
 
     assert few[3].split() == ["param", "lr", "0.1", "0.100000001", "0.100000002"]
     assert many[0].split() == ["run", "name", "param", "lr"]
+    assert max(map(len, text_of_table(mlsdk.diff(*some[:6]), 80).split("\n")[:4])) <= 80
     assert "  run-0, run-1 and run-2: its processor: not captured, or not yet" in few
     assert "  all 20 runs: its processor: not captured, or not yet" in many
+
+
+@pytest.mark.parametrize("width", [80, 140])
+def test_a_comparison_fits_its_terminal(bench: Bench, width: int) -> None:
+    """Long values are shortened to the width, from where they differ on, so that it is seen that they do."""
+    here, there = (_with(bench.first, params={"words": "x" * 99 + end, "all": end * 99}) for end in "yz")
+    found = mlsdk.diff(here, there)
+    lines = ["".join(text for text, _ in line) for line in lines_of(found, width)]
+
+    assert max(map(len, lines)) <= width
+    assert any("xxxxxxxy → …xxxxxxx" in line for line in lines)
 
 
 def test_params_that_are_compared_otherwise(bench: Bench) -> None:
