@@ -5,6 +5,8 @@ from __future__ import annotations
 import posixpath
 from typing import NamedTuple
 
+import attrs
+
 from mlsdk.compare.chance import listing_differences, seed_differences, stdin_differences
 from mlsdk.compare.data import data_differences
 from mlsdk.compare.difference import Difference
@@ -78,6 +80,7 @@ def found_causes(then: Side, now: Side) -> Found:
         found += reach_differences(then, now)
     compared = {place for side in (then, now) for place in inputs(side)} | _declared(then) | _declared(now)
     files = other_files(then, now, compared)
+    found = [_with_files(one, then, files) for one in found]
     found.sort(key=lambda one: one.rank)
     return Found(tuple(found), tuple(unknown_between(then, now, files)), files)
 
@@ -85,6 +88,14 @@ def found_causes(then: Side, now: Side) -> Found:
 def _is_told(one: Difference, variables: set[str]) -> bool:
     """Whether a difference of the machine is one by itself: the visible cards follow from a variable."""
     return one.what != "gpus_visible" or "CUDA_VISIBLE_DEVICES" not in variables
+
+
+def _with_files(one: Difference, then: Side, files: tuple[str, ...]) -> Difference:
+    """Data in memory, with the files that differ too, and that it may have been read from before the run began."""
+    data = then.run.datasets.get(one.what) if one.kind == "data" else None
+    if data is None or data.path is not None or not files:
+        return one
+    return attrs.evolve(one, facts={**one.facts, "files": files})
 
 
 def _follows(one: Difference, read: list[Difference]) -> bool:

@@ -120,7 +120,12 @@ def _file(side: Side, difference: Difference, recipe: Recipe) -> Change | str:
 def _data(side: Side, difference: Difference, recipe: Recipe) -> Change | str:
     if recipe.data != "here":
         return "a rerun has the run's data"
-    if difference.what in side.run.datasets:
+    data = side.run.datasets.get(difference.what)
+    if data is not None and data.path is None:  # made in memory, perhaps of files that are known to differ
+        files = difference.facts.get("files")
+        kept = tuple(name for name in files if name in side.entries) if isinstance(files, tuple) else ()
+        return {"files": kept} if kept else "it was in memory, and from what it was made is not known"
+    if data is not None:
         return {"datasets": (difference.what,)}
     for name in side.run.inputs:
         if side.place(name) == difference.what:

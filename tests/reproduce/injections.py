@@ -176,6 +176,21 @@ def train():
 train()
 """
 
+MEMORY = """
+import local
+import numpy as np
+
+import mlsdk
+
+
+@mlsdk.track(experiment="matrix")
+def train(rows):
+    return {"mean": rows.mean() * local.factor()}
+
+
+train(np.loadtxt("train.csv", delimiter=",", skiprows=1))
+"""
+
 WORDS = """
 import mlsdk
 

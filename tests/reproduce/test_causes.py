@@ -85,6 +85,24 @@ def test_listings_of_copies(parts: Path) -> None:
     assert [(one.level, one.causes) for one in (recorded, here)] == [("B", ()), ("B", ())]
 
 
+def test_what_lies_aside(tmp_path: Path) -> None:
+    """Data that were read before the run began, and a module that git ignores, are named, confirmed, and taken back."""
+    files = {"train.csv": injections.FILES["train.csv"], ".gitignore": "local.py\n"}
+    local = {"local.py": "def factor():\n    return 2\n"}
+    made = injections.project(tmp_path / "aside", injections.MEMORY, files, local)
+    run = made.run()
+    found = []
+    for name, before, after in (("train.csv", "0.571,", "0.572,"), ("local.py", "2", "3")):
+        made.replace(name, before, after)
+        verdict = mlsdk.verify(run, store=made.store, here=True)
+        found.append((verdict.level, [(one.kind, one.what, one.confirmed) for one in verdict.causes]))
+        made.reset()
+    restored = mlsdk.verify(run, store=made.store, env="same")
+
+    assert found == [("X", [("data", "rows", True)]), ("X", [("function", "local:factor", True)])]
+    assert (restored.level, restored.causes) == ("B", ())
+
+
 def test_threads_of_openmp(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A library's other number of OpenMP threads is named; with the same number nothing is."""
     require(importlib.util.find_spec("sklearn"), "scikit-learn")  # importing it would set variables here
