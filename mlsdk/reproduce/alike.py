@@ -11,15 +11,20 @@ import itertools
 import math
 import re
 import struct
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import attrs
 
 from mlsdk.records import Series
 
-NUMBER = re.compile(r"[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?")
+_NUMBER = re.compile(r"(?<![\w.])[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?(?!\w|\.\d)")
+"""A number within a text; not a part of a word or of a version: v1.10 and v1.1 are no numbers."""
+
 _WHOLE = re.compile(r"[-+]?\d+")
+_DIGITS = 17
+"""Of a float, more say nothing."""
+
 
 _BITS = struct.Struct("<d")
 _SIGNED = struct.Struct("<q")
@@ -67,8 +72,22 @@ def within(where: str, gap: Gap | None) -> Gap | None:
     return None if gap is None else attrs.evolve(gap, where=where + gap.where)
 
 
-def gap(a: object, b: object) -> Gap | None:
+Texts = Callable[[str, str], Gap | None]
+"""How two texts differ."""
+
+
+def exactly(a: str, b: str) -> Gap | None:
+    """How two texts differ that are no writing down of numbers: as a whole."""
+    return None if a == b else Gap("", shown(a), shown(b))
+
+
+def gap(a: object, b: object, texts: Texts = exactly) -> Gap | None:
     """How two values differ; None for values that are the same bit by bit.
+
+    Args:
+        a: a value: numbers, texts, arrays, and lists and mappings of them.
+        b: another one.
+        texts: how texts are compared.
 
     >>> gap({"acc": 0.5}, {"acc": 0.5}) is None
     True
@@ -76,12 +95,12 @@ def gap(a: object, b: object) -> Gap | None:
     Gap(where='.acc', a=1.0, b=1.0000000000000002, relative=2.2204460492503126e-16, ulps=1, count=1)
     """
     if isinstance(a, Mapping) and isinstance(b, Mapping):
-        return merged(_of_key(key, a, b) for key in dict.fromkeys((*a, *b)))
+        return merged(_of_key(key, a, b, texts) for key in dict.fromkeys((*a, *b)))
     if _is_list(a) and _is_list(b):
         pairs = enumerate(itertools.zip_longest(a, b, fillvalue=_NOTHING))  # type: ignore[call-overload]  # both are
-        return merged(within(f"[{place}]", _of_parts(one, other)) for place, (one, other) in pairs)
+        return merged(within(f"[{place}]", _of_parts(one, other, texts)) for place, (one, other) in pairs)
     if isinstance(a, str) and isinstance(b, str):
-        return text_gap(a, b)
+        return texts(a, b)
     if _is_array(a) and _is_array(b):
         return array_gap(a, b)
     if _is_number(a) and _is_number(b):
@@ -92,14 +111,14 @@ def gap(a: object, b: object) -> Gap | None:
 _NOTHING: Any = object()
 
 
-def _of_key(key: object, a: Mapping[Any, object], b: Mapping[Any, object]) -> Gap | None:
-    return within(f".{key}", _of_parts(a.get(key, _NOTHING), b.get(key, _NOTHING)))
+def _of_key(key: object, a: Mapping[Any, object], b: Mapping[Any, object], texts: Texts) -> Gap | None:
+    return within(f".{key}", _of_parts(a.get(key, _NOTHING), b.get(key, _NOTHING), texts))
 
 
-def _of_parts(a: object, b: object) -> Gap | None:
+def _of_parts(a: object, b: object, texts: Texts) -> Gap | None:
     if a is _NOTHING or b is _NOTHING:
         return Gap("", None if a is _NOTHING else shown(a), None if b is _NOTHING else shown(b))
-    return gap(a, b)
+    return gap(a, b, texts)
 
 
 def _is_list(value: object) -> bool:
@@ -167,15 +186,23 @@ def text_gap(a: str, b: str) -> Gap | None:
     """
     if a == b:
         return None
-    if NUMBER.split(a) != NUMBER.split(b):
+    if _NUMBER.split(a) != _NUMBER.split(b):
         return Gap("", shown(a), shown(b))
-    pairs = zip(NUMBER.findall(a), NUMBER.findall(b), strict=True)
-    found = merged(number_gap(_read(one), _read(other)) for one, other in pairs)
+    found = merged(map(_numeral_gap, _NUMBER.findall(a), _NUMBER.findall(b)))
     return None if found is None else attrs.evolve(found, a=shown(a), b=shown(b), where="")
 
 
-def _read(text: str) -> float:
-    return int(text) if _WHOLE.fullmatch(text) and len(text) < 1000 else float(text)
+def _numeral_gap(a: str, b: str) -> Gap | None:
+    """How two numbers differ as they are written: whole ones exactly (007 is not 7), others by their value."""
+    if a == b:
+        return None
+    if _WHOLE.fullmatch(a) and _WHOLE.fullmatch(b):
+        return Gap("", a, b)
+    one, other = float(a), float(b)
+    if not (math.isfinite(one) and math.isfinite(other)):
+        return Gap("", a, b)
+    is_beyond = max(len(a), len(b)) > _DIGITS and one == other  # the difference may be in what no float holds
+    return Gap("", a, b, 0.0) if is_beyond else number_gap(one, other)
 
 
 # arrays and series

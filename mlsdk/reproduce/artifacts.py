@@ -18,33 +18,17 @@ from collections.abc import Callable
 from types import MappingProxyType
 from typing import Any
 
-from mlsdk.reproduce.alike import Gap, gap
+from mlsdk.reproduce.alike import Gap, exactly, gap, text_gap
 
 LARGEST_BYTES = 256 << 20
 """Larger files are not looked into."""
 
-_PACKED = (
-    *("pkl", "pickle", "joblib", "cloudpickle", "dill", "pt", "pth", "ckpt", "zip", "whl", "egg", "tar", "tgz", "bz2"),
-    *(
-        "xz",
-        "zst",
-        "7z",
-        "h5",
-        "hdf5",
-        "keras",
-        "onnx",
-        "pb",
-        "tflite",
-        "mlmodel",
-        "db",
-        "sqlite",
-        "png",
-        "jpg",
-        "jpeg",
-    ),
-    *("gif", "webp", "tif", "tiff", "bmp", "svg", "pdf", "ps", "eps", "mp4", "wav", "html", "ipynb"),
-    *("docx", "xlsx"),
-)
+_PICKLES = ("pkl", "pickle", "joblib", "cloudpickle", "dill", "pt", "pth", "ckpt")
+_ARCHIVES = ("zip", "whl", "egg", "tar", "tgz", "bz2", "xz", "zst", "7z")
+_MODELS = ("h5", "hdf5", "keras", "onnx", "pb", "tflite", "mlmodel", "db", "sqlite")
+_PICTURES = ("png", "jpg", "jpeg", "gif", "webp", "tif", "tiff", "bmp", "svg", "mp4", "wav")
+_PAGES = ("pdf", "ps", "eps", "html", "ipynb", "docx", "xlsx")
+_PACKED = (*_PICKLES, *_ARCHIVES, *_MODELS, *_PICTURES, *_PAGES)
 """Endings of formats that hold more than content, or hold it in a way that is not read here."""
 
 _SIZES = ("F2", "F4", "F8", "I1", "I2", "I4", "I8", "U1", "U2", "U4", "U8")
@@ -77,14 +61,14 @@ def file_gap(name: str, a: bytes, b: bytes) -> Gap | None:
     >>> file_gap("loss.json", b'{"loss": 0.5}', b'{"loss": 0.25}').relative
     0.5
     """
+    if max(len(a), len(b)) > LARGEST_BYTES:  # what is read of such a file may not be all of it
+        raise NotLookedIntoError(f"other bytes, and larger than {LARGEST_BYTES >> 20} MB")
     if a == b:
         return None
-    if max(len(a), len(b)) > LARGEST_BYTES:
-        raise NotLookedIntoError(f"larger than {LARGEST_BYTES >> 20} MB")
     ending = name.lower().rpartition(".")[2]
     if ending == "gz":
         return file_gap(name[:-3], _unzipped(a), _unzipped(b))
-    if zipfile.is_zipfile(io.BytesIO(a)) and zipfile.is_zipfile(io.BytesIO(b)) and ending != "npz":
+    if ending != "npz" and all(data.startswith(b"PK") and zipfile.is_zipfile(io.BytesIO(data)) for data in (a, b)):
         if _members(a) == _members(b):
             return None
         raise NotLookedIntoError("other bytes, and what lies in the archive is not looked into")
@@ -99,7 +83,7 @@ def file_gap(name: str, a: bytes, b: bytes) -> Gap | None:
         raise NotLookedIntoError(f"other bytes, and {error.name} is not installed to read them") from None
     except Exception as error:  # whatever a file's end says, anything may be in it, and any reader may stumble
         raise NotLookedIntoError(f"other bytes, and not to be read as .{ending}: {error}", unknown=True) from None
-    return gap(one, other)
+    return gap(one, other, text_gap if read in (_lines, _csv, _tsv) else exactly)
 
 
 def _unzipped(data: bytes) -> bytes:
@@ -140,9 +124,14 @@ def _by_first_bytes(data: bytes) -> Callable[[bytes], object] | None:
 
 
 def _npy(data: bytes) -> Any:
+    """The array of a file; a list where several were saved one after the other."""
     import numpy as np
 
-    return np.load(io.BytesIO(data), allow_pickle=False)
+    file = io.BytesIO(data)
+    found: list[Any] = []
+    while not found or file.tell() < len(data):
+        found.append(np.lib.format.read_array(file, allow_pickle=False))
+    return found[0] if len(found) == 1 else found
 
 
 def _npz(data: bytes) -> dict[str, Any]:
@@ -176,6 +165,14 @@ def _delimited(data: bytes, delimiter: str) -> list[list[str]]:
     return list(csv.reader(io.StringIO(data.decode("utf-8-sig"), newline=""), delimiter=delimiter))
 
 
+def _csv(data: bytes) -> list[list[str]]:
+    return _delimited(data, ",")
+
+
+def _tsv(data: bytes) -> list[list[str]]:
+    return _delimited(data, "\t")
+
+
 def _json_lines(data: bytes) -> list[object]:
     return [json.loads(line) for line in data.splitlines() if line.strip()]
 
@@ -188,7 +185,7 @@ def _parquet(data: bytes) -> dict[str, Any]:
     import pyarrow as pa
     from pyarrow import parquet
 
-    return _columns(parquet.read_table(pa.BufferReader(data)))
+    return _columns(parquet.ParquetFile(pa.BufferReader(data)).read())
 
 
 def _arrow(data: bytes) -> dict[str, Any]:
@@ -201,10 +198,11 @@ def _arrow(data: bytes) -> dict[str, Any]:
 def _columns(table: Any) -> dict[str, Any]:
     import pyarrow as pa
 
-    found: dict[str, Any] = {"columns": [f"{field.name}: {field.type}" for field in table.schema]}
-    for name, column in zip(table.schema.names, table.columns, strict=True):
+    found: dict[str, Any] = {"": [f"{field.name}: {field.type}" for field in table.schema]}
+    for place, (name, column) in enumerate(zip(table.schema.names, table.columns, strict=True)):
         plain = pa.types.is_integer(column.type) or pa.types.is_floating(column.type)
-        found[name] = column.to_numpy() if plain and not column.null_count else column.to_pylist()
+        values = column.to_numpy() if plain and not column.null_count else column.to_pylist()
+        found[f"{name} ({place})" if table.schema.names.count(name) > 1 or not name else name] = values
     return found
 
 
@@ -213,8 +211,8 @@ _READERS: MappingProxyType[str, Callable[[bytes], object]] = MappingProxyType(
         "npy": _npy,
         "npz": _npz,
         "safetensors": _safetensors,
-        "csv": lambda data: _delimited(data, ","),
-        "tsv": lambda data: _delimited(data, "\t"),
+        "csv": _csv,
+        "tsv": _tsv,
         "json": json.loads,
         "jsonl": _json_lines,
         "ndjson": _json_lines,

@@ -17,6 +17,14 @@ FEW = 6
 
 _STAYS = "with it as in the run, the difference stays"
 
+_FEW_PLACES = 4
+"""Reruns that differ in no more places may agree by luck."""
+
+_SURE, _DOUBTFUL = 2, 4
+"""Reruns that must agree where they differ by themselves: in many places, in few."""
+
+_NUMBERS = {_SURE: "two", _DOUBTFUL: "four"}
+
 
 class Blamed(NamedTuple):
     """What a search came to."""
@@ -25,6 +33,8 @@ class Blamed(NamedTuple):
     """Confirmed ones first, then in causal order."""
     others: list[str]
     """Differences that have no effect of their own."""
+    is_back: bool = False
+    """Whether the run's own result came back; else it is known only why reruns vary."""
 
 
 class _Outcome(NamedTuple):
@@ -54,6 +64,7 @@ class Search:
     """
 
     def __init__(self, trials: Trials, recipe: Recipe, is_match: Callable[[Run], bool], most: int) -> None:
+        self._needed = _needed(trials)
         self._trials = trials
         self._recipe = recipe
         self._is_match = is_match
@@ -147,18 +158,20 @@ class Search:
             one = self._rerun(recipe, named)
             if one is None:
                 return _LIMIT
-            if self._is_match(one):
-                return _Outcome(f"with it {how}, the match is back", confirmed=True, by_match=True)
-            if self._trials.deterministic or not any(member.held for member in members):
+            is_back = self._is_match(one)
+            if not is_back and (self._trials.deterministic or not any(member.held for member in members)):
                 return _Outcome(_STAYS)
-            other = self._rerun(recipe, f"{named}, once more")
-            if other is None:
-                return _LIMIT
+            for _ in range(1, self._needed):
+                other = self._rerun(recipe, f"{named}, once more")
+                if other is None:
+                    return _LIMIT
+                if not self._is_match(other) if is_back else self._trials.unlike(one, other):
+                    return _Outcome(_STAYS)
         except RerunError as error:
             return _Outcome(f"could not be made as in the run: {error}", tried=False)
-        if self._trials.unlike(one, other):
-            return _Outcome(_STAYS)
-        return _Outcome("with it held still, two reruns are the same", confirmed=True)
+        if is_back and (self._trials.deterministic or not any(member.held for member in members)):
+            return _Outcome(f"with it {how}, the match is back", confirmed=True, by_match=True)
+        return _Outcome(f"with it held still, {_NUMBERS[self._needed]} reruns are the same", confirmed=True)
 
     def _rerun(self, recipe: Recipe, why: str) -> Run | None:
         if not self._left:
@@ -179,7 +192,18 @@ class Search:
                 others.append(str(suspect))
             else:
                 causes.append(Cause.of(suspect.difference, confirmed=found.confirmed, reason=found.why))
-        return Blamed(sorted(causes, key=lambda cause: not cause.confirmed), others)
+        return Blamed(sorted(causes, key=lambda cause: not cause.confirmed), others, by_match)
+
+
+def _needed(trials: Trials) -> int:
+    """How many reruns must agree before a suspect counts as confirmed.
+
+    Where reruns differ by themselves, some agree by luck: the fewer places they differ in (an accuracy of a few samples
+    and nothing else, say), the more often.
+    """
+    if trials.deterministic:
+        return 1
+    return _SURE if sum(one.gap.count for one in trials.unlike(*trials.pair)) > _FEW_PLACES else _DOUBTFUL
 
 
 def _groups(suspects: Sequence[Suspect]) -> list[Group]:

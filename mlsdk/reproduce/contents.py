@@ -12,10 +12,11 @@ from typing import Literal
 
 import attrs
 
+from mlsdk.capture.redaction import REDACTED
 from mlsdk.errors import NotFoundError
 from mlsdk.records import Artifact, MetricSummary, Run, RunStatus
-from mlsdk.reproduce.alike import Gap, gap, number_gap, series_gap
-from mlsdk.reproduce.artifacts import NotLookedIntoError, file_gap
+from mlsdk.reproduce.alike import Gap, gap, number_gap, series_gap, text_gap
+from mlsdk.reproduce.artifacts import LARGEST_BYTES, NotLookedIntoError, file_gap
 
 Kind = Literal["metric", "final", "returned", "artifact", "end", "output"]
 
@@ -25,6 +26,7 @@ CUT_SHORT = (RunStatus.KILLED, RunStatus.LOST, RunStatus.INTERRUPTED)
 
 TIME = "a measure of time"
 BYTES = "bytes of a format that is not known"
+MESSAGE = "what it says may hold paths or times"
 
 _OF_TIME = re.compile(
     r"(?:^|[^a-z])(?:time|times|timing|duration|durations|elapsed|fps|latency|throughput|walltime|runtime|eta"
@@ -45,7 +47,7 @@ class Unlike:
         gap: where and how far it differs; values of the first difference.
         step: of a metric, the step of the first point that differs.
         logged_ns: of a metric, when the first run logged that point.
-        doubt: why it may be no content, `TIME` or `BYTES`: see `settled`.
+        doubt: why it may be no content, `TIME`, `BYTES` or `MESSAGE`: see `settled`.
     """
 
     kind: Kind
@@ -107,9 +109,9 @@ def compare(a: Run, b: Run) -> Match:
             is_timed = kind != "artifact" and is_of_time(name)
             if one is not None:
                 unlike.append(one)
-            elif is_timed or kind == "artifact":
+            elif is_timed or kind in ("artifact", "end"):
                 steady.add((kind, name))
-            if not is_timed and (one is None or one.doubt is None):
+            if not is_timed and (one is None or one.doubt in (None, MESSAGE)):
                 compared[kind] = compared.get(kind, 0) + 1
     if a.ranks:
         skipped["ranks"] = "metrics of other ranks and of workers come in no certain order"
@@ -128,8 +130,9 @@ def _place(one: Unlike) -> tuple[bool, int, int, str]:
 def settled(match: Match, again: Match) -> Match:
     """What is in doubt settled by how two reruns compare with each other.
 
-    A measure of time that two reruns gave alike, to many digits, is no measure of time, and bytes of an unknown format
-    on which they agree are the program's own: these count. Where the reruns do not show that, nothing can be said.
+    A measure of time that two reruns gave alike, to many digits, is no measure of time. Bytes of an unknown format, or
+    the message of an error, on which they agree are the program's own. These count. Where the reruns do not show that,
+    nothing can be said.
     """
 
     def counts(one: Unlike) -> bool:
@@ -218,15 +221,22 @@ def _returned(a: Run, b: Run) -> Found:
     other = other if isinstance(other, Mapping) else {}
     for path in dict.fromkeys((*one, *other)):
         ours, theirs = one.get(path), other.get(path)
-        notes = [part["note"] for part in (ours, theirs) if isinstance(part, Mapping) and "note" in part]
+        notes = list(filter(None, map(_not_read, (ours, theirs))))
         if path in a.metrics and path in b.metrics:  # a number that was returned by name: its last value
             continue
         if notes:
-            yield path, str(notes[0])
+            yield path, notes[0]
             continue
         found = gap(ours, theirs) if path in one and path in other else Gap("", ours, theirs)
         doubt = TIME if is_of_time(path) else None
         yield path, None if found is None else Unlike("returned", path, found, doubt=doubt)
+
+
+def _not_read(part: object) -> str | None:
+    """Why nothing is known of a part of what was returned."""
+    if part == REDACTED:
+        return "it was left out as a secret"
+    return str(part["note"]) if isinstance(part, Mapping) and "note" in part else None
 
 
 def _artifacts(a: Run, b: Run) -> Found:
@@ -254,7 +264,7 @@ def _artifact(a: Run, b: Run, name: str, one: str | None, other: str | None) -> 
         return name, Unlike("artifact", name, Gap("", one and "a file", other and "a file"))
     try:
         with a.open(name) as ours, b.open(name) as theirs:
-            found = file_gap(name, ours.read(), theirs.read())
+            found = file_gap(name, ours.read(LARGEST_BYTES + 1), theirs.read(LARGEST_BYTES + 1))
     except NotFoundError as error:
         return name, f"other bytes, and not in the store: {error}"
     except NotLookedIntoError as error:
@@ -271,8 +281,9 @@ def _end(a: Run, b: Run) -> Found:
     if a.status is not b.status:
         yield "status", Unlike("end", "status", Gap("", _ending(a), _ending(b)))
     elif a.error is not None and b.error is not None:
-        found = gap(a.error.get("type"), b.error.get("type"))
-        yield "error", None if found is None else Unlike("end", "error", Gap("", _ending(a), _ending(b)))
+        doubt = MESSAGE if a.error.get("type") == b.error.get("type") else None
+        found = text_gap(_ending(a), _ending(b)) if doubt else Gap("", _ending(a), _ending(b))
+        yield "error", None if found is None else Unlike("end", "error", found, doubt=doubt)
 
 
 def _ending(run: Run) -> str:

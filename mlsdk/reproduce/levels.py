@@ -84,6 +84,12 @@ def statistical(trials: Trials, recipe: Recipe, reruns: int, reason: str) -> tup
     except RerunError as error:
         return "X", f"{reason}; not every rerun could be made: {error}"
     made = trials.made[:reruns]
+    varying = {one.what for other in made[1:] for one in trials.unlike(made[0], other)}
+    steady = [one for one in trials.match(made[0]).unlike if one.what not in varying]
+    if steady:
+        return "X", f"{reason}; {len(made)} reruns agree with each other on {_names(steady)}"
+    if any(one.status is not trials.run.status for one in made):
+        return "X", f"{reason}; of {len(made)} reruns not all ended as the run did"
     names = [name for name in _finals(trials.run) if all(name in _finals(one) for one in made)]
     if not names:
         return "X", f"{reason}; no number that all reruns have at their end tells how much they vary"

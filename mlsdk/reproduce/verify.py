@@ -164,12 +164,12 @@ def _judged(trials: Trials, recipe: Recipe, asked: _Asked) -> Verdict:
     except RerunError as error:
         return Verdict(run.id, "U", str(error), why=error.why)
     matches = [trials.match(one), trials.match(other)]
-    match = matches[0] if matches[0].unlike else matches[1]
+    match = max(matches, key=lambda found: _WORSE.index(found.level(asked.tolerance)))
     if not match.anything:
         return Verdict(
             run.id, "U", nothing_to_compare(match), trials.deterministic, why="content", skipped=match.skipped
         )
-    level: Level = max((found.level(asked.tolerance) for found in matches), key="BTX".index)
+    level: Level = match.level(asked.tolerance)
     reason = said(match, level, asked.tolerance)
     blamed = Blamed([], [])
     if level != "B":
@@ -185,7 +185,7 @@ def _judged(trials: Trials, recipe: Recipe, asked: _Asked) -> Verdict:
         level, reason = "U", f"the rerun failed: {_error(one)}"
     confirmed = [f"{cause.kind} {cause.what}" for cause in blamed.causes if cause.confirmed]
     if confirmed:
-        reason += f"; because of {' and '.join(confirmed[:3])}"
+        reason += f"; {'' if blamed.is_back else 'reruns vary '}because of {' and '.join(confirmed[:3])}"
     relative, ulps = largest(match.unlike)
     return Verdict(
         run.id,
@@ -202,6 +202,10 @@ def _judged(trials: Trials, recipe: Recipe, asked: _Asked) -> Verdict:
         aside=[f"{unlike.kind} {unlike.what}, {unlike.doubt}" for unlike in match.aside],
         skipped=match.skipped,
     )
+
+
+_WORSE = "BTX"
+"""Levels that one rerun may have, the best first."""
 
 
 def _but_for(found: Iterable[Difference], others: Iterable[Difference]) -> list[Difference]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import gzip
 import io
 import json
@@ -22,7 +23,7 @@ from pyarrow import feather, parquet
 
 import mlsdk
 from mlsdk.records import Run, RunStatus, Series
-from mlsdk.reproduce import outputs
+from mlsdk.reproduce import artifacts, outputs
 from mlsdk.reproduce.alike import array_gap, gap, number_gap, series_gap, text_gap
 from mlsdk.reproduce.artifacts import NotLookedIntoError, file_gap
 from mlsdk.reproduce.contents import BYTES, TIME, compare, is_of_time, settled
@@ -134,6 +135,28 @@ def test_texts_are_like_their_numbers() -> None:
     assert text_gap("loss 0.5", "loss 0.6").relative == pytest.approx(1 / 6)  # type: ignore[union-attr]
     assert text_gap("epoch 3", "epoch 4").relative == math.inf  # type: ignore[union-attr]
     assert text_gap("a 1", "b 1").relative == math.inf  # type: ignore[union-attr]
+
+
+@pytest.mark.parametrize(
+    ("a", "b"),
+    [("v1.10", "v1.1"), ("1.2.30", "1.2.3"), ("007", "7"), ("1e400", "1e500"), ("9" * 1200, "8" * 1200)],
+)
+def test_what_looks_like_a_number_and_is_none(a: str, b: str) -> None:
+    """Versions, names with zeros before them and numbers that no float holds are never near each other."""
+    found = text_gap(a, b)
+
+    assert found is not None
+    assert found.relative == math.inf
+
+
+def test_a_text_that_was_returned_is_exact() -> None:
+    """A text among values is no writing down of numbers; digits beyond a float's are never the same bits."""
+    long = text_gap("0.12345678901234567890", "0.12345678901234567891")
+
+    assert gap({"version": "1.10"}, {"version": "1.1"}).relative == math.inf  # type: ignore[union-attr]
+    assert gap("loss 0.5", "loss 0.50") is not None
+    assert long is not None
+    assert long.relative == 0.0
 
 
 def series(steps: list[int], points: list[float], *, plain: bool = False) -> Series:
@@ -250,6 +273,33 @@ def test_an_archive_is_what_lies_in_it() -> None:
     assert file_gap("model.pt", packed(NEAR, 2020), packed(NEAR, 2021)) is None
     with pytest.raises(NotLookedIntoError, match="not looked into"):
         file_gap("model.pt", packed(NEAR, 2020), packed(FAR, 2020))
+
+
+def test_all_of_a_file_is_compared() -> None:
+    """Arrays saved one after the other, columns of one name, and a column called `columns` are all looked at."""
+    ones = np.array([1.0])
+
+    def several(*arrays: Any) -> bytes:
+        return b"".join(saved(np.save, one) for one in arrays)
+
+    def twice(name: str, *values: float) -> bytes:
+        columns = pa.table([pa.array([value]) for value in values], names=[name] * len(values))
+        return saved(lambda file: parquet.write_table(columns, file))
+
+    assert file_gap("a.npy", several(ones, ones), several(ones, ones * 2)).where == "[1][0]"  # type: ignore[union-attr]
+    assert file_gap("a.npy", several(ones), several(ones, ones)) is not None
+    assert file_gap("a.parquet", twice("x", 1.0, 3.0), twice("x", 2.0, 3.0)).relative == 0.5  # type: ignore[union-attr]
+    assert file_gap("a.parquet", twice("columns", 1.0), twice("columns", 2.0)) is not None
+
+
+def test_what_is_too_large_is_not_taken_for_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where only the beginning of a file is read, equal beginnings are no match."""
+    monkeypatch.setattr(artifacts, "LARGEST_BYTES", 100)
+    one, other = (gzip.compress(b"0" * 200 + end) for end in (b"1", b"2"))
+
+    for name, a, b in (("a.txt", b"0" * 101, b"0" * 101), ("a.txt.gz", one, other)):
+        with pytest.raises(NotLookedIntoError, match="larger than"):
+            file_gap(name, a, b)
 
 
 class Exploding:
@@ -417,6 +467,30 @@ def test_a_failure_is_an_end_like_another() -> None:
 
     assert compare(runs[0], runs[1]).compared == {"end": 1}
     assert [u.what for u in compare(runs[2], runs[0]).unlike if u.kind == "end"] == ["status"]
+
+
+def test_another_message_is_another_end() -> None:
+    """Another message of the same error counts where reruns agree on it, and does not where they say it differently."""
+    runs = []
+    for message in ("loss is nan", "no column", "no column in /a", "no column in /b"):
+        with contextlib.suppress(ValueError):
+            returning(message, fail=True)
+        runs.append(mlsdk.get_run("latest"))
+    run, other, here, there = runs
+
+    assert settled(compare(run, other), compare(other, other)).level(1e-6) == "X"
+    assert settled(compare(run, here), compare(here, there)).level(1e-6) == "B"
+    assert settled(compare(run, here), compare(here, there)).compared == {"end": 1}
+
+
+def test_what_was_left_out_as_a_secret_is_no_match() -> None:
+    """Of a returned value that is not kept nothing can be said."""
+    for secret in ("ab12cd34ef56gh78", "zz12cd34ef56gh99"):
+        returning({"password": secret, "label": "a"})
+    one, other = list(mlsdk.runs(experiment="contents"))[:2]
+
+    assert compare(one, other).compared == {"returned": 1}
+    assert "returned password" in compare(one, other).skipped
 
 
 def test_a_run_that_was_cut_short() -> None:

@@ -54,6 +54,26 @@ if __name__ == "__main__":
 
 HELPERS = "def scale(x):\n    return 0.5 * x\n"
 QUIET = "import mlsdk\n\nwith mlsdk.run('quiet'):\n    print('nothing but time: 12:00:00')\n"
+COIN = """
+import pathlib
+import random
+
+import mlsdk
+from helpers import scale
+
+COUNT = pathlib.Path({count!r})
+
+
+@mlsdk.track(experiment="coins")
+def train():
+    scale(1.0)
+    thrown = len(COUNT.read_text())
+    COUNT.write_text("x" * (thrown + 1))
+    return {{"acc": float({sides!r}[thrown])}}
+
+
+train()
+"""
 PRINTS = "import os, mlsdk\n\nwith mlsdk.run('prints'):\n    print('acc 0.5'); print('took 3 s'); print(os.getcwd())\n"
 
 
@@ -213,6 +233,21 @@ def test_a_program_that_is_not_deterministic(project: Project) -> None:
     assert len(verdict.reruns) == 5
     assert [one.what for one in (verdict.first_divergence,) if one] == ["draft"]
     assert not any(cause.confirmed for cause in verdict.causes)
+
+
+def test_luck_is_no_confirmation(project: Project) -> None:
+    """Where two reruns differ in one place, that some agree with one thing held still may be luck, and is no proof."""
+    count = project.folder.parent / "count"
+    count.write_text("")
+    (project.folder / "coin.py").write_text(
+        COIN.format(count=str(count), sides="1" + "01" + "110" + "001" + "0001" + "10" * 5), "utf-8"
+    )
+    run = project.run("coin.py")
+    project.edit("helpers.py", "0.5 * x", "0.75 * x")
+    verdict = project.verify(run, here=True)
+
+    assert verdict.deterministic is False
+    assert [str(cause) for cause in verdict.causes if cause.confirmed] == []
 
 
 def test_a_run_that_failed_is_made_again_by_failing(project: Project) -> None:
