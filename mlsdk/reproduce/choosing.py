@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from mlsdk.errors import NotFoundError, QueryError, UsageError
 from mlsdk.finding import runs
@@ -11,7 +11,7 @@ from mlsdk.query.parse import parse
 from mlsdk.query.tree import Compare, In, Not, Tree, all_of
 from mlsdk.records import Run
 from mlsdk.reproduce.held import coded
-from mlsdk.reproduce.kinds import FINISHED, OUTSIDE, VERIFYING, Kind, kind_of
+from mlsdk.reproduce.kinds import FINISHED, OUTSIDE, Kind, kind_of
 from mlsdk.store.base import Store
 
 Wanted = Run | str | Iterable[Run | str] | None
@@ -91,24 +91,33 @@ def replacements(store: Store, some: Iterable[Run]) -> dict[str, Run]:
     """
     if not store.catalog.has_key("code.rerun.of"):
         return {}
-    found: dict[str, Run] = {}
-    waiting = {run.id: run for run in some}
-    origins = {run: run for run in waiting}
+    asked = [*some]
+    children: dict[str, list[Run]] = {}
+    known = {run.id: run for run in asked}
+    waiting = [*known]
     while waiting:
-        ids = [*waiting]
-        children: dict[str, Run] = {}
-        for start in range(0, len(ids), _IDS_AT_ONCE):
-            of_these = In(("code", "rerun", "of"), tuple(ids[start : start + _IDS_AT_ONCE]))
-            children.update((run.id, run) for run in reversed(store.catalog.find(all_of(of_these, FINISHED)).runs))
-        waiting = {}
-        for child in children.values():
-            rerun = decode(coded(child.code).get("rerun"))
-            origin = origins[str(rerun["of"])]
-            parent = found.get(origin)
-            if rerun.get("params") or child.id in origins or child.experiment == VERIFYING:
-                continue
-            if parent is None or child.started_at > parent.started_at:
-                found[origin] = child
-            origins[child.id] = origin
-            waiting[child.id] = child
-    return found
+        before, waiting = waiting, []
+        for start in range(0, len(before), _IDS_AT_ONCE):
+            of_these = In(("code", "rerun", "of"), tuple(before[start : start + _IDS_AT_ONCE]))
+            for child in store.catalog.find(all_of(of_these, FINISHED)).runs:
+                rerun = decode(coded(child.code).get("rerun"))
+                parent = known[str(rerun["of"])]
+                if rerun.get("params") or child.experiment != parent.experiment:
+                    continue
+                children.setdefault(parent.id, []).append(child)
+                if child.id not in known:
+                    known[child.id] = child
+                    waiting.append(child.id)
+    newest = {run.id: _newest_below(run, children) for run in asked}
+    return {run: child for run, child in newest.items() if child is not None}
+
+
+def _newest_below(run: Run, children: Mapping[str, Sequence[Run]]) -> Run | None:
+    """The newest of the runs that were made again from a run, or from those."""
+    below: dict[str, Run] = {}
+    waiting = [run]
+    while waiting:
+        new = [child for child in children.get(waiting.pop().id, ()) if child.id not in below]
+        below.update((child.id, child) for child in new)
+        waiting += new
+    return max(below.values(), key=lambda child: child.started_at, default=None)

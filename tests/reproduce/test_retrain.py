@@ -46,8 +46,10 @@ def test_a_stale_run_is_made_again(tmp_path: Path) -> None:
     assert _files(project) == files
     assert [(one.run.id, one.state, one.unknown) for one in mlsdk.status(store=store)] == [(new.id, "up to date", ())]
     (old,) = mlsdk.status(made.old.run.id, store=store)
+    every = mlsdk.status("experiment = 'churn'", store=store)
     assert (old.state, old.replaced_by) == ("replaced", new)
-    assert mlsdk.retrain("churn", store=store) == ()
+    assert [(one.run.id, one.state) for one in every] == [(new.id, "up to date"), (old.run.id, "replaced")]
+    assert mlsdk.retrain(["churn", "experiment = 'churn'"], store=store) == ()
 
 
 def test_what_took_its_place(tmp_path: Path) -> None:
