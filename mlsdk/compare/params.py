@@ -6,12 +6,13 @@ import os
 
 from mlsdk.compare.difference import Difference
 from mlsdk.compare.side import Side
-from mlsdk.compare.values import ABSENT, differing, given, leaves, listed
+from mlsdk.compare.values import ABSENT, Pair, differing, given, leaves, listed
 from mlsdk.log.standins import Described
 
 _NOT_A_PROGRAM = ("interactive", "-", "notebook")
 """Entries whose command line is that of somebody else's program."""
 
+_ARGUMENT = "argument "
 ENTRY = "entry"
 FUNCTION = "tracked function"
 
@@ -29,8 +30,7 @@ def param_differences(a: Side, b: Side) -> list[Difference]:
     functions = [str(side.code.get("function") or "") for side in (a, b)]
     if all(functions) and functions[0] != functions[1]:
         found.append(Difference("param", FUNCTION, functions[0], functions[1], facts={"source": "entry"}))
-    told = {str(value) for _, *both in pairs for value in both}
-    return [*found, *_of_command_line(a, b, {*raw[0], *raw[1]}, told)]
+    return [*found, *_of_command_line(a, b, {*raw[0], *raw[1]}, pairs)]
 
 
 def _is_data(side: Side, name: str, value: object) -> bool:
@@ -46,7 +46,7 @@ def _names_data(side: Side, value: object) -> bool:
     return any(one.path == whole for one in side.run.datasets.values())
 
 
-def _of_command_line(a: Side, b: Side, params: set[str], told: set[str]) -> list[Difference]:
+def _of_command_line(a: Side, b: Side, params: set[str], told: list[Pair]) -> list[Difference]:
     entries = [side.within(str(side.code.get("entry", ""))) for side in (a, b)]
     if not all("argv" in side.code for side in (a, b)) or any(entry in _NOT_A_PROGRAM for entry in entries):
         return []
@@ -57,11 +57,16 @@ def _of_command_line(a: Side, b: Side, params: set[str], told: set[str]) -> list
     options = [{name: side.plain(value) for name, value in of.items()} for side, of in zip((a, b), raw, strict=True)]
     for name, x, y in differing(*options):
         is_param = name.lstrip("-").replace("-", "_") in params
-        is_told = x is not ABSENT and y is not ABSENT and {str(x), str(y)} <= told
+        is_told = any(_says(name, x, one) and _says(name, y, other) for _, one, other in told)
         is_path = all(_names_data(side, of.get(name)) for side, of in zip((a, b), raw, strict=True))
         if not (is_param or is_told or is_path):
             found.append(Difference("param", name, given(x), given(y), facts={"source": "argv"}))
     return found
+
+
+def _says(name: str, word: object, value: object) -> bool:
+    """Whether a word of the command line is a param's value; one that only one run has may stand for a default."""
+    return name.startswith(_ARGUMENT) if word is ABSENT else str(word) == str(value)
 
 
 def _options(words: list[str]) -> dict[str, object]:
@@ -78,7 +83,7 @@ def _options(words: list[str]) -> dict[str, object]:
         name, equals, value = word.partition("=")
         if not _is_option(word):
             places += 1
-            name, value = f"argument {places}", word
+            name, value = f"{_ARGUMENT}{places}", word
         elif not equals:
             value = waiting.pop(0) if waiting and not _is_option(waiting[0]) else ""
         before = found.get(name)

@@ -296,6 +296,22 @@ def test_a_folder_with_a_file_more(bench: Bench) -> None:
     assert [(one.kind, one.what) for one in causes(here, read)] == [("data", "parts/c")]
 
 
+@pytest.mark.parametrize(
+    ("words", "found"),
+    [
+        (["0.9"], ["lr"]),
+        (["0.8"], ["argument 1", "lr"]),
+        (["--rate", "0.9"], ["--rate", "lr"]),
+        (["--lr", "0.9"], ["lr"]),
+    ],
+)
+def test_words_of_the_command_line_that_a_param_tells(bench: Bench, words: list[str], found: list[str]) -> None:
+    """A word that is a param's value is told by the param; an option of another name may be more than that."""
+    other = _with(bench.first, params={"lr": 0.9}, code={"argv": [*bench.first.code["argv"], *words]})
+
+    assert [one.what for one in causes(bench.first, other)] == found
+
+
 def test_another_function_of_the_same_code(bench: Bench) -> None:
     """Of two runs of different functions in the same code it is said which function each is of."""
     functions = {"__main__:a": "1", "__main__:b": "1"}
