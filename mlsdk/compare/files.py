@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import posixpath
+
 import attrs
 
 from mlsdk.compare.data import DIGITS, compared, is_same
@@ -20,11 +22,13 @@ MOST_BYTES = 200_000
 def input_differences(a: Side, b: Side) -> list[Difference]:
     """Files that a run was seen to read and that differ, but for those that a data set names.
 
-    A `file` is one of the code tree that is no table, a configuration say; any other is `data`.
+    A `file` is one of the code tree that is no table, a configuration say; any other is `data`. One that only lies in
+    another folder does not differ: the param or the function that says so does.
     """
     then, now = inputs(a), inputs(b)
     found = []
-    for place in sorted({*then, *now}):
+    moved = _moved(a, b, then, now)
+    for place in sorted({*then, *now} - moved):
         x, y = then.get(place), now.get(place)
         left, right = _digest(a, place, x), _digest(b, place, y)
         in_tree = place in a.entries or place in b.entries
@@ -47,6 +51,22 @@ def input_differences(a: Side, b: Side) -> list[Difference]:
             facts = {"how": "added" if x is None else "removed"}
             found.append(Difference("data", place, _few(x, left), _few(y, right), details, facts=facts))
     return found
+
+
+def _moved(a: Side, b: Side, then: dict[str, Dataset], now: dict[str, Dataset]) -> set[str]:
+    """Places of files that both runs read by one name and with one content, from other folders."""
+    found: list[dict[tuple[str, str], list[str]]] = [{}, {}]
+    for side, ours, theirs, by_content in ((a, then, now, found[0]), (b, now, then, found[1])):
+        for place in sorted(ours.keys() - theirs.keys()):
+            digest = _digest(side, place, ours[place])
+            if digest is not None:
+                by_content.setdefault((posixpath.basename(place), digest), []).append(place)
+    return {
+        place
+        for content in found[0].keys() & found[1].keys()
+        for pair in zip(found[0][content], found[1][content], strict=False)
+        for place in pair
+    }
 
 
 def inputs(side: Side) -> dict[str, Dataset]:

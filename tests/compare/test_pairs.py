@@ -169,6 +169,16 @@ PAIRS = {
         files={"tables/train.csv": "name,value,k\na,1.5,1\nb,2.5,2\nc,3.5,3\n"},
         also=("added columns: k",),
     ),
+    "files in another folder": Pair(
+        ("function __main__:train",),
+        files={
+            **edited("train.py", ("tables/extra.csv", "more/extra.csv"), ('"conf.json"', '"more/conf.json"')),
+            "more/extra.csv": FILES["tables/extra.csv"],
+            "more/conf.json": FILES["conf.json"],
+            "tables/extra.csv": None,
+            "conf.json": None,
+        },
+    ),
     "a table that nobody declared": Pair(("data tables/extra.csv",), files=edited("tables/extra.csv", ("3,4", "3,5"))),
     # what it ran with, and on
     "a package": Pair(("package acme",), versions={"acme": "1.1"}),
