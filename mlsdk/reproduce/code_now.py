@@ -17,6 +17,7 @@ from mlsdk.log.values import decode
 from mlsdk.records import Run
 from mlsdk.reproduce.held import Coded, Held, coded, told_apart
 from mlsdk.reproduce.place import Place
+from mlsdk.reproduce.told import some
 
 _ASKED = ("modules", "main", "cells", "roots", "bound", "compiled_by")
 _LOADED = (*_ASKED, "loaded")
@@ -120,7 +121,7 @@ class CodeNow:
         if not table.functions:
             return Found((), tuple(unknown))
         if others := self._held.value(code, "differs"):
-            unknown.append(f"what ran was not what lay on the disk then: {_some(list(map(str, others)))}")
+            unknown.append(f"what ran was not what lay on the disk then: {some([*map(str, others)], _MOST_NAMED)}")
         if then == table.functions:
             return Found((), tuple(unknown))
         self._explained += 1
@@ -140,8 +141,8 @@ class CodeNow:
         program = Program(facts, place.of(str(decode(code.get("folder")) or "")), self._root)
         reach = walked(program)
         if not reach.table:
-            shown = _some([*map(str, program.missing.values())]) or _some([*map(str, facts.get("roots") or ())])
-            return _not_here(f"its code is not here: {shown}")
+            shown = [*map(str, program.missing.values() or facts.get("roots") or ())]
+            return _not_here(f"its code is not here: {some(shown, _MOST_NAMED)}")
         odd = {name: why for name, why in program.missing.items() if _hides(name, why)}
         told = tuple(f"its functions: {name}: {why}" for name, why in odd.items())
         roots = [str(root) for root in facts.get("roots") or ()]
@@ -184,8 +185,3 @@ def _why_missing(missing: object, run: Run) -> str:
     if told is None and run.ended_at is None:
         told = "the run is not over"
     return f"its functions were not recorded{f': {told}' if told else ' (a capture was switched off, or is not done)'}"
-
-
-def _some(names: list[str]) -> str:
-    more = f" and {len(names) - _MOST_NAMED} more" if len(names) > _MOST_NAMED else ""
-    return ", ".join(names[:_MOST_NAMED]) + more

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import glob
 import os
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from typing import NamedTuple
 
 from mlsdk.compare.difference import Difference
@@ -23,6 +23,7 @@ from mlsdk.errors import MlsdkError
 from mlsdk.records import Dataset, Run
 from mlsdk.reproduce.code_now import Found
 from mlsdk.reproduce.place import Place
+from mlsdk.reproduce.told import some
 
 _SHOWN = 5
 _OF_FILES = ("path", "size_bytes", "sha256")
@@ -232,20 +233,15 @@ def _told(diff: DataDiff) -> tuple[str, ...]:
     for how, names in columns.items():
         called = f"{how} column" if how != "changed" or diff.columns_exact else "differing column"
         if names:
-            lines.append(f"{called}{'s' * (len(names) > 1)}: {_some(names)}")
+            lines.append(f"{called}{'s' * (len(names) > 1)}: {some(names, _SHOWN)}")
     return tuple(lines) or ("other content",)
 
 
 def _files_told(diff: DataDiff) -> tuple[str, ...]:
     """What became of the files of a folder, by name."""
     told = {"added": diff.added_keys, "removed": diff.removed_keys, "changed": diff.changed_keys}
-    lines = [f"{how}: {_some([*map(str, sorted(names))])}" for how, names in told.items() if names]
+    lines = [f"{how}: {some([*map(str, sorted(names))], _SHOWN)}" for how, names in told.items() if names]
     return tuple(lines) or _told(diff)
-
-
-def _some(names: Sequence[str]) -> str:
-    more = f" and {len(names) - _SHOWN:,} more" if len(names) > _SHOWN else ""
-    return ", ".join(names[:_SHOWN]) + more
 
 
 def _rows(rows: int | None, size: int | None, unit: str) -> str | None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from mlsdk.capture.pieces import BODY
 from mlsdk.compare.difference import Difference
 from mlsdk.records import Run
@@ -31,6 +33,16 @@ def line(one: Difference) -> str:
         case _:
             now = "is no longer there" if one.b is None else str(one.b)
             return f"{one.what} {now} instead of {one.a}" if one.b is not None else f"{one.what} {one.a} {now}"
+
+
+def some(names: Sequence[str], most: int) -> str:
+    """The first names, and how many more there are.
+
+    >>> some(["a", "b", "c"], 2)
+    'a, b and 1 more'
+    """
+    more = f" and {len(names) - most:,} more" if len(names) > most else ""
+    return ", ".join(names[:most]) + more
 
 
 def in_short(run: Run) -> str:
