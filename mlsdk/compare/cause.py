@@ -17,7 +17,7 @@ from mlsdk.compare.packages import interpreter_differences, package_differences
 from mlsdk.compare.params import param_differences
 from mlsdk.compare.side import Side
 from mlsdk.compare.unknown import unknown_between
-from mlsdk.compare.values import listed
+from mlsdk.compare.values import listed, same
 from mlsdk.compare.variables import of_blas, of_threads, pairs_of_variables, variable_differences
 from mlsdk.records import Run
 
@@ -75,7 +75,8 @@ def found_causes(then: Side, now: Side) -> Found:
         *stdin_differences(then, now),
     ]
     if not any(one.kind in _MAKE_VALUES or one.facts.get("source") == "argv" for one in found):
-        found += value_differences(then, now)
+        told = [one for one in found if one.kind == "param"]
+        found += [one for one in value_differences(then, now) if not any(_is_param(one, param) for param in told)]
     if not any(one.kind in _MAKE_VALUES or one.kind == "param" for one in found):
         found += reach_differences(then, now)
     compared = {place for side in (then, now) for place in inputs(side)} | _declared(then) | _declared(now)
@@ -96,6 +97,12 @@ def _with_files(one: Difference, then: Side, files: tuple[str, ...]) -> Differen
     if data is None or data.path is not None or not files:
         return one
     return attrs.evolve(one, facts={**one.facts, "files": files})
+
+
+def _is_param(one: Difference, param: Difference) -> bool:
+    """Whether a global is what a param was given from: the variable of a loop over runs, say."""
+    is_named_so = one.what.rpartition(":")[2] == param.what.rpartition(".")[2]
+    return is_named_so and same(one.a, param.a) and same(one.b, param.b)
 
 
 def _follows(one: Difference, read: list[Difference]) -> bool:

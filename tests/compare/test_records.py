@@ -312,6 +312,20 @@ def test_words_of_the_command_line_that_a_param_tells(bench: Bench, words: list[
     assert [one.what for one in causes(bench.first, other)] == found
 
 
+def test_a_loop_over_runs_in_a_script(bench: Bench) -> None:
+    """The variable of a loop from which a param is given is told by the param; a global of another value is not."""
+
+    def found(rate: float) -> list[str]:
+        here, there = (
+            _with(bench.first, params={"lr": lr}, code={"constants": {"__main__:lr": lr, "__main__:rate": by}})
+            for lr, by in ((0.1, 0.1), (0.2, rate))
+        )
+        return [f"{one.kind} {one.what}" for one in causes(here, there)]
+
+    assert found(0.1) == ["param lr"]
+    assert found(0.5) == ["param lr", "function __main__:rate"]
+
+
 def test_another_function_of_the_same_code(bench: Bench) -> None:
     """Of two runs of different functions in the same code it is said which function each is of."""
     functions = {"__main__:a": "1", "__main__:b": "1"}
