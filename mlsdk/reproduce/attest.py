@@ -17,7 +17,7 @@ import attrs
 from mlsdk.editing import Edit
 from mlsdk.log.decode import Opened, decode
 from mlsdk.log.values import encode
-from mlsdk.records import Run
+from mlsdk.records import Artifact, Run
 from mlsdk.reproduce.verdict import Verdict
 from mlsdk.store.base import Store
 
@@ -42,7 +42,9 @@ def attach(store: Store, run: Run, verdict: Verdict, reruns: Iterable[Run] = ())
 def statement(store: Store, run: Run, verdict: Verdict, reruns: Iterable[Run] = ()) -> dict[str, Any]:
     """The statement: its subjects are the logs and the artifacts of the run, by their SHA-256."""
     artifacts = [
-        {"name": f"artifacts/{name}", "digest": {"sha256": artifact.digest}} for name, artifact in run.artifacts.items()
+        {"name": f"artifacts/{name}", "digest": {"sha256": digest}}
+        for artifact in run.artifacts.values()
+        for name, digest in _files(artifact)
     ]
     about = {"run", "id", "reruns", "env", "here", "at", "took_s", "by", "statement"}
     return {
@@ -72,16 +74,24 @@ def statement(store: Store, run: Run, verdict: Verdict, reruns: Iterable[Run] = 
     }
 
 
+def _files(artifact: Artifact) -> Iterator[tuple[str, str]]:
+    """The files of an artifact with the digest of their bytes: of a folder each, for a folder has no bytes."""
+    if not artifact.files:
+        yield artifact.name, artifact.digest
+    for path, digest in artifact.files.items():
+        yield f"{artifact.name}/{path}", digest
+
+
 def _made_from(run: Run) -> Iterator[dict[str, Any]]:
     """What the run was made from, by digest."""
     for name, found, key in (("code", run.code.get("tree"), "digest"), ("lock", run.environment.get("lock"), "digest")):
         if isinstance(found, Mapping) and isinstance(found.get(key), str):
             yield {"name": name, "digest": {"sha256": found[key]}}
     for name, dataset in run.datasets.items():
-        known = {"sha256": dataset.digest} if dataset.digest else {}
-        content = {"annotations": {"fingerprint": dataset.fingerprint}} if dataset.fingerprint else {}
-        if known or content:
-            yield {"name": f"data/{name}", "digest": known, **content}
+        known = {"digest": {"sha256": dataset.digest}} if dataset.digest else {}
+        content = {"uri": f"urn:mlsdk:fingerprint:{dataset.fingerprint}"} if dataset.fingerprint else {}
+        if known or content:  # a descriptor needs one of the two
+            yield {"name": f"data/{name}", **known, **content}
 
 
 def _logs(store: Store, run: Run) -> Iterator[dict[str, Any]]:

@@ -41,7 +41,7 @@ _KINDS = MappingProxyType(
         "final": ("last value", "last values"),
         "returned": ("returned value", "returned values"),
         "artifact": ("artifact", "artifacts"),
-        "end": ("way in which it ended", "ways in which it ended"),
+        "end": ("failure", "failures"),
         "output": ("line of output", "lines of output"),
     }
 )
@@ -53,8 +53,10 @@ def _compared(match: Match) -> str:
 
 def nothing_to_compare(match: Match) -> str:
     """Why there is no level, and what to do."""
+    timed = dict.fromkeys([*(one.what for one in match.aside), *sorted(name for _, name in match.steady)])
+    but = f" but measures of time: {', '.join(timed)}" if timed else ""
     more = f" (not looked into: {', '.join(match.skipped)})" if match.skipped else ""
-    return f"there is nothing to compare{more}: log a metric, return a value, or put an artifact away"
+    return f"there is nothing to compare{but}{more}; log a metric, return a value, or put an artifact away"
 
 
 def said(match: Match, level: Level, tolerance: float) -> str:

@@ -243,6 +243,7 @@ def said(cause: Cause) -> str:
     >>> said(Cause("param", "lr", True, 0.1, 0.2))
     'param lr: 0.1, now 0.2'
     """
-    if cause.a is None and cause.b is None:
+    is_shown = any(line.startswith(("+", "-")) for line in cause.details)  # better than two digests
+    if is_shown or (cause.a is None and cause.b is None):
         return f"{cause.kind} {cause.what}"
     return f"{cause.kind} {cause.what}: {_shown(cause.a)}, now {_shown(cause.b)}"

@@ -83,6 +83,10 @@ def verify(
             print(cause.kind, cause.what, cause.confirmed)
     """
     _check(env, here, tolerance, reruns, most_reruns)
+    if timeout_s is not None and not timeout_s > 0:
+        raise UsageError(
+            f"timeout_s must be seconds above 0, not {timeout_s!r}; without it, ten times what the run took"
+        )
     opened = open_store(store)
     found = _complete(opened, opened.find_one(run.id if isinstance(run, Run) else run))
     recipe = Recipe(env="same" if here else env, timeout_s=timeout_s)

@@ -6,6 +6,7 @@ import hashlib
 import json
 import math
 from datetime import datetime, timezone
+from pathlib import Path
 
 import attrs
 import pytest
@@ -88,6 +89,10 @@ def run(request: pytest.FixtureRequest, tmp_path: object, monkeypatch: pytest.Mo
     with mlsdk.run("judged", store=uri) as started:
         started.log(loss=0.5)
         started.log_artifact(b"x", name="a.txt")
+        Path("out").mkdir()
+        Path("out/b.txt").write_bytes(b"y")
+        started.log_artifact("out")
+        started.use_data(Path("out/b.txt"), name="text")
     return uri, mlsdk.get_run(started.id, store=uri)
 
 
@@ -122,6 +127,10 @@ def test_the_statement(run: tuple[str, Run]) -> None:
     assert (statement["_type"], statement["predicateType"]) == (STATEMENT_TYPE, PREDICATE_TYPE)
     assert subjects[main] == hashlib.sha256(store.logs.read(main)).hexdigest()
     assert subjects["artifacts/a.txt"] == hashlib.sha256(b"x").hexdigest()
+    assert subjects["artifacts/out/b.txt"] == hashlib.sha256(b"y").hexdigest()
+    assert len(subjects) == 3
+    for used in statement["predicate"]["rerunDefinition"]["resolvedDependencies"]:
+        assert used.get("digest") or used.get("uri")
     assert statement["predicate"]["verdict"]["causes"][0]["what"] == "lr"
     assert statement["predicate"]["runDetails"]["metadata"]["user"] == "ann"
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import statistics
 import subprocess
 import sys
@@ -314,7 +315,15 @@ def test_as_a_command(shared: Shared, capsys: pytest.CaptureFixture[str]) -> Non
 
 @pytest.mark.parametrize(
     "options",
-    [{"env": "other"}, {"tolerance": -1.0}, {"reruns": 2}, {"most_reruns": -1}, {"here": True, "env": "fresh"}],
+    [
+        {"env": "other"},
+        {"tolerance": -1.0},
+        {"reruns": 2},
+        {"most_reruns": -1},
+        {"here": True, "env": "fresh"},
+        {"timeout_s": 0},
+        {"timeout_s": math.nan},
+    ],
 )
 def test_wrong_arguments(shared: Shared, options: dict[str, Any]) -> None:
     """An argument that means nothing is refused at the call, before anything runs."""
