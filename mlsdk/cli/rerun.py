@@ -86,11 +86,15 @@ def _begin(screen: Screen, old: Run, params: Mapping[str, object], args: argpars
     took = f"took {duration(old.duration_s)}" if old.duration_s is not None else ""
     screen.line((old.name, "bold"), (f"  {old.experiment}  {old.short_id}  {took}", "dim"))
     screen.line("  ", line)
+    from mlsdk.reproduce.variables import is_of_another
+
     changes = [f"{name} {shown(old.params.get(name))} → {shown(value)}" for name, value in params.items()]
     if changes:
         screen.line("  with ", ", ".join(changes))
     what = "code, data and environment as they are now" if args.here else f"as recorded, environment: {args.env}"
     screen.line((f"  {what}", "dim"))
+    if is_of_another(old):
+        screen.line((f"  {old.user} recorded it: what was recorded is executed with your rights", "yellow"))
     screen.flush()
 
 

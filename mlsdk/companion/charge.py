@@ -212,9 +212,8 @@ def serve_here(root: str, run: str, writer: str, owed: str) -> None:
     header = Header(target.layout, run, writer)
     header.owed = owed
     charge = Charge(target, header, Looks(target.put_blob))
-    charge.capture(
-        note="no companion could be started: captures were taken when the run had ended, by the process itself"
-    )
+    failed = "no companion could be started: captures were taken when the run had ended, by the process itself"
+    charge.capture(note=failed if config.flag("companion") else None)  # who wants none is not told that there is none
     charge.end(FileLogs(target.layout), [])
     for marker in os.listdir(target.layout.open):
         if marker.startswith(f"{run}."):

@@ -15,7 +15,9 @@ from mlsdk.capture.keyed import keyed_digest
 from mlsdk.data.listing import hash_file
 from mlsdk.errors import RerunError
 from mlsdk.records import Run
+from mlsdk.reproduce.carrying import is_inside
 from mlsdk.reproduce.recipe import Recipe
+from mlsdk.reproduce.restore import check_path
 from mlsdk.reproduce.world import World
 from mlsdk.store.base import Store
 from mlsdk.store.target import open_target
@@ -48,8 +50,11 @@ def _left_out(run: Run, recipe: Recipe, world: World, root: str, notes: list[str
     for entry in world.tree.entries:
         if entry["kind"] != "left out" and not entry.get("spans"):
             continue
-        was, there = os.path.join(lay, entry["path"]), os.path.join(world.top, entry["path"])
-        lies = world.place.of(was)
+        was = os.path.join(lay, entry["path"])
+        there, lies = os.path.join(world.top, entry["path"]), world.place.of(was)
+        if not is_inside(there, world.base):
+            notes.append(f"{entry['path']} lies behind a link out of the project: it was not put there")
+            continue
         if recipe.code == "here" and entry["path"] not in recipe.files:
             if os.path.isfile(lies):
                 _copy(lies, there)
@@ -85,23 +90,20 @@ def _modules(run: Run, recipe: Recipe, world: World) -> tuple[str, ...]:
         there, lies = world.inside(was), world.place.of(was)
         if there is not None and os.path.exists(there):
             continue
-        data = _read(lies) if recipe.code == "here" else _as_was(run, name, str(kept[name]), lies, digests.get(name))
+        is_here = recipe.code == "here" and (there is None or os.path.relpath(there, world.top) not in recipe.files)
+        data = _read(lies) if is_here else _as_was(run, name, str(kept[name]), lies, digests.get(name))
         if data is None:
             continue
         if there is not None:
-            os.makedirs(os.path.dirname(there), exist_ok=True)
-            with open(there, "wb") as file:
-                file.write(data)
+            _write(there, data)
         else:
-            moved[_place(name, was)] = data
+            moved[check_path(_place(name, was))] = data
             if _read(lies) != data:
                 changed.add(name.partition(".")[0])
     apart = os.path.join(world.base, "apart")
     for path, data in moved.items():
         if path.partition("/")[0].removesuffix(".py") in changed:
-            os.makedirs(os.path.dirname(os.path.join(apart, path)), exist_ok=True)
-            with open(os.path.join(apart, path), "wb") as file:
-                file.write(data)
+            _write(os.path.join(apart, path), data)
     return (apart,) if os.path.isdir(apart) else ()
 
 
@@ -129,6 +131,14 @@ def _read(path: str) -> bytes | None:
             return file.read()
     except OSError:
         return None
+
+
+def _write(there: str, data: bytes) -> None:
+    os.makedirs(os.path.dirname(there), exist_ok=True)
+    if os.path.lexists(there):  # a link, which may lead out
+        os.unlink(there)
+    with open(there, "wb") as file:
+        file.write(data)
 
 
 def _copy(lies: str, there: str) -> None:

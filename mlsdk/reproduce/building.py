@@ -21,6 +21,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from urllib.parse import urlsplit
 from urllib.request import pathname2url, url2pathname
 
+from mlsdk import config
 from mlsdk.capture.installed import scan
 from mlsdk.capture.lock import find_uv
 from mlsdk.capture.redaction import redact_text
@@ -60,7 +61,9 @@ def build(
     """
     if folder is not None:
         return _built(os.path.join(folder, "environment"), python, wanted, donors, prefixes, leave)
-    place = os.path.join(cache_folder(), _key(python, wanted))
+    kept = os.path.join(config.cache_folder(), "environments")
+    os.makedirs(kept, mode=0o700, exist_ok=True)
+    place = os.path.join(kept, _key(python, wanted))
     with _alone(place):
         if os.path.exists(os.path.join(place, _DONE)):
             one = ask(os.path.join(place, "bin", "python"))
@@ -76,14 +79,6 @@ def build(
         except BaseException:
             shutil.rmtree(place, ignore_errors=True)
             raise
-
-
-def cache_folder() -> str:
-    """Where environments are kept; all in it may be deleted."""
-    base = os.environ.get("XDG_CACHE_HOME") or os.path.join(os.path.expanduser("~"), ".cache")
-    folder = os.path.join(base, "mlsdk", "environments")
-    os.makedirs(folder, mode=0o700, exist_ok=True)
-    return folder
 
 
 def _key(python: str, wanted: Mapping[str, Wanted]) -> str:

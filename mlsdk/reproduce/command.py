@@ -66,7 +66,7 @@ def command_of(run: Run, world: World, environment: Environment, params: Mapping
             raise RerunError(f"{_named(run)} was a program with a secret in it, which was not kept", "arguments")
         if entry == "-c":
             return Command(options, ["-c", source, *rest], None, shown)
-        return Command(options, ["-", *rest] if argv[:1] == ["-"] else rest, source, shown)
+        return Command(options, ["-", *rest] if rest or argv[:1] == ["-"] else [], source, shown)
     if entry == "-m __main__":  # a folder, or an archive, that was named as a script
         words = [_script(run, world, environment, argv[0], os.path.join(str(run.code.get("folder")), argv[0]))]
     elif entry.startswith("-m "):
@@ -137,7 +137,10 @@ def _script(run: Run, world: World, environment: Environment, typed: str, entry:
     if not os.path.exists(here):
         raise RerunError(f"{_named(run)} was started from {entry}, which is not in its code tree: {_as_file()}", "code")
     found = os.path.join(world.folder, typed)
-    return typed if not os.path.isabs(typed) and os.path.exists(found) and os.path.samefile(found, here) else here
+    as_typed = not os.path.isabs(typed) and os.path.exists(found) and os.path.samefile(found, here)
+    if as_typed and typed.startswith("-"):  # else an option of the interpreter
+        return os.path.join(os.curdir, typed)
+    return typed if as_typed else here
 
 
 def _sources(run: Run, world: World) -> str:

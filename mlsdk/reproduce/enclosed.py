@@ -15,12 +15,10 @@ from mlsdk.records import Dataset, Run
 from mlsdk.reproduce.command import options_of
 from mlsdk.reproduce.folders import Folders
 from mlsdk.reproduce.restore import Restored
+from mlsdk.reproduce.variables import LEADING
 
 FOLDER = ".mlsdk-run"
 """Hidden, and ignored by git through a file of its own."""
-
-_LEADING = ("PATH", "VIRTUAL_ENV", "CONDA_PREFIX", "CONDA_DEFAULT_ENV", "CONDA_SHLVL", "LD_LIBRARY_PATH", "PYTHONPATH")
-"""Variables that lead to places of another machine."""
 
 
 def enclose(run: Run, restored: Restored) -> str:
@@ -180,7 +178,7 @@ def _entry(run: Run, entry: str, typed: str) -> list[str]:
 def _variables(run: Run) -> Iterable[tuple[str, str]]:
     found = run.environment.get("variables")
     for name, value in (found if isinstance(found, Mapping) else {}).items():
-        if name not in _LEADING and not str(name).startswith("MLSDK_") and REDACTED not in str(value):
+        if name not in LEADING and not str(name).startswith("MLSDK_") and REDACTED not in str(value):
             yield str(name), str(value)
 
 

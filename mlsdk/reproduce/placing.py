@@ -66,6 +66,8 @@ def place_data(run: Run, recipe: Recipe, world: World, store: Store) -> Placed:
             if one.declared or now is None:
                 raise RerunError(str(error), "data") from None
             lacking.append(str(error))
+        except RerunError:
+            raise
         except (OSError, MlsdkError) as error:
             raise RerunError(f"data set {one.name!r}: {error}", "data") from error
     if any(problem.kind == "inputs" for problem in run.problems) and recipe.data == "run":
@@ -82,7 +84,7 @@ def used(run: Run) -> list[Dataset]:
 class _Placing:
     def __init__(self, run: Run, world: World, store: Store, notes: list[str]) -> None:
         self._run, self._world, self._store, self._notes = run, world, store, notes
-        self._carrier = Carrier()
+        self._carrier = Carrier(world.base, run.started_at.timestamp())
 
     def named(self, name: str, value: object) -> None:
         """Bring a file that is named in the place of another."""

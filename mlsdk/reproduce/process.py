@@ -34,17 +34,19 @@ def run_to_end(
     command: Sequence[str],
     *,
     folder: str,
+    mark: str,
     environment: Mapping[str, str],
     given: bytes | None,
     program: str | None = None,
     timeout_s: float,
     umask: int = -1,
 ) -> Ended:
-    """Run a program to its end, in a session of its own; what it leaves running is killed.
+    """Run a program to its end, in a session of its own; what it leaves running is killed, also what went its own way.
 
     Args:
         command: the program and its arguments.
         folder: its working directory.
+        mark: a text in its variables that nobody else's have: who has it was started by the program.
         environment: all its variables.
         given: what waits in a pipe as its standard input; None for an input that is empty from the start.
         program: text that is its standard input instead, which it is meant to read.
@@ -76,7 +78,7 @@ def run_to_end(
     try:
         output, in_time = _watch(process, read, time.monotonic() + timeout_s)
     finally:
-        _kill(process)
+        _kill(process, mark)
         os.close(read)
     asked = copy is not None and _waiting(copy) < len(given or b"")
     if copy is not None:
@@ -139,15 +141,32 @@ def _has_ended(process: subprocess.Popen[bytes]) -> bool:
     return os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None
 
 
-def _kill(process: subprocess.Popen[bytes]) -> None:
+def _kill(process: subprocess.Popen[bytes], mark: str) -> None:
     """Kill a process and all that it has started."""
-    left = _below(process.pid)
+    left = [*_below(process.pid), *_marked(mark, process.pid)]
     with contextlib.suppress(ProcessLookupError, PermissionError):
         os.killpg(process.pid, signal.SIGKILL)
     for child in left:
         with contextlib.suppress(Exception):  # gone meanwhile, or another user's
             child.kill()
+    for child in _marked(mark, process.pid):  # what one of them started meanwhile
+        with contextlib.suppress(Exception):  # as above
+            child.kill()
     process.wait()
+
+
+def _marked(mark: str, pid: int) -> list[Any]:
+    """Processes that have a text in their variables: daemons have left their parents and sessions."""
+    import psutil
+
+    found: list[Any] = []
+    for one in psutil.process_iter():
+        if one.pid in (pid, os.getpid()):
+            continue
+        with contextlib.suppress(psutil.Error, OSError):
+            if any(mark in value for value in one.environ().values()):
+                found.append(one)
+    return found
 
 
 def _below(pid: int) -> list[Any]:

@@ -8,8 +8,10 @@ from typing import Literal
 
 import attrs
 
+from mlsdk.capture.redaction import redact_text, redact_value
 from mlsdk.errors import NotFoundError, RerunError, UsageError
 from mlsdk.finding import get_run
+from mlsdk.log.values import encode
 from mlsdk.records import Run, RunStatus
 from mlsdk.reproduce.apart import complete
 from mlsdk.reproduce.command import Command, check_entry, command_of
@@ -20,7 +22,7 @@ from mlsdk.reproduce.placing import place_data
 from mlsdk.reproduce.process import Ended, run_to_end
 from mlsdk.reproduce.recipe import Recipe
 from mlsdk.reproduce.standing import standing_folder
-from mlsdk.reproduce.variables import variables_of
+from mlsdk.reproduce.variables import is_of_another, variables_of
 from mlsdk.reproduce.world import World, world_of
 from mlsdk.store import open_store
 from mlsdk.store.base import Store
@@ -116,7 +118,12 @@ def rerun_by(
         placed = place_data(run, recipe, world, place)
         environment = environment_of(run, recipe, world)
         command = command_of(run, world, environment, recipe.params)
-        notes = [*completed.notes, *placed.notes, *environment.notes]
+        notes = [*world.notes, *completed.notes, *placed.notes, *environment.notes]
+        if recipe.variables == "run" and is_of_another(run):
+            notes.append(
+                f"{run.user} recorded the run: variables that lead to programs and libraries (PATH, LD_PRELOAD, …) are"
+                " those of here"
+            )
         identity, order = write_order(
             run,
             recipe,
@@ -184,6 +191,7 @@ def _execute(
         return run_to_end(
             [environment.executable, *command.options, *command.words],
             folder=world.folder,
+            mark=world.base,
             environment=variables,
             given=None if kind in ("null", "closed") else b"\n",
             program=command.source if command.words[:1] != ["-c"] else None,
@@ -246,8 +254,10 @@ def _outcome(
         )
     if new.status is RunStatus.FAILED and run.status is not RunStatus.FAILED and lacking:
         raise RerunError(lacking[0], "data")
-    for name, value in recipe.params.items():
-        if not shows(new, name, value):
+    _check_data(run, recipe, world, new)
+    for name, given in recipe.params.items():
+        value = redact_value(name, encode(given))  # as a param is recorded
+        if not (shows(new, name, given) or shows(new, name, value)):
             raise RerunError(
                 f"{name}={value!r} has no effect on the new run, {new.short_id}: let the program take {name} from its"
                 " command line or as an argument of a tracked function",
@@ -256,10 +266,30 @@ def _outcome(
     return new
 
 
+def _check_data(run: Run, recipe: Recipe, world: World, new: Run) -> None:
+    """See that what the program read outside of its world is what the run read: it may know its path by heart.
+
+    Raises:
+        RerunError: it is not.
+    """
+    for one in (*new.datasets.values(), *new.inputs.values()) if recipe.data == "run" else ():
+        old = run.datasets.get(one.name) if one.declared else run.inputs.get(one.name)
+        if old is None or one.path is None or one.path != old.path or one.name in recipe.params:
+            continue
+        is_same = old.digest == one.digest or (one.fingerprint or old.fingerprint) == (old.fingerprint or "")
+        if os.path.isabs(one.path) and world.inside(one.path) != one.path and one.digest and old.digest and not is_same:
+            raise RerunError(
+                f"the program of run {run.name} ({run.short_id}) reads {one.path} by its absolute path, and that is not"
+                f" what it was; the new run, {new.short_id}, has read it: put the old data back there, or rerun with"
+                " what there is now by --here",
+                "data",
+            )
+
+
 def _how(ended: Ended) -> str:
     return f"exit code {ended.code}" if ended.code >= 0 else f"killed by signal {-ended.code}"
 
 
 def _said(ended: Ended) -> str:
-    lines = ended.output.strip().splitlines()
+    lines = redact_text(ended.output)[0].strip().splitlines()  # it may be recorded, as the reason of a verdict
     return "it said nothing" if not lines else "its last lines:\n" + "\n".join(f"  {line}" for line in lines[-_LINES:])

@@ -20,6 +20,22 @@ _ZONES = "/usr/share/zoneinfo"
 _OURS = ("STORE", "RUN", "INHERITED_RUN", "MODE", "EXPERIMENT", "COMPANION", "EXIT_WAIT_S", "SHIP_WAIT_S", "OUTBOX")
 """What says where and how a process records; of the run's settings all others hold again."""
 
+LEADING = (
+    *("PATH", "LD_LIBRARY_PATH", "LD_PRELOAD", "DYLD_LIBRARY_PATH", "VIRTUAL_ENV"),
+    *("CONDA_PREFIX", "CONDA_DEFAULT_ENV", "CONDA_SHLVL"),
+    *("PYTHONPATH", "PYTHONHOME", "PYTHONSTARTUP", "PYTHONUSERBASE", "PYTHONPYCACHEPREFIX", "PYTHONBREAKPOINT"),
+)
+"""Variables that lead to programs, libraries and modules, which lie where they do for one person on one machine."""
+
+_NOT_AGAIN = ("PYTHONPYCACHEPREFIX", "PYTHONINSPECT", "PYTHONSTARTUP")
+"""What writes into a folder of the user's, or waits for one; of no effect on what comes out."""
+
+
+def is_of_another(run: Run) -> bool:
+    """Whether somebody else has recorded a run, as far as its record tells."""
+    here = os.environ.get("USER") or os.environ.get("USERNAME")
+    return bool(here and run.user and run.user != here)
+
 
 def variables_of(
     run: Run,
@@ -47,6 +63,9 @@ def variables_of(
     recorded = run.environment.get("variables")
     if recipe.variables == "run" and isinstance(recorded, Mapping):
         told = {str(name): str(value) for name, value in recorded.items()}
+        if is_of_another(run):
+            told = {name: value for name, value in told.items() if name not in LEADING}
+            told.update((name, found[name]) for name in LEADING if name in found)
         further = told.get("MLSDK_ENVIRONMENT", "")
         found = {name: value for name, value in found.items() if name in told or not allowed(name, further)}
         found.update(
@@ -55,7 +74,9 @@ def variables_of(
             if REDACTED not in value and name not in ours
         )
         found.update(_zone(run, found))
-    found = {name: value for name, value in found.items() if name not in ours}
+    found = {name: value for name, value in found.items() if name not in ours and name not in _NOT_AGAIN}
+    found["PWD"] = world.folder
+    found.pop("OLDPWD", None)
     if is_remote(store):
         found["MLSDK_OUTBOX"] = base_folder()
     found.update(_module_path(run, world, environment, path, found))

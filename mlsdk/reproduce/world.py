@@ -15,8 +15,10 @@ from typing import Any, NamedTuple
 from mlsdk.capture import Context, git, tree
 from mlsdk.errors import MlsdkError, RerunError
 from mlsdk.records import Run
+from mlsdk.reproduce.carrying import is_inside
 from mlsdk.reproduce.folders import Folders
 from mlsdk.reproduce.held import Held
+from mlsdk.reproduce.outward import lead_inside
 from mlsdk.reproduce.place import Place, Places
 from mlsdk.reproduce.recipe import Recipe
 from mlsdk.reproduce.restore import Tree, tree_of, write_tree
@@ -52,14 +54,14 @@ class World(NamedTuple):
     """What the code was written from."""
     code: Mapping[str, Any]
     """Facts of code that hold here."""
+    elsewhere: Folders
+    """Folders outside of the project that links in it lead to, as they are here."""
+    notes: tuple[str, ...]
 
     def inside(self, path: str) -> str | None:
         """Where a path of the run's record lies in this world; None where a link in it leads out."""
-        now = self.folders.now(path)
-        if now is None:
-            return None
-        real = os.path.join(os.path.realpath(os.path.dirname(now)), "")
-        return now if real.startswith(os.path.join(self.base, "")) else None
+        now = self.folders.now(path) or self.elsewhere.now(path)
+        return now if now is not None and is_inside(now, self.base) else None
 
 
 @contextlib.contextmanager
@@ -96,9 +98,17 @@ def _made(run: Run, recipe: Recipe, store: Store, base: str) -> World:
     missing = run.code.get("tree_missing")
     if place.now is not None and not (isinstance(missing, Mapping) and "folder" in missing):  # else it is everybody's
         _make_folders(place.now, top)
+    if not is_inside(os.path.join(folder, "any"), base):
+        raise RerunError(
+            f"the working folder of run {run.name} ({run.short_id}) lies behind a link that leads out of the project,"
+            f" to {os.path.realpath(folder)}: put the folder itself into the project",
+            "code",
+        )
     folders = Folders([(before, top), (worked, folder), (os.path.realpath(worked), folder)])
     known = {**code, "root": top, "tree": {**code["tree"], "root": top}}
-    return World(base, top, folder, folders, place, found, known)
+    since_s = run.started_at.timestamp()
+    elsewhere, notes = lead_inside(base, top, found, folders, place.of, _make_folders, since_s)
+    return World(base, top, folder, folders, place, found, known, elsewhere, tuple(notes))
 
 
 def _make_folders(now: str, top: str) -> None:
@@ -110,7 +120,7 @@ def _make_folders(now: str, top: str) -> None:
             path = os.path.join(top, os.path.relpath(os.path.join(parent, name), now))
             if made == _MOST_FOLDERS:
                 return
-            if not os.path.lexists(path) and os.path.isdir(os.path.dirname(path)):
+            if not os.path.lexists(path) and os.path.realpath(os.path.dirname(path)) == os.path.dirname(path):
                 with contextlib.suppress(OSError):  # a name that is too long here: the program may do without
                     os.mkdir(path)
                 made += 1
@@ -186,11 +196,12 @@ def _code_here(run: Run, recipe: Recipe, place: Place, store: Store) -> tuple[Tr
 
 
 def _delete(base: str) -> None:
-    """Take the world away, read-only folders in it too."""
+    """Take the world away, read-only folders in it too; what links lead to is left alone."""
     shutil.rmtree(base, ignore_errors=True)
     if os.path.lexists(base):
         for parent, folders, _ in os.walk(base):
-            for name in folders:
-                with contextlib.suppress(OSError):
-                    os.chmod(os.path.join(parent, name), 0o700, follow_symlinks=False)
+            for path in (os.path.join(parent, name) for name in folders):
+                if not os.path.islink(path):
+                    with contextlib.suppress(OSError):
+                        os.chmod(path, 0o700)
         shutil.rmtree(base, ignore_errors=True)

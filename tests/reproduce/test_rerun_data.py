@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from pathlib import Path
 
@@ -161,7 +162,7 @@ def test_large_files_are_linked(monkeypatch: pytest.MonkeyPatch) -> None:
     write("d" * 11, "from/many/2")
     os.makedirs("to/bare/many/empty")
     write("e", "to/full/kept")
-    carrier = carrying.Carrier()
+    carrier = carrying.Carrier(str(Path.cwd()), math.inf)
     for name in ("small", "large"):
         carrier.bring(str(Path("from", name).resolve()), str(Path("to", name).resolve()))
     carrier.bring(str(Path("from/many").resolve()), str(Path("to/bare/many").resolve()))
