@@ -1,4 +1,4 @@
-"""Inputs found by observation: files that the code of a run opens for reading, folders it lists, addresses it asks.
+"""Inputs found by observation: files and databases that the code of a run opens, folders it lists, addresses it asks.
 
 Python tells of them by audit events (PEP 578), which cannot be switched off again: the hook therefore does next to
 nothing where no run is live. Files that a library opens by itself, below Python, are not seen: Arrow's readers, HDF5,
@@ -176,6 +176,19 @@ def _on_listing(args: tuple[Any, ...]) -> None:
         run.opened.listed.saw(os.fsdecode(path))
 
 
+def _on_database(args: tuple[Any, ...]) -> None:
+    path = os.fsdecode(args[0])
+    if path.startswith("file:"):
+        path = path[5:].partition("?")[0]
+    run = _find() if _find is not None else None
+    if run is None or run.opened is None or path in ("", ":memory:"):
+        return
+    if os.path.isfile(path):
+        run.opened.read(path)
+    else:
+        run.opened.wrote(path)
+
+
 def _on_url(args: tuple[Any, ...]) -> None:
     _ask(str(args[0]))
 
@@ -194,6 +207,7 @@ _HANDLERS: dict[str, Callable[[tuple[Any, ...]], None]] = {
     "open": _on_open,
     "os.listdir": _on_listing,
     "os.scandir": _on_listing,
+    "sqlite3.connect": _on_database,
     "urllib.Request": _on_url,
     "http.client.connect": _on_connect,
 }

@@ -5,8 +5,10 @@ from __future__ import annotations
 import http.server
 import io
 import os
+import sqlite3
 import threading
 import urllib.request
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -43,6 +45,18 @@ def test_files_that_are_read() -> None:
     assert sorted(found) == [os.path.abspath(name) for name in names]
     assert found[os.path.abspath("0.csv")].size_bytes == 4
     assert not found[os.path.abspath("0.csv")].declared
+
+
+def test_databases() -> None:
+    """A sqlite database that is there is an input; one that the run makes is not, nor one in memory."""
+    with closing(sqlite3.connect("there.db")) as made:
+        made.execute("create table rows (a)")
+    with mlsdk.run("it") as run:
+        for name in ("there.db", f"file:{os.path.abspath('there.db')}?mode=ro", "made.db", ":memory:"):
+            with closing(sqlite3.connect(name, uri=name.startswith("file:"))) as opened:
+                opened.execute("select 1")
+
+    assert list(_read(run)) == [os.path.abspath("there.db")]
 
 
 def test_what_is_declared() -> None:
