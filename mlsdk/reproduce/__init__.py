@@ -4,7 +4,7 @@
 - rerun: `rerun` by `recipe`, `world`, `folders`, `place`, `placing`, `carrying`, `command`, `options`, `variables`,
   `order`, `process`, `standing`, `standstill`
 - environments: `environment` by `interpreter`, `building`, `wanted`
-- verify: `verify` by `trials`, `contents`, `outputs`, `artifacts`, `alike`, `interval`, `levels`; `suspects`, `blame`;
+- verify: `verify` by `trials`, `contents`, `outputs`, `artifacts`, `gap`, `interval`, `levels`; `suspects`, `blame`;
   `verdict`, `attest`
 - status: `staleness` by `choosing`, `kinds`, `code_now`, `data_now`, `environment_now`, `files_now`, `meaning`,
   `lineage`, `place`, `held`, `told`; `retrain`

@@ -18,7 +18,7 @@ from collections.abc import Callable
 from types import MappingProxyType
 from typing import Any
 
-from mlsdk.reproduce.alike import Gap, exactly, gap, text_gap
+from mlsdk.reproduce.gap import Gap, exactly, gap, text_gap
 
 LARGEST_BYTES = 256 << 20
 """Larger files are not looked into."""
@@ -120,7 +120,7 @@ def _by_first_bytes(data: bytes) -> Callable[[bytes], object] | None:
         return None
 
 
-# readers: what they give is compared by `alike.gap`
+# readers: what they give is compared by `gap.gap`
 
 
 def _npy(data: bytes) -> Any:

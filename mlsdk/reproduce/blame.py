@@ -142,7 +142,7 @@ class Search:
     def _note(self, group: Group, outcome: _Outcome, partners: Sequence[Group] = ()) -> None:
         named = [str(one) for partner in partners for one in partner]
         for suspect in group:
-            beside = [*(str(one) for one in group if one is not suspect), *named]
+            beside = [*(f"{one} (not to be had apart)" for one in group if one is not suspect), *named]
             why = outcome.why.replace("with it", f"with it and {', '.join(beside)}") if beside else outcome.why
             self._found[id(suspect)] = outcome._replace(why=why)
 

@@ -15,8 +15,8 @@ import attrs
 from mlsdk.capture.redaction import REDACTED
 from mlsdk.errors import NotFoundError
 from mlsdk.records import Artifact, MetricSummary, Run, RunStatus
-from mlsdk.reproduce.alike import Gap, gap, number_gap, series_gap, text_gap
 from mlsdk.reproduce.artifacts import LARGEST_BYTES, NotLookedIntoError, file_gap
+from mlsdk.reproduce.gap import Gap, gap, number_gap, series_gap, text_gap
 
 Kind = Literal["metric", "final", "returned", "artifact", "end", "output"]
 

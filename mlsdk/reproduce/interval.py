@@ -16,10 +16,6 @@ class Interval(NamedTuple):
     low: float
     high: float
 
-    def __contains__(self, value: object) -> bool:
-        """Whether a number lies in it."""
-        return isinstance(value, int | float) and self.low <= value <= self.high
-
 
 def prediction_interval(values: Sequence[float], confidence: float = CONFIDENCE) -> Interval:
     """Mean ± t · s · sqrt(1 + 1/k) of k values, which are taken to be normally distributed.

@@ -10,6 +10,7 @@ from typing import NamedTuple
 from mlsdk.errors import RerunError
 from mlsdk.records import Run
 from mlsdk.reproduce.contents import SAMPLED, Match, Unlike, is_of_time
+from mlsdk.reproduce.gap import number_gap
 from mlsdk.reproduce.interval import CONFIDENCE, prediction_interval
 from mlsdk.reproduce.recipe import Recipe
 from mlsdk.reproduce.trials import Trials
@@ -100,7 +101,7 @@ def statistical(trials: Trials, recipe: Recipe, reruns: int, reason: str) -> tup
     for name in names:
         value, values = _finals(trials.run)[name], [_finals(one)[name] for one in made]
         low, high = prediction_interval(values, confidence) if all(map(math.isfinite, values)) else (math.nan, math.nan)
-        if not (low <= value <= high or value in values):
+        if not (low <= value <= high or any(number_gap(value, one) is None for one in values)):
             return "X", (
                 f"{name} was {value:g}, and after {len(made)} reruns, which vary too, a value from {low:g} to {high:g}"
                 f" was to be expected ({CONFIDENCE:.0%} for all)"

@@ -9,8 +9,8 @@ from typing import NamedTuple
 from mlsdk.errors import NotFoundError
 from mlsdk.log.decode import Output, decode
 from mlsdk.records import Run
-from mlsdk.reproduce.alike import Gap, text_gap
 from mlsdk.reproduce.contents import Match, Unlike
+from mlsdk.reproduce.gap import Gap, text_gap
 from mlsdk.store.base import Store
 
 STDOUT = 1

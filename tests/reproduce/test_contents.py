@@ -24,9 +24,9 @@ from pyarrow import feather, parquet
 import mlsdk
 from mlsdk.records import Run, RunStatus, Series
 from mlsdk.reproduce import artifacts, outputs
-from mlsdk.reproduce.alike import array_gap, gap, number_gap, series_gap, text_gap
 from mlsdk.reproduce.artifacts import NotLookedIntoError, file_gap
 from mlsdk.reproduce.contents import BYTES, TIME, compare, is_of_time, settled
+from mlsdk.reproduce.gap import array_gap, gap, number_gap, series_gap, text_gap
 
 numbers = st.integers(-(2**70), 2**70) | st.floats()
 values = st.recursive(
