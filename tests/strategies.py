@@ -175,3 +175,13 @@ dense_fields = st.tuples(*(st.booleans() for _ in range(2)), *(_missing | _dense
 """Fields of a run without an id."""
 dense_trees = trees_over(st.sampled_from(DENSE))
 dense_orders = orders_over(st.sampled_from(DENSE))
+
+
+def deep_and_wide() -> list[str]:
+    """Filters over `params.n` as deep or as long as the language allows."""
+    deep = "params.n = 3"
+    for level in range(97):
+        deep = f"({deep}) {'and' if level % 2 else 'or'} params.n {'<' if level % 2 else '='} {level + 4}"
+    wide = " or ".join(f"params.n={n}" for n in range(3, 600))
+    mixed = " or ".join(f"(params.n={n} and not (name='x' or id='y'))" for n in range(3, 180))
+    return [*(text for one in (deep, wide, mixed) for text in (one, f"not ({one})")), "not " * 99 + "params.n = 1"]

@@ -31,7 +31,18 @@ from mlsdk.store.postgres.migrate import migrate
 from mlsdk.store.postgres.pool import Connection, Pool
 from tests.query.answers import all_pages, every_condition, expected, one_of_each
 from tests.servers.postgres import shared_server
-from tests.strategies import MOMENTS, NUMBERS, TEXTS, dense_fields, dense_orders, dense_trees, orders, runs, trees
+from tests.strategies import (
+    MOMENTS,
+    NUMBERS,
+    TEXTS,
+    deep_and_wide,
+    dense_fields,
+    dense_orders,
+    dense_trees,
+    orders,
+    runs,
+    trees,
+)
 
 several = st.lists(runs, max_size=6, unique_by=lambda run: run.id)
 limits = st.none() | st.integers(1, 3)
@@ -188,21 +199,7 @@ def test_injection(ten, literal: str) -> None:
 
 def test_deep_and_wide(ten) -> None:
     """A filter as deep or as long as the language allows is answered."""
-    deep = "params.n = 3"
-    for level in range(97):
-        deep = f"({deep}) {'and' if level % 2 else 'or'} params.n {'<' if level % 2 else '='} {level + 4}"
-    wide = " or ".join(f"params.n={n}" for n in range(3, 600))
-    mixed = " or ".join(f"(params.n={n} and not (name='x' or id='y'))" for n in range(3, 180))
-
-    for written in (
-        deep,
-        f"not ({deep})",
-        wide,
-        f"not ({wide})",
-        mixed,
-        f"not ({mixed})",
-        "not " * 99 + "params.n = 1",
-    ):
+    for written in deep_and_wide():
         tree = parse(written)
 
         assert ten(tree).runs == expected(TEN, tree, ())
