@@ -22,6 +22,7 @@ from mlsdk.query.tree import Order, Tree, text
 from mlsdk.records import Run
 from tests.query.answers import all_pages, every_condition, expected, one_of_each
 from tests.strategies import (
+    deep_and_wide,
     dense_fields,
     dense_orders,
     dense_trees,
