@@ -12,10 +12,11 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from mlsdk.capture.keyed import keyed_digest
+from mlsdk.compare.values import mapping
 from mlsdk.data.listing import hash_file
 from mlsdk.errors import RerunError
 from mlsdk.records import Run
-from mlsdk.reproduce.carrying import is_inside
+from mlsdk.reproduce.carrier import is_inside
 from mlsdk.reproduce.recipe import Recipe
 from mlsdk.reproduce.restore import check_path
 from mlsdk.reproduce.world import World
@@ -45,8 +46,8 @@ def complete(run: Run, recipe: Recipe, world: World, store: Store) -> Completed:
 
 def _left_out(run: Run, recipe: Recipe, world: World, root: str, notes: list[str]) -> None:
     """Bring files of which the tree has a digest only, or a text without its secrets."""
-    imported = {world.folders.now(str(path)) for path in _mapping(run.code.get("modules")).values()}
-    lay = str(_mapping(run.code.get("tree")).get("root"))
+    imported = {world.folders.now(str(path)) for path in mapping(run.code.get("modules")).values()}
+    lay = str(mapping(run.code.get("tree")).get("root"))
     for entry in world.tree.entries:
         if entry["kind"] != "left out" and not entry.get("spans"):
             continue
@@ -81,8 +82,8 @@ def _is_as_was(path: str, entry: Mapping[str, Any], root: str) -> bool:
 
 def _modules(run: Run, recipe: Recipe, world: World) -> tuple[str, ...]:
     """Bring modules that git ignores or that lie elsewhere; the folder of those that are others there by now."""
-    files, digests = _mapping(run.code.get("modules")), _mapping(run.code.get("sources"))
-    kept = _mapping(run.code.get("sources_kept"))
+    files, digests = mapping(run.code.get("modules")), mapping(run.code.get("sources"))
+    kept = mapping(run.code.get("sources_kept"))
     moved: dict[str, bytes] = {}
     changed = set()
     for name in kept:
@@ -146,7 +147,3 @@ def _copy(lies: str, there: str) -> None:
     if os.path.lexists(there):
         os.unlink(there)
     shutil.copy2(lies, there)
-
-
-def _mapping(value: object) -> Mapping[str, Any]:
-    return value if isinstance(value, Mapping) else {}

@@ -27,7 +27,7 @@ from mlsdk.capture.lock import find_uv
 from mlsdk.capture.redaction import redact_text
 from mlsdk.errors import RerunError
 from mlsdk.reproduce.interpreter import Interpreter, ask, find, minor
-from mlsdk.reproduce.wanted import OURSELVES, Wanted, differences, installed
+from mlsdk.reproduce.packages import OURSELVES, Wanted, differences, installed
 
 Leave = Callable[[Wanted], bool]
 

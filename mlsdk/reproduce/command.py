@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import NamedTuple
 
 from mlsdk.capture.redaction import REDACTED
+from mlsdk.compare.values import listed, mapping
 from mlsdk.errors import RerunError
 from mlsdk.records import Run, RunStatus
 from mlsdk.reproduce.environment import Environment
@@ -52,7 +53,7 @@ def command_of(run: Run, world: World, environment: Environment, params: Mapping
         RerunError: it was not started by a command that can be given again; a param is not known.
     """
     check_entry(run)
-    argv = [str(word) for word in _list(run.code.get("argv"))]
+    argv = [str(word) for word in listed(run.code.get("argv"))]
     entry, main = str(run.code.get("entry")), run.code.get("main")
     about: Mapping[str, object] = main if isinstance(main, Mapping) else {}
     options = options_of(run)
@@ -96,7 +97,7 @@ def check_entry(run: Run) -> None:
             " them, and run that",
             "entry",
         )
-    if not isinstance(entry, str) or not _list(run.code.get("argv")):
+    if not isinstance(entry, str) or not listed(run.code.get("argv")):
         raise RerunError(f"{named} does not say how it was started: the capture `process` was not taken", "entry")
     if run.code.get("worker") or run.code.get("forked") or how == "worker":
         raise RerunError(
@@ -105,7 +106,7 @@ def check_entry(run: Run) -> None:
             "entry",
         )
     _check_alone(run)
-    hidden = [word for word in _list(run.code.get("argv")) if REDACTED in str(word)]
+    hidden = [word for word in listed(run.code.get("argv")) if REDACTED in str(word)]
     if hidden:
         raise RerunError(
             f"{named} was given a secret on its command line ({hidden[0]}), which was not kept: let the program read"
@@ -117,7 +118,7 @@ def check_entry(run: Run) -> None:
 def _check_alone(run: Run) -> None:
     """A run of several processes is not made again by one."""
     ranks = sum(role.startswith("rank ") for role in run.ranks)
-    sizes = _mapping(run.environment.get("variables"))
+    sizes = mapping(run.environment.get("variables"))
     told = [str(sizes.get(name, "")) for name in ("WORLD_SIZE", "OMPI_COMM_WORLD_SIZE", "PMI_SIZE")]
     most = max([ranks + 1, *(int(size) for size in told if size.isdigit())])
     if most > 1:
@@ -146,7 +147,7 @@ def _script(run: Run, world: World, environment: Environment, typed: str, entry:
 def _sources(run: Run, world: World) -> str:
     """The text of the program's modules."""
     found = []
-    for path in _mapping(run.code.get("modules")).values():
+    for path in mapping(run.code.get("modules")).values():
         here = world.folders.now(str(path)) or str(path)
         with contextlib.suppress(OSError), open(here, encoding="utf-8", errors="replace") as file:
             found.append(file.read())
@@ -159,18 +160,18 @@ def _as_file() -> str:
 
 def options_of(run: Run) -> list[str]:
     """The options of the interpreter, from what `sys.flags` said."""
-    flags = dict(_mapping(run.environment.get("flags")))
+    flags = dict(mapping(run.environment.get("flags")))
     implied = {name for flag, names in _IMPLIED.items() if flags.get(flag) for name in names}
     found = [
         "-" + letter * int(str(flags[name]))
         for name, letter in _FLAGS.items()
         if name not in implied and str(flags.get(name, "")).isdigit() and int(str(flags[name])) > 0
     ]
-    known = str(_mapping(run.environment.get("variables")).get("PYTHONWARNINGS", "")).split(",")
-    for option in _list(flags.get("warnoptions")):
+    known = str(mapping(run.environment.get("variables")).get("PYTHONWARNINGS", "")).split(",")
+    for option in listed(flags.get("warnoptions")):
         if str(option) not in known:
             found += ["-W", str(option)]
-    options = dict(_mapping(flags.get("xoptions")))
+    options = dict(mapping(flags.get("xoptions")))
     if flags.get("dev_mode"):
         options["dev"] = True
         found = found[:-2] if found[-2:] == ["-W", "default"] else found
@@ -183,11 +184,3 @@ def options_of(run: Run) -> list[str]:
 
 def _named(run: Run) -> str:
     return f"run {run.name} ({run.short_id})"
-
-
-def _list(value: object) -> Sequence[object]:
-    return value if isinstance(value, (list, tuple)) else ()
-
-
-def _mapping(value: object) -> Mapping[str, object]:
-    return value if isinstance(value, Mapping) else {}

@@ -14,8 +14,8 @@ from mlsdk.errors import MlsdkError, RerunError
 from mlsdk.records import Run
 from mlsdk.reproduce.building import build, packages_of
 from mlsdk.reproduce.interpreter import Interpreter, ask, minor
+from mlsdk.reproduce.packages import OURSELVES, Wanted, differences, installed, listed
 from mlsdk.reproduce.recipe import Recipe
-from mlsdk.reproduce.wanted import OURSELVES, Wanted, differences, installed, listed
 from mlsdk.reproduce.world import World
 
 _SHOWN = 5

@@ -17,7 +17,7 @@ from mlsdk.data.listing import hash_file, note_of
 from mlsdk.data.statcache import StatCache, default_folder
 from mlsdk.errors import MlsdkError, NotFoundError, RerunError
 from mlsdk.records import Dataset, Run
-from mlsdk.reproduce.carrying import Carrier, files_at
+from mlsdk.reproduce.carrier import Carrier, files_at
 from mlsdk.reproduce.recipe import Recipe
 from mlsdk.reproduce.restore import tree_of
 from mlsdk.reproduce.world import World

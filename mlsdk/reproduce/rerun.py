@@ -121,8 +121,7 @@ def rerun_by(
         notes = [*world.notes, *completed.notes, *placed.notes, *environment.notes]
         if recipe.variables == "run" and is_of_another(run):
             notes.append(
-                f"{run.user} recorded the run: variables that lead to programs and libraries (PATH, LD_PRELOAD, …) are"
-                " those of here"
+                f"{run.user} recorded the run: PATH, LD_PRELOAD and others that lead somewhere are those of here"
             )
         identity, order = write_order(
             run,
@@ -162,6 +161,7 @@ def _store_of(run: Run, named: str | os.PathLike[str] | None) -> Store:
 def _fact(run: Run, recipe: Recipe, world: World, notes: Sequence[str]) -> dict[str, object]:
     """What is recorded of how the new run was made."""
     lay = [(now, world.place.lay.now(before) or before) for before, now in world.folders.pairs]
+    lay += [(now, before) for before, now in world.elsewhere.pairs]
     changed = {
         name: value
         for name, value in attrs.asdict(recipe, recurse=False).items()

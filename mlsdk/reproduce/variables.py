@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 
 from mlsdk.capture.redaction import REDACTED
 from mlsdk.capture.variables import allowed
+from mlsdk.compare.values import listed
 from mlsdk.records import Run
 from mlsdk.reproduce.environment import Environment
 from mlsdk.reproduce.folders import Folders
@@ -111,7 +112,7 @@ def _module_path(
 ) -> dict[str, str]:
     """`PYTHONPATH` with what leads into this world before what leads back: an editable installation does, say."""
     known = [entry for entry in found.get("PYTHONPATH", "").split(os.pathsep) if entry]
-    was = [str(entry) for entry in _list(run.environment.get("path"))]
+    was = [str(entry) for entry in listed(run.environment.get("path"))]
     back = Folders([(world.place.now or "", world.top)])
     is_other = environment.built or environment.prefix != run.environment.get("prefix")
     leading = [*(was if is_other else environment.path), *_hidden_roots(run, was)]
@@ -133,10 +134,6 @@ def _hidden_roots(run: Run, path: Sequence[str]) -> list[str]:
         if name != "__main__" and folder not in path:
             found.append(folder)
     return found
-
-
-def _list(value: object) -> Sequence[object]:
-    return value if isinstance(value, (list, tuple)) else ()
 
 
 def _lead_to(environment: Environment, prefix: str, found: dict[str, str]) -> None:

@@ -15,10 +15,10 @@ from typing import Any, NamedTuple
 from mlsdk.capture import Context, git, tree
 from mlsdk.errors import MlsdkError, RerunError
 from mlsdk.records import Run
-from mlsdk.reproduce.carrying import is_inside
+from mlsdk.reproduce.carrier import is_inside
 from mlsdk.reproduce.folders import Folders
 from mlsdk.reproduce.held import Held
-from mlsdk.reproduce.outward import lead_inside
+from mlsdk.reproduce.links import lead_inside
 from mlsdk.reproduce.place import Place, Places
 from mlsdk.reproduce.recipe import Recipe
 from mlsdk.reproduce.restore import Tree, tree_of, write_tree
@@ -60,7 +60,7 @@ class World(NamedTuple):
 
     def inside(self, path: str) -> str | None:
         """Where a path of the run's record lies in this world; None where a link in it leads out."""
-        now = self.folders.now(path) or self.elsewhere.now(path)
+        now = self.folders.now(path) or self.elsewhere.now(self.place.lay.now(path) or path)
         return now if now is not None and is_inside(now, self.base) else None
 
 
@@ -107,7 +107,7 @@ def _made(run: Run, recipe: Recipe, store: Store, base: str) -> World:
     folders = Folders([(before, top), (worked, folder), (os.path.realpath(worked), folder)])
     known = {**code, "root": top, "tree": {**code["tree"], "root": top}}
     since_s = run.started_at.timestamp()
-    elsewhere, notes = lead_inside(base, top, found, folders, place.of, _make_folders, since_s)
+    elsewhere, notes = lead_inside(base, top, found, folders, place, _make_folders, since_s)
     return World(base, top, folder, folders, place, found, known, elsewhere, tuple(notes))
 
 

@@ -22,9 +22,9 @@ from mlsdk.errors import RerunError
 from mlsdk.reproduce import building
 from mlsdk.reproduce.building import build, packages_of
 from mlsdk.reproduce.interpreter import ask, find
+from mlsdk.reproduce.packages import Wanted, differences, installed, listed
 from mlsdk.reproduce.recipe import Recipe
 from mlsdk.reproduce.rerun import rerun_by
-from mlsdk.reproduce.wanted import Wanted, differences, installed, listed
 from tests.conftest import require
 from tests.programs import environment
 from tests.reproduce.again import start, write

@@ -11,7 +11,7 @@ import pytest
 import mlsdk
 from mlsdk.errors import RerunError
 from mlsdk.records import Run
-from mlsdk.reproduce import carrying
+from mlsdk.reproduce import carrier as carrier_module
 from mlsdk.reproduce.recipe import Recipe
 from mlsdk.reproduce.rerun import rerun_by
 from tests.programs import environment
@@ -154,15 +154,15 @@ def test_code_that_the_tree_does_not_hold(tmp_path: Path, monkeypatch: pytest.Mo
 
 def test_large_files_are_linked(monkeypatch: pytest.MonkeyPatch) -> None:
     """Small files are copied, large ones and folders of many linked; after much was copied, all are."""
-    monkeypatch.setattr(carrying, "COPIED_BYTES", 10)
-    monkeypatch.setattr(carrying, "_MOST_BYTES", 12)
+    monkeypatch.setattr(carrier_module, "COPIED_BYTES", 10)
+    monkeypatch.setattr(carrier_module, "_MOST_BYTES", 12)
     write("a", "from/small")
     write("b" * 20, "from/large")
     write("c", "from/many/1")
     write("d" * 11, "from/many/2")
     os.makedirs("to/bare/many/empty")
     write("e", "to/full/kept")
-    carrier = carrying.Carrier(str(Path.cwd()), math.inf)
+    carrier = carrier_module.Carrier(str(Path.cwd()), math.inf)
     for name in ("small", "large"):
         carrier.bring(str(Path("from", name).resolve()), str(Path("to", name).resolve()))
     carrier.bring(str(Path("from/many").resolve()), str(Path("to/bare/many").resolve()))

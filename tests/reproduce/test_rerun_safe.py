@@ -14,10 +14,12 @@ import mlsdk
 from mlsdk.errors import MlsdkError, RerunError
 from mlsdk.log.values import encode
 from mlsdk.records import Run
-from mlsdk.reproduce import carrying, outward
-from mlsdk.reproduce.carrying import Carrier
+from mlsdk.reproduce import carrier as carrier_module
+from mlsdk.reproduce import links
+from mlsdk.reproduce.carrier import Carrier
 from mlsdk.reproduce.folders import Folders
-from mlsdk.reproduce.outward import lead_inside
+from mlsdk.reproduce.links import lead_inside
+from mlsdk.reproduce.place import Place
 from mlsdk.reproduce.restore import Tree
 from tests.reproduce.again import start, write
 from tests.trees import git
@@ -92,11 +94,13 @@ def test_nothing_is_written_through_links(tmp_path: Path, monkeypatch: pytest.Mo
     old = start("train.py")
     before = state(tmp_path)
     new = mlsdk.rerun(old, params={"x": 2, "api_key": "sk-0123456789abcdef0123"}, env="same")
+    again = mlsdk.rerun(new, params={"x": 1}, env="same")
     pid = int((tmp_path / "pid").read_text())
     os.unlink(tmp_path / "pid")
 
     assert (new.metrics["n"].last, new.metrics["at_home"].last) == (5, 1)
     assert {problem.kind for problem in new.problems} == {"secret params.api_key", "secret code.rerun"}
+    assert again.metrics["n"].last == 5
     assert state(tmp_path) == before
     assert not is_alive(pid)
     assert "0123456789" not in str(encode([dict(new.params), new.code["rerun"]]))
@@ -110,7 +114,7 @@ def test_nothing_is_written_through_links(tmp_path: Path, monkeypatch: pytest.Mo
 
 def test_large_folders_behind_links(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A large folder that somebody has written to since is replaced by its folders; another stays linked."""
-    monkeypatch.setattr(outward, "COPIED_BYTES", 10)
+    monkeypatch.setattr(links, "COPIED_BYTES", 10)
     (tmp_path / "big/sub").mkdir(parents=True)
     (tmp_path / "big/sub/x").write_bytes(b"0" * 20)
     base, before = tmp_path / "base", str(tmp_path / "project")
@@ -120,7 +124,9 @@ def test_large_folders_behind_links(tmp_path: Path, monkeypatch: pytest.MonkeyPa
         top.mkdir(parents=True)
         os.symlink("../big", top / "link")
         tree = Tree([{"kind": "link", "path": "link", "target": "../big"}], [], lambda _: b"")
-        moved, notes = lead_inside(str(base), str(top), tree, Folders([(before, str(top))]), str, _make_sub, since_s)
+        moved, notes = lead_inside(
+            str(base), str(top), tree, Folders([(before, str(top))]), Place(before, before), _make_sub, since_s
+        )
         found[since_s] = (os.path.realpath(top / "link"), len(moved.pairs), len(notes))
 
     assert found[math.inf] == (str(tmp_path / "big"), 0, 0)
@@ -134,7 +140,7 @@ def _make_sub(_: str, there: str) -> None:
 
 def test_what_was_written_since_is_copied(monkeypatch: pytest.MonkeyPatch) -> None:
     """Large files and folders are linked only if nobody has written to them since; nothing goes out of the world."""
-    monkeypatch.setattr(carrying, "COPIED_BYTES", 10)
+    monkeypatch.setattr(carrier_module, "COPIED_BYTES", 10)
     write("b" * 20, "from/large")
     os.makedirs("to")
     os.makedirs("out")

@@ -10,8 +10,9 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 
-from mlsdk.reproduce.carrying import COPIED_BYTES, Carrier, written_since
+from mlsdk.reproduce.carrier import COPIED_BYTES, Carrier, written_since
 from mlsdk.reproduce.folders import Folders
+from mlsdk.reproduce.place import Place
 from mlsdk.reproduce.restore import Tree
 
 _MOST_FILES = 10_000
@@ -22,7 +23,7 @@ def lead_inside(
     top: str,
     tree: Tree,
     folders: Folders,
-    lies_at: Callable[[str], str],
+    place: Place,
     make_folders: Callable[[str, str], None],
     since_s: float,
 ) -> tuple[Folders, list[str]]:
@@ -33,7 +34,7 @@ def lead_inside(
         top: the copy of the project.
         tree: what it was written from.
         folders: paths of the run's record as paths here.
-        lies_at: where a path of the record lies now.
+        place: where the project lies.
         make_folders: makes the folders of a folder in another one, without files.
         since_s: when the run began, in seconds since 1970.
 
@@ -48,13 +49,16 @@ def lead_inside(
         if entry["kind"] != "link" or not os.path.islink(path):
             continue
         target = os.readlink(path)
-        was = os.path.normpath(os.path.join(os.path.dirname(back.now(path) or path), target))
-        within = folders.now(was)
+        lay = place.of(back.now(path) or path)
+        was = os.path.normpath(
+            os.path.join(os.path.dirname(lay), place.of(target) if os.path.isabs(target) else target)
+        )
+        within = _within(was, top, folders, place)
         if within is not None:
             if os.path.isabs(target):
                 _relink(path, within)
             continue
-        lies = os.path.realpath(lies_at(was))
+        lies = os.path.realpath(was)
         there = moved.get(lies) or os.path.join(base, "elsewhere", str(len(moved)), os.path.basename(was) or "root")
         if lies not in moved and not _is_brought(carrier, lies, there):
             if os.path.isdir(lies) and not written_since(lies, since_s):
@@ -69,6 +73,13 @@ def lead_inside(
         moved[lies] = there
         _relink(path, there)
     return Folders(moved.items()), notes
+
+
+def _within(path: str, top: str, folders: Folders, place: Place) -> str | None:
+    """A path in the project, or in the run's folders, as it is in the copy."""
+    if place.now is not None and (path == place.now or path.startswith(place.now.rstrip(os.sep) + os.sep)):
+        return os.path.normpath(os.path.join(top, os.path.relpath(path, place.now)))
+    return os.path.normpath(os.path.join(top, place.name(path))) if place.holds(path) else folders.now(path)
 
 
 def _is_brought(carrier: Carrier, lies: str, there: str) -> bool:
