@@ -11,6 +11,7 @@ import csv
 import gzip
 import io
 import json
+import math
 import struct
 import zipfile
 import zlib
@@ -173,8 +174,25 @@ def _tsv(data: bytes) -> list[list[str]]:
     return _delimited(data, "\t")
 
 
+def _json(data: bytes) -> object:
+    return json.loads(data, object_pairs_hook=_once, parse_float=_finite)
+
+
+def _once(pairs: list[tuple[str, object]]) -> dict[str, object]:
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        raise ValueError("a name stands twice in it")
+    return found
+
+
+def _finite(text: str) -> float:
+    if not math.isfinite(number := float(text)):
+        raise ValueError(f"no float holds {text[:20]}")
+    return number
+
+
 def _json_lines(data: bytes) -> list[object]:
-    return [json.loads(line) for line in data.splitlines() if line.strip()]
+    return [_json(line) for line in data.splitlines() if line.strip()]
 
 
 def _lines(data: bytes) -> list[str]:
@@ -213,7 +231,7 @@ _READERS: MappingProxyType[str, Callable[[bytes], object]] = MappingProxyType(
         "safetensors": _safetensors,
         "csv": _csv,
         "tsv": _tsv,
-        "json": json.loads,
+        "json": _json,
         "jsonl": _json_lines,
         "ndjson": _json_lines,
         "parquet": _parquet,

@@ -13,7 +13,7 @@ from typing import Literal
 import attrs
 
 from mlsdk.capture.redaction import REDACTED
-from mlsdk.errors import NotFoundError
+from mlsdk.errors import DigestError, NotFoundError
 from mlsdk.records import Artifact, MetricSummary, Run, RunStatus
 from mlsdk.reproduce.artifacts import LARGEST_BYTES, NotLookedIntoError, file_gap
 from mlsdk.reproduce.gap import Gap, gap, number_gap, series_gap, text_gap
@@ -267,6 +267,8 @@ def _artifact(a: Run, b: Run, name: str, one: str | None, other: str | None) -> 
             found = file_gap(name, ours.read(LARGEST_BYTES + 1), theirs.read(LARGEST_BYTES + 1))
     except NotFoundError as error:
         return name, f"other bytes, and not in the store: {error}"
+    except DigestError as error:
+        return name, f"other bytes, and damaged in the store: {error}"
     except NotLookedIntoError as error:
         if not error.unknown:
             return name, str(error)

@@ -201,8 +201,9 @@ def _numeral_gap(a: str, b: str) -> Gap | None:
     one, other = float(a), float(b)
     if not (math.isfinite(one) and math.isfinite(other)):
         return Gap("", a, b)
-    is_beyond = max(len(a), len(b)) > _DIGITS and one == other  # the difference may be in what no float holds
-    return Gap("", a, b, 0.0) if is_beyond else number_gap(one, other)
+    is_beyond = max(len(a), len(b)) > _DIGITS  # the difference may be in what no float holds
+    is_mixed = bool(_WHOLE.fullmatch(a) or _WHOLE.fullmatch(b))
+    return Gap("", a, b, 0.0) if one == other and (is_beyond or is_mixed) else number_gap(one, other)
 
 
 # arrays and series

@@ -1,30 +1,24 @@
-"""What two runs came to, compared by content: numbers, arrays, files, whole runs."""
+"""What two runs came to, compared by content: numbers, arrays, whole runs."""
 
 from __future__ import annotations
 
 import contextlib
-import gzip
-import io
 import json
 import math
 import struct
-import zipfile
 from array import array
-from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import attrs
 import numpy as np
-import pyarrow as pa
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
-from pyarrow import feather, parquet
 
 import mlsdk
 from mlsdk.records import Run, RunStatus, Series
-from mlsdk.reproduce import artifacts, outputs
-from mlsdk.reproduce.artifacts import NotLookedIntoError, file_gap
+from mlsdk.reproduce import outputs
 from mlsdk.reproduce.contents import BYTES, TIME, compare, is_of_time, settled
 from mlsdk.reproduce.gap import array_gap, gap, number_gap, series_gap, text_gap
 
@@ -155,6 +149,7 @@ def test_a_text_that_was_returned_is_exact() -> None:
 
     assert gap({"version": "1.10"}, {"version": "1.1"}).relative == math.inf  # type: ignore[union-attr]
     assert gap("loss 0.5", "loss 0.50") is not None
+    assert text_gap("loss 1", "loss 1.0").relative == 0.0  # type: ignore[union-attr]
     assert long is not None
     assert long.relative == 0.0
 
@@ -191,144 +186,6 @@ def test_a_zero_with_another_sign_is_another_bit() -> None:
     assert whole is not None
     assert whole[0].relative == 0.0
     assert array_gap(np.array([0.0]), np.array([-0.0])) is not None
-
-
-# files
-
-
-def saved(save: Callable[..., Any], *arguments: Any, **named: Any) -> bytes:
-    file = io.BytesIO()
-    save(file, *arguments, **named)
-    return file.getvalue()
-
-
-def tensors(values: np.ndarray[Any, Any], kind: str, **metadata: str) -> bytes:
-    data = values.tobytes()
-    about = {
-        "w": {"dtype": kind, "shape": list(values.shape), "data_offsets": [0, len(data)]},
-        "__metadata__": metadata,
-    }
-    head = json.dumps(about).encode()
-    return struct.pack("<Q", len(head)) + head + data
-
-
-def table(values: list[float], **named: Any) -> bytes:
-    return saved(lambda file: parquet.write_table(pa.table({"x": values, "name": ["a", None, "c"]}), file, **named))
-
-
-def packed(values: list[float], year: int) -> bytes:
-    def write(file: io.BytesIO) -> None:
-        with zipfile.ZipFile(file, "w") as archive:
-            archive.writestr(
-                zipfile.ZipInfo(f"model{year}/data/0", (year, 1, 1, 0, 0, 0)), array("d", values).tobytes()
-            )
-
-    return saved(write)
-
-
-NEAR, FAR = [1.0, 2.0, 3.0], [1.0, 2.0, 3.0000000003]
-
-FORMATS: dict[str, Callable[[list[float], int], bytes]] = {
-    "a.npy": lambda x, _: saved(np.save, np.array(x)),
-    "a.npz": lambda x, way: saved(np.savez if way else np.savez_compressed, w=np.array(x)),
-    "a.safetensors": lambda x, way: tensors(np.array(x), "F64", made=str(way)),
-    "a.csv": lambda x, way: ("\r\n" if way else "\n").join(["x,name", *(f'{v!r},"é"' for v in x)]).encode("utf-8-sig"),
-    "a.tsv": lambda x, way: "\n".join(f"{v!r}\t{'0.50' if way else '0.5'}" for v in x).encode(),
-    "a.json": lambda x, way: json.dumps({"w": x, "n": 1}, indent=way or None).encode(),
-    "a.jsonl": lambda x, way: b"\n".join(json.dumps({"v": v}).encode() for v in x) + b"\n" * way,
-    "a.parquet": lambda x, way: table(x, compression="gzip" if way else "snappy"),
-    "a.feather": lambda x, way: saved(
-        lambda file: feather.write_feather(pa.table({"x": x}), file, compression="zstd" if way else "uncompressed")
-    ),
-    "a.yaml": lambda x, way: "".join(f"- {v!r}{'0' * way}\n" for v in x).encode(),
-    "notes": lambda x, way: "".join(f"loss {v!r}{'0' * way}\n" for v in x).encode(),
-    "a.csv.gz": lambda x, way: gzip.compress("\n".join(map(repr, x)).encode(), mtime=way),
-}
-
-
-@pytest.mark.parametrize("name", FORMATS)
-def test_files_are_compared_by_what_they_say(name: str) -> None:
-    """Bytes that say the same in another way are the same; a number that moved is told by how much."""
-    write = FORMATS[name]
-    one, same, other = write(NEAR, 0), write(NEAR, 1), write(FAR, 0)
-    found = file_gap(name, one, other)
-
-    assert name == "a.npy" or one != same  # it is a test only then
-    assert file_gap(name, one, same) is None
-    assert found is not None
-    assert found.relative == pytest.approx(1e-10, rel=1e-3)
-
-
-def test_half_precision_tensors() -> None:
-    """bfloat16 is compared by its numbers; a type that nobody has here, byte by byte."""
-    one, other = np.array([0x3F80, 0x4000], "<u2"), np.array([0x3F80, 0x4001], "<u2")
-
-    assert file_gap("w.safetensors", tensors(one, "BF16"), tensors(one, "BF16", a="b")) is None
-    assert file_gap("w.safetensors", tensors(one, "BF16"), tensors(other, "BF16")).relative == pytest.approx(2**-7, 0.1)  # type: ignore[union-attr]
-    assert file_gap("w.safetensors", tensors(one, "F8_E4M3"), tensors(other, "F8_E4M3")).relative == math.inf  # type: ignore[union-attr]
-
-
-def test_an_archive_is_what_lies_in_it() -> None:
-    """When a file was packed, and under which folder, says nothing; other members are not looked into."""
-    assert file_gap("model.pt", packed(NEAR, 2020), packed(NEAR, 2021)) is None
-    with pytest.raises(NotLookedIntoError, match="not looked into"):
-        file_gap("model.pt", packed(NEAR, 2020), packed(FAR, 2020))
-
-
-def test_all_of_a_file_is_compared() -> None:
-    """Arrays saved one after the other, columns of one name, and a column called `columns` are all looked at."""
-    ones = np.array([1.0])
-
-    def several(*arrays: Any) -> bytes:
-        return b"".join(saved(np.save, one) for one in arrays)
-
-    def twice(name: str, *values: float) -> bytes:
-        columns = pa.table([pa.array([value]) for value in values], names=[name] * len(values))
-        return saved(lambda file: parquet.write_table(columns, file))
-
-    assert file_gap("a.npy", several(ones, ones), several(ones, ones * 2)).where == "[1][0]"  # type: ignore[union-attr]
-    assert file_gap("a.npy", several(ones), several(ones, ones)) is not None
-    assert file_gap("a.parquet", twice("x", 1.0, 3.0), twice("x", 2.0, 3.0)).relative == 0.5  # type: ignore[union-attr]
-    assert file_gap("a.parquet", twice("columns", 1.0), twice("columns", 2.0)) is not None
-
-
-def test_what_is_too_large_is_not_taken_for_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Where only the beginning of a file is read, equal beginnings are no match."""
-    monkeypatch.setattr(artifacts, "LARGEST_BYTES", 100)
-    one, other = (gzip.compress(b"0" * 200 + end) for end in (b"1", b"2"))
-
-    for name, a, b in (("a.txt", b"0" * 101, b"0" * 101), ("a.txt.gz", one, other)):
-        with pytest.raises(NotLookedIntoError, match="larger than"):
-            file_gap(name, a, b)
-
-
-class Exploding:
-    def __reduce__(self) -> tuple[Any, ...]:
-        return (pytest.fail, ("a pickle was read",))
-
-
-@pytest.mark.parametrize("name", ["model.pkl", "model.joblib", "model.pt", "model.pkl.gz", "model.npy", "model.npz"])
-def test_a_pickle_is_never_read(name: str) -> None:
-    """Whatever a file is called, what a pickle in it would run is not run."""
-    import pickle
-
-    one, other = pickle.dumps(Exploding()), pickle.dumps([Exploding()])
-    if name.endswith(".gz"):
-        one, other = gzip.compress(one), gzip.compress(other)
-    if name.endswith(".npy"):
-        one, other = (saved(np.save, np.array([Exploding()] * n, object), allow_pickle=True) for n in (1, 2))
-
-    with pytest.raises(NotLookedIntoError, match="other bytes"):
-        file_gap(name, one, other)
-
-
-@pytest.mark.parametrize("name", ["a.npy", "a.npz", "a.safetensors", "a.parquet", "a.json", "a.csv.gz", "a.feather"])
-def test_a_damaged_file_is_not_known(name: str) -> None:
-    """Bytes that are not what the name says are of a format that is not known, and no error."""
-    with pytest.raises(NotLookedIntoError) as caught:
-        file_gap(name, b"\xff\x00broken", b"\xff\x00other")
-
-    assert caught.value.unknown
 
 
 # runs
@@ -491,6 +348,22 @@ def test_what_was_left_out_as_a_secret_is_no_match() -> None:
 
     assert compare(one, other).compared == {"returned": 1}
     assert "returned password" in compare(one, other).skipped
+
+
+def test_an_artifact_that_is_damaged_or_gone() -> None:
+    """Of an artifact whose bytes the store has no more, or no more as they were, nothing can be said."""
+    one, other = (made([1.0], files={"a.csv": data}) for data in (b"1,2", b"1,3"))
+    digest = one.artifacts["a.csv"].digest
+    (blob,) = (path for path in Path(".mlsdk/blobs").rglob("*") if path.is_file() and path.name in digest)
+    blob.chmod(0o644)
+    blob.write_bytes(b"1")
+    damaged = compare(one, other)
+    blob.unlink()
+    gone = compare(one, other)
+
+    assert "damaged in the store" in damaged.skipped["artifact a.csv"]
+    assert "not in the store" in gone.skipped["artifact a.csv"]
+    assert gone.unlike == damaged.unlike == ()
 
 
 def test_a_run_that_was_cut_short() -> None:
