@@ -55,15 +55,9 @@ def entry_point() -> str:
         return "interactive"
     if os.path.basename(first) == "__main__.py":  # a spawned worker of `-m package` has its command line only
         return _as_module(os.path.dirname(os.path.abspath(first)))
-    if first in ("", "-") and _original(1) in ("", "-"):
+    if first in ("", "-") and "-c" not in getattr(sys, "orig_argv", ()):  # a spawned worker has its parent's argv
         return "-"
     return "-c"
-
-
-def _original(place: int) -> str:
-    """An argument of the interpreter itself."""
-    given = getattr(sys, "orig_argv", ())
-    return str(given[place]) if len(given) > place else ""
 
 
 def _as_module(folder: str) -> str:
