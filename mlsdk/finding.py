@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal, overload
 from mlsdk.errors import NotFoundError, UsageError
 from mlsdk.query.evaluate import matches, ordered
 from mlsdk.query.fields import fields
-from mlsdk.query.names import join_key, suggest
+from mlsdk.query.names import VERIFYING, join_key, suggest
 from mlsdk.query.parse import parse, parse_order
 from mlsdk.query.tree import Compare, IsNull, Not, Order, Tree, all_of, paths
 from mlsdk.records import Run
@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 Mode = Literal["max", "min"]
 
 _PAGE = 500
+_NAMING = (("experiment",), ("parent",), ("id",), ("name",), ("deleted",))
+"""Filters over these may mean reruns that `verify` has made."""
 
 
 class UnknownFieldWarning(UserWarning):
@@ -44,7 +46,8 @@ def runs(
 
     Args:
         where: a filter, such as `"metrics.acc > 0.9 and params.lr < 0.5"`; see the page on queries. Deleted runs are
-            left out unless it speaks of `deleted`.
+            left out unless it speaks of `deleted`; reruns that `mlsdk.verify` made (of the experiment `verify`),
+            unless it speaks of `experiment`, `parent`, `id`, `name` or `deleted`.
         experiment: only runs of this experiment.
         order_by: fields, by commas, `-` in front for descending, such as `"-metrics.acc, name"`; by default the
             newest first. Missing values come last, ties by id.
@@ -72,10 +75,17 @@ def runs(
     order = () if order_by is None else parse_order(order_by)
     opened = open_store(store)
     _warn_of_unknown(opened, tree, order)
+    return Runs(opened, meant(tree, experiment), order, limit)
+
+
+def meant(tree: Tree | None, experiment: str | None) -> Tree | None:
+    """The filter that stands for what `runs` was asked: of an experiment, and without what only is evidence."""
+    parts = [] if tree is None else [tree]
     if experiment is not None:
-        chosen = Compare(("experiment",), "=", experiment)
-        tree = chosen if tree is None else all_of(chosen, tree)
-    return Runs(opened, tree, order, limit)
+        parts.append(Compare(("experiment",), "=", experiment))
+    elif not any(path in _NAMING for path in paths(tree)):
+        parts.append(Not(Compare(("experiment",), "=", VERIFYING)))
+    return all_of(*parts)
 
 
 def get_run(which: str, *, store: str | os.PathLike[str] | None = None) -> Run:

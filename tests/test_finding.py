@@ -284,6 +284,20 @@ def test_latest_of_nothing(store: Store) -> None:
         mlsdk.get_run(7)
 
 
+def test_reruns_of_verify_stay_apart(store: Store) -> None:
+    """What `verify` made is in no list that does not ask for it, and is never the latest."""
+    own = put(store, "own", 0, metrics={"acc": 0.5})
+    rerun = put(store, "own again", 1, metrics={"acc": 0.9}, run={"experiment": "verify", "parent": own})
+    asked = ["experiment = 'verify'", f"parent = '{own}'", f"id = '{rerun}'", "name = 'own again'"]
+
+    assert [run.id for run in mlsdk.runs()] == [run.id for run in mlsdk.runs("metrics.acc > 0.1")] == [own]
+    assert mlsdk.runs().best("acc").id == own
+    assert [[run.id for run in mlsdk.runs(where)] for where in asked] == [[rerun]] * 4
+    assert [run.id for run in mlsdk.runs(experiment="verify")] == [rerun]
+    assert len(mlsdk.runs("deleted in (true, false)")) == 2
+    assert mlsdk.get_run("latest").id == own
+
+
 # frames
 
 BIG = 2**60 + 1

@@ -10,11 +10,10 @@ from mlsdk.cli import stores
 from mlsdk.cli.screen import STATUS_STYLES, Screen, Span, clean, fitted, width_of
 from mlsdk.cli.values import counted, leaves
 from mlsdk.errors import QueryError, UsageError
-from mlsdk.finding import runs
+from mlsdk.finding import meant, runs
 from mlsdk.query.fields import fields
 from mlsdk.query.names import ATTRIBUTES, join_key, suggest
 from mlsdk.query.parse import parse, parse_order
-from mlsdk.query.tree import Compare, Tree, all_of
 from mlsdk.records import Run
 from mlsdk.store import open_store, outbox
 from mlsdk.store.base import Store
@@ -56,7 +55,8 @@ def ls(args: argparse.Namespace) -> int:
         return 0
     chosen, hidden = (_asked_columns(asked), 0) if asked else chosen_columns(found, screen.width)
     table(screen, found, chosen)
-    total = len(found) if not args.n or len(found) < args.n else store.catalog.count(_tree(where, args.experiment))
+    tree = meant(None if where is None else parse(where), args.experiment)
+    total = len(found) if not args.n or len(found) < args.n else store.catalog.count(tree)
     said = [f"{len(found):,} of {total:,} runs, -n 0 lists all"] if total > len(found) else []
     said += [f"{counted(hidden, 'more column')}, --columns chooses"] if hidden else []
     if said:
@@ -79,13 +79,6 @@ def with_deleted(text: str | None, *, everything: bool) -> str | None:
         return "deleted in (true, false)"
     parse(text)  # a mistake in it is shown as it was typed
     return f"({text}) and deleted in (true, false)"
-
-
-def _tree(where: str | None, experiment: str | None) -> Tree | None:
-    trees: list[Tree] = [] if where is None else [parse(where)]
-    if experiment is not None:
-        trees.append(Compare(("experiment",), "=", experiment))
-    return all_of(*trees) if trees else None
 
 
 def wanted(store: Store, text: str) -> list[str]:

@@ -8,11 +8,7 @@ import sys
 from mlsdk.cli import stores
 from mlsdk.cli.screen import Screen, Span
 from mlsdk.cli.values import counted
-from mlsdk.query.parse import parse
-from mlsdk.records import Run
-from mlsdk.reproduce.trials import EXPERIMENT
 from mlsdk.reproduce.verdict import LEVELS, Cause, Verdict, said
-from mlsdk.store.base import Store
 from mlsdk.table import duration
 
 EXIT_CODES = {"B": 0, "T": 0, "S": 1, "X": 1, "U": 2}
@@ -23,7 +19,7 @@ STYLES = {"B": "green", "T": "green", "S": "yellow", "X": "red", "U": "yellow"}
 
 def verify_options(parser: argparse.ArgumentParser) -> None:
     """Options of `verify`."""
-    parser.add_argument("run", nargs="?", metavar="RUN", help="by default the latest that no verify has made")
+    parser.add_argument("run", nargs="?", default="latest", metavar="RUN", help="by default the latest")
     parser.add_argument(
         "--env",
         choices=("lock", "fresh", "same"),
@@ -64,7 +60,7 @@ def verify(args: argparse.Namespace) -> int:
     from mlsdk.reproduce.verify import verify
 
     store = stores.existing(args.store)
-    run = _latest(store) if args.run is None else store.find_one(args.run)
+    run = store.find_one(args.run)
     verdict = verify(
         run,
         env=args.env,
@@ -81,11 +77,6 @@ def verify(args: argparse.Namespace) -> int:
     else:
         show(Screen(), verdict, f"{run.name} ({run.short_id})")
     return EXIT_CODES[verdict.level]
-
-
-def _latest(store: Store) -> Run:
-    found = store.find(parse(f"experiment != '{EXPERIMENT}'"), limit=1).runs
-    return found[0] if found else store.find_one("latest")
 
 
 def _progress(line: str) -> None:

@@ -20,6 +20,9 @@ DATES = ("started_at", "ended_at")
 FLAGS = ("deleted",)
 STATISTICS = ("last", "min", "max", "mean", "count", "min_step", "max_step")
 
+VERIFYING = "verify"
+"""The experiment of the reruns that `mlsdk verify` makes: evidence about other runs."""
+
 DELETED: Path = ("deleted",)
 
 # What people write because the attribute of `Run`, or another tool, is called so.

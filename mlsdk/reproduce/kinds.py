@@ -6,12 +6,10 @@ import os
 from typing import NamedTuple
 
 from mlsdk.log.values import decode
+from mlsdk.query.names import VERIFYING
 from mlsdk.query.tree import Compare, IsNull, Not, Tree, all_of, any_of
 from mlsdk.records import Run, RunStatus
 from mlsdk.reproduce.held import coded
-
-VERIFYING = "verify"
-"""The experiment of the reruns that `mlsdk verify` makes: evidence, no models, and nobody's data."""
 
 FINISHED: Tree = Compare(("status",), "=", RunStatus.FINISHED.value)
 OUTSIDE: Tree = Not(Compare(("experiment",), "=", VERIFYING))

@@ -8,14 +8,13 @@ from functools import cached_property
 
 import attrs
 
+from mlsdk.query.names import VERIFYING
 from mlsdk.records import Run
 from mlsdk.reproduce import outputs
 from mlsdk.reproduce.contents import Match, Unlike, compare, settled
 from mlsdk.reproduce.recipe import Recipe
 from mlsdk.reproduce.rerun import rerun_by
 from mlsdk.store.base import Store
-
-EXPERIMENT = "verify"
 
 Tell = Callable[[str], None]
 """Takes a line on how far things are."""
@@ -54,7 +53,7 @@ class Trials:
         """
         self.tried += 1
         self._tell(f"rerun {self.tried}: {why}")
-        new = rerun_by(self.run, recipe, experiment=EXPERIMENT, store=self.store.uri)
+        new = rerun_by(self.run, recipe, experiment=VERIFYING, store=self.store.uri)
         self.made.append(new)
         return new
 

@@ -9,7 +9,8 @@ from collections.abc import Callable
 from mlsdk import config
 from mlsdk.errors import AmbiguousError, NewerFormatError, NotFoundError, StoreError
 from mlsdk.log.filesystem import filesystem_of, is_network
-from mlsdk.query.tree import Compare, Order, Tree
+from mlsdk.query.names import VERIFYING
+from mlsdk.query.tree import Compare, Not, Order, Tree
 from mlsdk.records import Page, Run
 from mlsdk.store.blobs import FileBlobs
 from mlsdk.store.direct import DirectTarget
@@ -80,7 +81,7 @@ class Store:
         return self.catalog.find(query, order, after, limit)
 
     def find_one(self, which: str) -> Run:
-        """A run by its id, its name, an end or a beginning of its id, or `latest`.
+        """A run by its id, its name, an end or a beginning of its id, or `latest`: of those that no `verify` has made.
 
         Raises:
             NotFoundError: there is none.
@@ -90,10 +91,12 @@ class Store:
         self.refresh()
         which = str(which)
         if which == "latest":
-            page = self.catalog.find(order=((("started_at",), True),), limit=1)
-            if not page.runs:
+            newest: Order = ((("started_at",), True),)
+            own = Not(Compare(("experiment",), "=", VERIFYING))
+            found = self.catalog.find(own, newest, limit=1).runs or self.catalog.find(None, newest, limit=1).runs
+            if not found:
                 raise NotFoundError(f"the store {self.uri} has no runs yet")
-            return page.runs[0]
+            return found[0]
         hexadecimal = bool(which) and set(which) <= set("0123456789abcdef")
         if hexadecimal and len(which) == 32:
             return self._get(which)

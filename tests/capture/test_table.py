@@ -34,7 +34,7 @@ def test_choosing(monkeypatch: pytest.MonkeyPatch) -> None:
             chosen(wrong)
 
 
-@pytest.mark.parametrize("one", BUILT_IN.values(), ids=str)
+@pytest.mark.parametrize("one", BUILT_IN.values(), ids=BUILT_IN)
 def test_each_line_works(one: capture.Capture) -> None:
     """Each capture of the table can be imported and answers with facts or with nothing."""
     found = one(Context("."))
