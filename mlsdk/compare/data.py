@@ -43,7 +43,8 @@ def described(one: Dataset | None) -> str | None:
     """A data set in few words: its size, and the beginning of what tells its content from others."""
     if one is None:
         return None
-    size = f"{one.rows:,} rows × {one.columns or 0:,} columns" if one.rows is not None else ""
+    rows, columns = one.rows, one.columns or 0
+    size = "" if rows is None else f"{rows:,} row{'s'[rows == 1 :]} × {columns:,} column{'s'[columns == 1 :]}"
     if not size:
         size = f"{one.size_bytes:,} bytes" if one.size_bytes is not None else one.description
     mark = (one.fingerprint or "").rpartition(":")[2] or one.digest or ""
