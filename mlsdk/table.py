@@ -53,6 +53,15 @@ def text(value: object, longest: int = 24) -> str:
     return f"{plain[: longest - 1 - half]}…{plain[-half:]}"
 
 
+def counted(count: int, noun: str) -> str:
+    """A number of things: `1 run`, `2,000 runs`.
+
+    >>> counted(1, "run"), counted(2000, "run")
+    ('1 run', '2,000 runs')
+    """
+    return f"{count:,} {noun}{'' if count == 1 else 's'}"
+
+
 def ago(moment: datetime, now: datetime | None = None) -> str:
     """How long ago, in one unit: `12 s`, `3 min`, `5 h`, `2 d`."""
     seconds = ((now or datetime.now(timezone.utc)) - moment).total_seconds()

@@ -9,10 +9,11 @@ from collections import Counter
 
 from mlsdk.cli import stores
 from mlsdk.cli.screen import Screen
-from mlsdk.cli.values import bytes_text, counted
+from mlsdk.cli.values import bytes_text
 from mlsdk.errors import UsageError
 from mlsdk.store import open_store
 from mlsdk.store.base import FolderStore, Store
+from mlsdk.table import counted
 
 _UNITS = {"s": 1, "m": 60, "min": 60, "h": 3600, "d": 86_400, "w": 604_800}
 

@@ -15,10 +15,10 @@ from typing import Any, TextIO
 from mlsdk.cli import stores
 from mlsdk.cli.ls import with_deleted
 from mlsdk.cli.screen import Screen
-from mlsdk.cli.values import counted
 from mlsdk.errors import UsageError
 from mlsdk.finding import Runs, runs
 from mlsdk.records import Run, Series
+from mlsdk.table import counted
 
 POINT = ("run", "metric", "role", "step", "time", "value")
 """Columns of the points. `time` is in nanoseconds since 1970 UTC."""

@@ -8,7 +8,7 @@ from datetime import datetime
 
 from mlsdk.cli import stores
 from mlsdk.cli.screen import STATUS_STYLES, Screen, Span, clean, fitted, width_of
-from mlsdk.cli.values import counted, leaves
+from mlsdk.cli.values import leaves
 from mlsdk.errors import QueryError, UsageError
 from mlsdk.finding import meant, runs
 from mlsdk.query.fields import fields
@@ -17,7 +17,7 @@ from mlsdk.query.parse import parse, parse_order
 from mlsdk.records import Run
 from mlsdk.store import open_store, outbox
 from mlsdk.store.base import Store
-from mlsdk.table import Column, ago, duration, number, text
+from mlsdk.table import Column, ago, counted, duration, number, text
 
 
 def ls_options(parser: argparse.ArgumentParser) -> None:

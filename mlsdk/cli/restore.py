@@ -7,8 +7,9 @@ from collections.abc import Mapping
 
 from mlsdk.cli import stores
 from mlsdk.cli.screen import Screen
-from mlsdk.cli.values import bytes_text, counted
+from mlsdk.cli.values import bytes_text
 from mlsdk.errors import UsageError
+from mlsdk.table import counted
 
 
 def restore_options(parser: argparse.ArgumentParser) -> None:

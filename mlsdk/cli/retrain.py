@@ -7,11 +7,10 @@ import functools
 
 from mlsdk.cli import stores
 from mlsdk.cli.screen import Screen
-from mlsdk.cli.values import counted
 from mlsdk.compare.values import change
 from mlsdk.reproduce.retrain import Retrained, metrics, retraining, stale
 from mlsdk.reproduce.staleness import Staleness, status
-from mlsdk.table import duration, number
+from mlsdk.table import counted, duration, number
 
 
 def retrain_options(parser: argparse.ArgumentParser) -> None:

@@ -7,11 +7,12 @@ import os
 
 from mlsdk.cli import stores
 from mlsdk.cli.screen import Screen
-from mlsdk.cli.values import bytes_text, counted
+from mlsdk.cli.values import bytes_text
 from mlsdk.errors import UsageError
 from mlsdk.store.files import SEAL_BYTES
 from mlsdk.store.gc import may_be_written
 from mlsdk.store.layout import Layout
+from mlsdk.table import counted
 
 
 def seal_options(parser: argparse.ArgumentParser) -> None:

@@ -9,11 +9,11 @@ from typing import Any
 from mlsdk.cli import stores
 from mlsdk.cli.draw import chart, spark
 from mlsdk.cli.screen import STATUS_STYLES, Screen, Span, clean, fitted, width_of
-from mlsdk.cli.values import bytes_text, counted, leaves, shown
+from mlsdk.cli.values import bytes_text, leaves, shown
 from mlsdk.errors import NotFoundError
 from mlsdk.records import MetricSummary, Run, RunStatus, Series
 from mlsdk.store.base import Store
-from mlsdk.table import ago, duration, number
+from mlsdk.table import ago, counted, duration, number
 
 MOST_DRAWN = 60
 """Metrics of a run that are read for a drawing; of the others the numbers are shown."""

@@ -6,11 +6,10 @@ import argparse
 
 from mlsdk.cli import stores
 from mlsdk.cli.screen import Screen
-from mlsdk.cli.values import counted
 from mlsdk.reproduce.staleness import STATES, Staleness, Status
 from mlsdk.reproduce.staleness import status as look
 from mlsdk.reproduce.told import line
-from mlsdk.table import ago
+from mlsdk.table import ago, counted
 
 _SHOWN = 20
 """Runs of one state that are listed; --json has all."""

@@ -6,12 +6,12 @@ import argparse
 
 from mlsdk.cli import stores
 from mlsdk.cli.screen import Screen
-from mlsdk.cli.values import counted
 from mlsdk.errors import UsageError
 from mlsdk.store import outbox
 from mlsdk.store.shipment import send_outboxes
 from mlsdk.store.sync import Pass, Report
 from mlsdk.store.sync import sync as bring
+from mlsdk.table import counted
 
 _SHOWN = 20
 

@@ -13,8 +13,8 @@ from mlsdk.cli import stores
 from mlsdk.cli.care import seconds
 from mlsdk.cli.offices import Office, Row, office
 from mlsdk.cli.screen import Screen, clean
-from mlsdk.cli.values import counted
 from mlsdk.errors import MlsdkError, UsageError
+from mlsdk.table import counted
 
 _ROLES = ("viewer", "writer", "approver", "admin")
 

@@ -29,15 +29,6 @@ def shown(value: object) -> str:
     return fitted(clean(value if isinstance(value, str) else str(value)), LONGEST)
 
 
-def counted(count: int, noun: str) -> str:
-    """A number of things: `1 run`, `2,000 runs`.
-
-    >>> counted(1, "run"), counted(2000, "run")
-    ('1 run', '2,000 runs')
-    """
-    return f"{count:,} {noun}{'' if count == 1 else 's'}"
-
-
 def bytes_text(size: float) -> str:
     """A size in bytes for people: `812 B`, `4.2 MB`."""
     for unit in ("B", "kB", "MB", "GB"):

@@ -7,9 +7,8 @@ import sys
 
 from mlsdk.cli import stores
 from mlsdk.cli.screen import Screen, Span
-from mlsdk.cli.values import counted
 from mlsdk.reproduce.verdict import LEVELS, Cause, Verdict, said
-from mlsdk.table import duration
+from mlsdk.table import counted, duration
 
 EXIT_CODES = {"B": 0, "T": 0, "S": 1, "X": 1, "U": 2}
 """What a shell is told, by level."""

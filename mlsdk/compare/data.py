@@ -10,6 +10,7 @@ from mlsdk.data.compare import DataDiff
 from mlsdk.data.fingerprint import fingerprint
 from mlsdk.errors import MlsdkError
 from mlsdk.records import Dataset
+from mlsdk.table import counted
 
 DIGITS = 8
 
@@ -43,8 +44,7 @@ def described(one: Dataset | None) -> str | None:
     """A data set in few words: its size, and the beginning of what tells its content from others."""
     if one is None:
         return None
-    rows, columns = one.rows, one.columns or 0
-    size = "" if rows is None else f"{rows:,} row{'s'[rows == 1 :]} × {columns:,} column{'s'[columns == 1 :]}"
+    size = "" if one.rows is None else f"{counted(one.rows, 'row')} × {counted(one.columns or 0, 'column')}"
     if not size:
         size = f"{one.size_bytes:,} bytes" if one.size_bytes is not None else one.description
     mark = (one.fingerprint or "").rpartition(":")[2] or one.digest or ""

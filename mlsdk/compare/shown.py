@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from mlsdk.compare.difference import Difference
 from mlsdk.compare.effect import Effect
 from mlsdk.compare.values import ABSENT, LONGEST, both_shown, change, plain_line, shown
-from mlsdk.table import duration
+from mlsdk.table import counted, duration
 
 if TYPE_CHECKING:
     from mlsdk.compare.comparison import Comparison
@@ -72,8 +72,7 @@ def headline(found: Comparison) -> str:
     if not found.causes:
         rest = "nothing differs that is known to matter" if _differs_besides(found) else "nothing differs"
         return f"{rest}{doubt}"
-    count = len(found.causes)
-    return f"{count} cause{'s' if count > 1 else ''}{doubt}"
+    return f"{counted(len(found.causes), 'cause')}{doubt}"
 
 
 def _differs_besides(found: Comparison) -> bool:
