@@ -167,11 +167,13 @@ class Guard:
         for key, value in scope["headers"]:
             text = key.decode("latin-1").lower()
             if text in ("authorization", "content-length", "content-type", "content-encoding") and text in found:
-                raise Refused(400, UsageError(f"the header {text} is given twice"))
+                raise Refused(400, UsageError(f"the header {text} is given twice"), _CLOSE)
             if text == "transfer-encoding" and (text in found or value.strip().lower() != b"chunked"):
                 raise Refused(400, UsageError("Transfer-Encoding may be chunked, and nothing else"), _CLOSE)
             joint = "; " if text == "cookie" else ", "
             found[text] = f"{found[text]}{joint}{value.decode('latin-1')}" if text in found else value.decode("latin-1")
+        if "transfer-encoding" in found and "content-length" in found:  # a proxy may have read it in the other way
+            raise Refused(400, UsageError("a request has a Content-Length or a Transfer-Encoding, not both"), _CLOSE)
         return found
 
     def _note(self, scope: MutableMapping[str, Any], sent: dict[str, int], took_s: float) -> None:

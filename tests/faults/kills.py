@@ -22,6 +22,9 @@ from tests import programs
 from tests.faults.remote import Served, differences, end_companions, logs_of, settle
 from tests.servers.postgres import PostgresServer
 
+ENDLESS = 10**9
+"""Points of a client that is to be killed: it must not end before."""
+
 VICTIMS = ("client", "companion", "server", "postmaster", "backend")
 
 CLIENT = """
@@ -123,7 +126,7 @@ class Rounds:
         name = f"run {number}"
         ours, theirs = os.pipe()
         process = subprocess.Popen(
-            [sys.executable, str(self._program), str(theirs), name, "40000"],
+            [sys.executable, str(self._program), str(theirs), name, str(ENDLESS if victim == "client" else 40_000)],
             env=programs.environment(**self._settings),
             pass_fds=[theirs],
             stdin=subprocess.DEVNULL,
