@@ -98,6 +98,19 @@ class CephServer(S3Server):
             done = subprocess.run(command, env=environment, capture_output=True, timeout=60, check=False)
             assert done.returncode == 0, (command, done.stderr.decode(errors="replace")[-500:])
 
+        def tell(*command: str) -> None:
+            """Give the monitor a command, which it does not take while it finds itself."""
+            until = time.monotonic() + 60
+            while True:
+                try:
+                    return do(
+                        "/usr/bin/python3", f"{root}/usr/bin/ceph", "-c", config, "--connect-timeout", "30", *command
+                    )
+                except AssertionError:
+                    if time.monotonic() > until:
+                        raise
+                    time.sleep(0.5)
+
         def serve(*command: str) -> None:
             with open(os.path.join(state, "output"), "ab") as output:
                 process = subprocess.Popen(
@@ -113,9 +126,8 @@ class CephServer(S3Server):
         files = ("--monmap", monitors, "--keyring", keyring)
         do(f"{tools}/ceph-mon", "-c", config, "--mkfs", "-i", "a", *files)
         serve(f"{tools}/ceph-mon", "-i", "a")
-        ceph = ("/usr/bin/python3", f"{tools}/ceph", "-c", config, "--connect-timeout", "30")
-        do(*ceph, "osd", "new", osd)
-        do(*ceph, "osd", "crush", "add", "osd.0", "1.0", "host=h", "root=default")
+        tell("osd", "new", osd)
+        tell("osd", "crush", "add", "osd.0", "1.0", "host=h", "root=default")
         do(f"{tools}/ceph-osd", "-c", config, "-i", "0", "--mkfs", "--osd-uuid", osd)
         serve(f"{tools}/ceph-osd", "-i", "0")
         serve(f"{tools}/radosgw", "-n", "client.rgw")
