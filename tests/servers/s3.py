@@ -98,14 +98,14 @@ class CephServer(S3Server):
             done = subprocess.run(command, env=environment, capture_output=True, timeout=60, check=False)
             assert done.returncode == 0, (command, done.stderr.decode(errors="replace")[-500:])
 
+        ceph = ("/usr/bin/python3", f"{root}/usr/bin/ceph", "-c", config, "--connect-timeout", "30")
+
         def tell(*command: str) -> None:
             """Give the monitor a command, which it does not take while it finds itself."""
             until = time.monotonic() + 60
             while True:
                 try:
-                    return do(
-                        "/usr/bin/python3", f"{root}/usr/bin/ceph", "-c", config, "--connect-timeout", "30", *command
-                    )
+                    return do(*ceph, *command)
                 except AssertionError:
                     if time.monotonic() > until:
                         raise
