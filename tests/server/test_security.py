@@ -263,7 +263,7 @@ def _around(served: Running) -> dict[str, bytes]:
     """The files of the server that no log, blob or run is, with what stands in them."""
     root = Path(served.service.workspaces.uri.partition(":")[2])
     places = [root.parent, root, root / "server", root / "workspaces", root / "workspaces" / "team"]
-    there = [path for place in places if place.is_dir() for path in place.iterdir()]
+    there = [path for place in places for path in place.iterdir()]
     return {str(path): path.read_bytes() if path.name == "key" else b"" for path in there}
 
 
