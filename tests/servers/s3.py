@@ -1,8 +1,8 @@
 """Real servers of the S3 protocol for the tests: each started once in a process, on loopback, and ended with it.
 
-moto honours the condition to put only where nothing is; so does Ceph's gateway, the server of many data centres, which
-is used where it is installed (or unpacked below `CEPH_ROOT`); `rclone serve s3` takes the condition, overwrites all the
-same, and answers ranges with the whole.
+moto honours the condition to put only where nothing is (`moto_server.py`); so does Ceph's gateway, the server of many
+data centres, which is used where it is installed (or unpacked below `CEPH_ROOT`); `rclone serve s3` takes the
+condition, overwrites all the same, and answers ranges with the whole.
 """
 
 from __future__ import annotations
@@ -181,7 +181,7 @@ rgw data = {state}/rgw
 def moto() -> S3Server:
     """A server that honours conditions."""
     require(importlib.util.find_spec("moto"), "moto (pip install 'moto[s3]' flask flask-cors)")
-    return S3Server(sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", "{port}")
+    return S3Server(sys.executable, "-I", str(Path(__file__).with_name("moto_server.py")), "{port}")
 
 
 @functools.cache
