@@ -43,7 +43,8 @@ TOP_LEVEL = set("LICENSE README.md docs examples mlsdk pyproject.toml tests".spl
 IMPORT_MAY_LOAD = """
     mlsdk mlsdk.config mlsdk.errors mlsdk.version mlsdk.log mlsdk.log.* mlsdk.tracking mlsdk.tracking.*
     mlsdk.capture mlsdk.capture.arguments mlsdk.capture.datasets mlsdk.capture.facts mlsdk.capture.output
-    mlsdk.capture.process mlsdk.capture.redaction mlsdk.capture.secret_* mlsdk.companion mlsdk.companion.spawn
+    mlsdk.capture.process mlsdk.capture.secrets mlsdk.capture.secrets.entropy mlsdk.capture.secrets.forms
+    mlsdk.capture.secrets.names mlsdk.capture.secrets.redaction mlsdk.companion mlsdk.companion.spawn
     mlsdk.store mlsdk.store.layout mlsdk.store.target mlsdk.store.writer
     _json json json.decoder json.encoder json.scanner
     __future__ _collections _collections_abc collections collections.abc contextlib contextvars _contextvars copyreg

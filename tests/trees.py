@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from mlsdk.capture import Context
-from mlsdk.capture.tree import capture
+from mlsdk.capture.code.tree import capture
 from mlsdk.records import Run, RunStatus
 from mlsdk.store.base import open_file
 from mlsdk.store.target import FileTarget

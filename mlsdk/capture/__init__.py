@@ -5,15 +5,10 @@ the body (what could change under a later look), the others beside, in the compa
 of the group `mlsdk.captures` (runs beside) or by handing a function to `capture=` (runs before); their facts are found
 under `env.<name>`.
 
-Each line of the table names its module; beside these lie what they are made of:
-
-- code: `tree` by `listing`, `scan`, `packs`; `source` by `loaded`, `plain`; `functions` by `program`, `parsed`,
-  `pieces`, `uses`, `reach`, `clock`, `syntax`
-- environment: `packages` and `lock` by `installed`, `recorded`
-- machine: `gpu` by `nvml`, `energy`, `sysfs`
-- data, inputs, results: `datasets`, `opened` with `listed`, `returned`
-- secrets: `redaction` by `secret_names`, `secret_forms`, `secret_random`; `secret_files`, `keyed`
-- for all: `facts` encodes what was found, `cache` finds it again
+Each line of the table names its module. Where several facts are of one kind, they share a folder: `code`, `functions`,
+`environment`, `hardware`, `secrets`. Beside these lie data, inputs and results (`datasets`, `opened`, `listed`,
+`returned`, `output`), the process (`process`, `arguments`, `randomness`), and what all use: `facts` encodes what was
+found, `cache` finds it again.
 """
 
 from __future__ import annotations
@@ -115,26 +110,26 @@ BUILT_IN = {
     capture.name: capture
     for capture in (
         Capture("process", "code", False, "mlsdk.capture.process:capture"),
-        Capture("python", "env", False, "mlsdk.capture.python:capture"),
-        Capture("variables", "env", False, "mlsdk.capture.variables:capture"),
-        Capture("job", "env", False, "mlsdk.capture.job:capture"),
-        Capture("frameworks", "env", False, "mlsdk.capture.frameworks:capture", among=_FRAMEWORKS),
-        Capture("blas", "hardware", False, "mlsdk.capture.blas:capture", among=_FRAMEWORKS),
+        Capture("python", "env", False, "mlsdk.capture.environment.python:capture"),
+        Capture("variables", "env", False, "mlsdk.capture.environment.variables:capture"),
+        Capture("job", "env", False, "mlsdk.capture.environment.job:capture"),
+        Capture("frameworks", "env", False, "mlsdk.capture.environment.frameworks:capture", among=_FRAMEWORKS),
+        Capture("blas", "hardware", False, "mlsdk.capture.hardware.blas:capture", among=_FRAMEWORKS),
         Capture(
             "randomness", "code", False, "mlsdk.capture.randomness:capture", later="mlsdk.capture.randomness:later"
         ),
-        Capture("source", "code", False, "mlsdk.capture.source:capture", later="mlsdk.capture.source:later"),
+        Capture("source", "code", False, "mlsdk.capture.code.source:capture", later="mlsdk.capture.code.source:later"),
         Capture("listings", "code", False, _nothing, later="mlsdk.capture.listed:later"),
         Capture("returned", "code", False, _nothing, later="mlsdk.capture.returned:later"),
-        Capture("git", "code", True, "mlsdk.capture.git:capture"),
-        Capture("tree", "code", True, "mlsdk.capture.tree:capture"),
-        Capture("functions", "code", True, "mlsdk.capture.functions:capture", shared=False),
-        Capture("packages", "env", True, "mlsdk.capture.packages:capture", shared=False),
-        Capture("lock", "env", True, "mlsdk.capture.lock:capture", shared=False),
-        Capture("container", "env", True, "mlsdk.capture.container:capture", shared=False),
-        Capture("host", "hardware", True, "mlsdk.capture.host:capture", shared=False),
-        Capture("cpu", "hardware", True, "mlsdk.capture.cpu:capture"),
-        Capture("gpu", "hardware", True, "mlsdk.capture.gpu:capture", shared=False),
+        Capture("git", "code", True, "mlsdk.capture.code.git:capture"),
+        Capture("tree", "code", True, "mlsdk.capture.code.tree:capture"),
+        Capture("functions", "code", True, "mlsdk.capture.functions.reachable:capture", shared=False),
+        Capture("packages", "env", True, "mlsdk.capture.environment.packages:capture", shared=False),
+        Capture("lock", "env", True, "mlsdk.capture.environment.lock:capture", shared=False),
+        Capture("container", "env", True, "mlsdk.capture.environment.container:capture", shared=False),
+        Capture("host", "hardware", True, "mlsdk.capture.hardware.host:capture", shared=False),
+        Capture("cpu", "hardware", True, "mlsdk.capture.hardware.cpu:capture"),
+        Capture("gpu", "hardware", True, "mlsdk.capture.hardware.gpu:capture", shared=False),
     )
 }
 

@@ -6,8 +6,8 @@ import marshal
 from collections.abc import Mapping
 
 from mlsdk.capture import Capture, PutBlob, facts_of
-from mlsdk.capture.redaction import redact_text, redact_value
-from mlsdk.capture.secret_forms import LONG_WORD
+from mlsdk.capture.secrets.forms import LONG_WORD
+from mlsdk.capture.secrets.redaction import redact_text, redact_value
 from mlsdk.log.values import LongValue, dumps, encode
 
 LONG_VALUE_BYTES = 32_768

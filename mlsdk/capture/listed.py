@@ -11,7 +11,7 @@ import os
 import sys
 
 from mlsdk.capture.facts import ByName
-from mlsdk.capture.redaction import redact_text
+from mlsdk.capture.secrets.redaction import redact_text
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

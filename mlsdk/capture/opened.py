@@ -13,7 +13,7 @@ import sys
 from collections.abc import Callable
 
 from mlsdk.capture import listed
-from mlsdk.capture.redaction import redact_text
+from mlsdk.capture.secrets.redaction import redact_text
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable
 from threading import get_ident
 from typing import TYPE_CHECKING, Protocol, TextIO
 
-from mlsdk.capture.redaction import redact_line
+from mlsdk.capture.secrets.redaction import redact_line
 
 if TYPE_CHECKING:
     from typing import Any

@@ -8,7 +8,7 @@ import time
 from collections.abc import Mapping
 
 from mlsdk.capture import Context
-from mlsdk.capture.redaction import redact_argv
+from mlsdk.capture.secrets.redaction import redact_argv
 
 _fixed: dict[str, object] = {}
 

@@ -14,8 +14,8 @@ from typing import Any
 from mlsdk import config
 from mlsdk.capture import Context
 from mlsdk.capture.facts import ByName
-from mlsdk.capture.redaction import REDACTED, redact_text, redact_value
-from mlsdk.capture.secret_forms import LONG_WORD
+from mlsdk.capture.secrets.forms import LONG_WORD
+from mlsdk.capture.secrets.redaction import REDACTED, redact_text, redact_value
 from mlsdk.log.standins import fields_of, in_use, is_instance, type_name
 from mlsdk.log.values import encode
 

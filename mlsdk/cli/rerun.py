@@ -86,7 +86,7 @@ def _begin(screen: Screen, old: Run, params: Mapping[str, object], args: argpars
     took = f"took {duration(old.duration_s)}" if old.duration_s is not None else ""
     screen.line((old.name, "bold"), (f"  {old.experiment}  {old.short_id}  {took}", "dim"))
     screen.line("  ", line)
-    from mlsdk.reproduce.variables import is_of_another
+    from mlsdk.reproduce.program.variables import is_of_another
 
     changes = [f"{name} {shown(old.params.get(name))} → {shown(value)}" for name, value in params.items()]
     if changes:

@@ -6,9 +6,9 @@ import argparse
 
 from mlsdk.cli import stores
 from mlsdk.cli.screen import Screen
+from mlsdk.reproduce.now.told import line
 from mlsdk.reproduce.staleness import STATES, Staleness, Status
 from mlsdk.reproduce.staleness import status as look
-from mlsdk.reproduce.told import line
 from mlsdk.table import ago, counted
 
 _SHOWN = 20

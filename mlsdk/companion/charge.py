@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from mlsdk import config
 from mlsdk.capture import BUILT_IN, STRANGERS, Capture, Context, strangers
 from mlsdk.capture.facts import encode_facts
-from mlsdk.capture.redaction import redact_text
+from mlsdk.capture.secrets.redaction import redact_text
 from mlsdk.companion.data import Reading
 from mlsdk.companion.follow import Follower
 from mlsdk.companion.header import Decoded, Header, is_gone

@@ -7,10 +7,10 @@ import weakref
 from collections.abc import Callable
 from typing import Any, NamedTuple, Protocol, TypeVar
 
-from mlsdk.capture.energy import Meter, Rapl, memory_of, share_of
-from mlsdk.capture.gpu import gpus as open_gpus
-from mlsdk.capture.gpu import within
-from mlsdk.capture.nvml import GpuReading
+from mlsdk.capture.hardware.energy import Meter, Rapl, memory_of, share_of
+from mlsdk.capture.hardware.gpu import gpus as open_gpus
+from mlsdk.capture.hardware.gpu import within
+from mlsdk.capture.hardware.nvml import GpuReading
 from mlsdk.companion.processes import Tree, gpu_files
 
 T = TypeVar("T")
@@ -25,7 +25,7 @@ _LOOPBACK = ("lo", "Loopback")
 
 
 class Devices(Protocol):
-    """The GPUs: `mlsdk.capture.gpu.Gpus`, or what stands in for them."""
+    """The GPUs: `mlsdk.capture.hardware.gpu.Gpus`, or what stands in for them."""
 
     @property
     def missing(self) -> dict[str, str]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping
 
-from mlsdk.capture.energy import UNAVAILABLE
+from mlsdk.capture.hardware.energy import UNAVAILABLE
 from mlsdk.companion.machine import Followed, Look, Machine, Moment
 
 FIRST_S = 0.25

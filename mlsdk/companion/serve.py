@@ -15,7 +15,7 @@ import traceback
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from mlsdk.capture.redaction import redact_text
+from mlsdk.capture.secrets.redaction import redact_text
 from mlsdk.companion.charge import Charge
 from mlsdk.companion.header import Header, is_gone
 from mlsdk.companion.looks import Looks

@@ -14,7 +14,7 @@ import time
 import traceback
 from random import SystemRandom
 
-from mlsdk.capture.redaction import redact_text
+from mlsdk.capture.secrets.redaction import redact_text
 from mlsdk.companion.spawn import HELD
 from mlsdk.errors import AccessError, MlsdkError, NewerFormatError, UnavailableError
 from mlsdk.store import outbox, posting

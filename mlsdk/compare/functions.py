@@ -5,8 +5,8 @@ from __future__ import annotations
 import difflib
 from collections.abc import Mapping
 
-from mlsdk.capture.functions import changed
-from mlsdk.capture.pieces import BODY
+from mlsdk.capture.functions.pieces import BODY
+from mlsdk.capture.functions.reachable import changed
 from mlsdk.compare.difference import Difference
 from mlsdk.compare.side import Side
 from mlsdk.compare.sources import Sources

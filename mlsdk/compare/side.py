@@ -9,8 +9,8 @@ from collections.abc import Iterable, Mapping
 from functools import cached_property
 from typing import Any
 
-from mlsdk.capture.packs import contents_of
-from mlsdk.capture.tree import read_tree
+from mlsdk.capture.code.packs import contents_of
+from mlsdk.capture.code.tree import read_tree
 from mlsdk.compare.values import listed, mapping
 from mlsdk.errors import DigestError, FormatError, NotFoundError
 from mlsdk.records import Run

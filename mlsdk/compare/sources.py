@@ -8,9 +8,9 @@ import warnings
 from collections.abc import Iterator
 from functools import cached_property
 
-from mlsdk.capture.pieces import BODY, Module, nodes, read
-from mlsdk.capture.reach import Reach
-from mlsdk.capture.syntax import is_text
+from mlsdk.capture.functions.pieces import BODY, Module, nodes, read
+from mlsdk.capture.functions.reach import Reach
+from mlsdk.capture.functions.syntax import is_text
 from mlsdk.compare.side import Side
 from mlsdk.compare.values import listed, mapping
 

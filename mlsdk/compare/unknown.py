@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator, Mapping
 
-from mlsdk.capture.redaction import REDACTED
+from mlsdk.capture.secrets.redaction import REDACTED
 from mlsdk.compare.data import is_same
 from mlsdk.compare.files import inputs
 from mlsdk.compare.side import Side, switched_off

@@ -11,15 +11,15 @@ import shutil
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-from mlsdk.capture.keyed import keyed_digest
+from mlsdk.capture.secrets.keyed import keyed_digest
 from mlsdk.compare.values import mapping
 from mlsdk.data.listing import hash_file
 from mlsdk.errors import RerunError
 from mlsdk.records import Run
-from mlsdk.reproduce.carrier import is_inside
 from mlsdk.reproduce.recipe import Recipe
 from mlsdk.reproduce.restore import check_path
-from mlsdk.reproduce.world import World
+from mlsdk.reproduce.world.carrier import is_inside
+from mlsdk.reproduce.world.world import World
 from mlsdk.store.base import Store
 from mlsdk.store.target import open_target
 

@@ -8,14 +8,14 @@ import shlex
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from mlsdk.capture.redaction import REDACTED
+from mlsdk.capture.secrets.redaction import REDACTED
 from mlsdk.errors import MlsdkError
 from mlsdk.log.values import encode
 from mlsdk.records import Dataset, Run
-from mlsdk.reproduce.command import options_of
-from mlsdk.reproduce.folders import Folders
+from mlsdk.reproduce.program.command import options_of
+from mlsdk.reproduce.program.variables import LEADING
 from mlsdk.reproduce.restore import Restored
-from mlsdk.reproduce.variables import LEADING
+from mlsdk.reproduce.world.folders import Folders
 
 FOLDER = ".mlsdk-run"
 """Hidden, and ignored by git through a file of its own."""

@@ -9,9 +9,9 @@ from typing import NamedTuple
 
 from mlsdk.errors import RerunError
 from mlsdk.records import Run
-from mlsdk.reproduce.contents import SAMPLED, Match, Unlike, is_of_time
-from mlsdk.reproduce.gap import number_gap
-from mlsdk.reproduce.interval import CONFIDENCE, prediction_interval
+from mlsdk.reproduce.outcome.contents import SAMPLED, Match, Unlike, is_of_time
+from mlsdk.reproduce.outcome.gap import number_gap
+from mlsdk.reproduce.outcome.interval import CONFIDENCE, prediction_interval
 from mlsdk.reproduce.recipe import Recipe
 from mlsdk.reproduce.trials import Trials
 from mlsdk.reproduce.verdict import Level

@@ -8,22 +8,22 @@ from typing import Literal
 
 import attrs
 
-from mlsdk.capture.redaction import redact_text, redact_value
+from mlsdk.capture.secrets.redaction import redact_text, redact_value
 from mlsdk.errors import NotFoundError, RerunError, UsageError
 from mlsdk.finding import get_run
 from mlsdk.log.values import encode
 from mlsdk.records import Run, RunStatus
 from mlsdk.reproduce.apart import complete
-from mlsdk.reproduce.command import Command, check_entry, command_of
-from mlsdk.reproduce.environment import Environment, environment_of
-from mlsdk.reproduce.options import shows
-from mlsdk.reproduce.order import check_answer, write_order
-from mlsdk.reproduce.placing import place_data
-from mlsdk.reproduce.process import Ended, run_to_end
+from mlsdk.reproduce.environments.environment import Environment, environment_of
+from mlsdk.reproduce.program.command import Command, check_entry, command_of
+from mlsdk.reproduce.program.options import shows
+from mlsdk.reproduce.program.order import check_answer, write_order
+from mlsdk.reproduce.program.process import Ended, run_to_end
+from mlsdk.reproduce.program.standing import standing_folder
+from mlsdk.reproduce.program.variables import is_of_another, variables_of
 from mlsdk.reproduce.recipe import Recipe
-from mlsdk.reproduce.standing import standing_folder
-from mlsdk.reproduce.variables import is_of_another, variables_of
-from mlsdk.reproduce.world import World, world_of
+from mlsdk.reproduce.world.placing import place_data
+from mlsdk.reproduce.world.world import World, world_of
 from mlsdk.store import open_store
 from mlsdk.store.base import Store
 from mlsdk.store.outbox import folder_of, is_remote

@@ -8,8 +8,8 @@ import shutil
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, NamedTuple
 
-from mlsdk.capture.packs import contents_of
-from mlsdk.capture.tree import read_tree
+from mlsdk.capture.code.packs import contents_of
+from mlsdk.capture.code.tree import read_tree
 from mlsdk.errors import FormatError, NotFoundError, UsageError
 from mlsdk.finding import get_run
 from mlsdk.records import Run

@@ -10,8 +10,8 @@ import attrs
 
 from mlsdk.errors import RerunError, UsageError
 from mlsdk.records import Run, RunStatus
-from mlsdk.reproduce.choosing import Wanted, chosen
-from mlsdk.reproduce.lineage import artifacts_of
+from mlsdk.reproduce.now.choosing import Wanted, chosen
+from mlsdk.reproduce.now.lineage import artifacts_of
 from mlsdk.reproduce.recipe import Recipe
 from mlsdk.reproduce.rerun import rerun_by
 from mlsdk.reproduce.staleness import Judge, Staleness

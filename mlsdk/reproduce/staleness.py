@@ -14,15 +14,15 @@ from mlsdk.compare.side import Side
 from mlsdk.data.statcache import default_folder
 from mlsdk.errors import MlsdkError
 from mlsdk.records import Dataset, Run
-from mlsdk.reproduce.choosing import Wanted, chosen, replacements
-from mlsdk.reproduce.code_now import CodeNow, Found
-from mlsdk.reproduce.data_now import DataNow
-from mlsdk.reproduce.environment_now import EnvironmentNow
-from mlsdk.reproduce.files_now import FilesNow
-from mlsdk.reproduce.held import Held, fetch
-from mlsdk.reproduce.lineage import Lineage, artifacts_of
-from mlsdk.reproduce.place import Places
-from mlsdk.reproduce.told import in_short, line
+from mlsdk.reproduce.now.choosing import Wanted, chosen, replacements
+from mlsdk.reproduce.now.code import CodeNow, Found
+from mlsdk.reproduce.now.data import DataNow
+from mlsdk.reproduce.now.environment import EnvironmentNow
+from mlsdk.reproduce.now.files import FilesNow
+from mlsdk.reproduce.now.lineage import Lineage, artifacts_of
+from mlsdk.reproduce.now.told import in_short, line
+from mlsdk.reproduce.world.held import Held, fetch
+from mlsdk.reproduce.world.place import Places
 from mlsdk.store import open_store
 from mlsdk.store.base import FolderStore, Store
 

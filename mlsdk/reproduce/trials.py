@@ -10,8 +10,8 @@ import attrs
 
 from mlsdk.query.names import VERIFYING
 from mlsdk.records import Run
-from mlsdk.reproduce import outputs
-from mlsdk.reproduce.contents import Match, Unlike, compare, settled
+from mlsdk.reproduce.outcome import outputs
+from mlsdk.reproduce.outcome.contents import Match, Unlike, compare, settled
 from mlsdk.reproduce.recipe import Recipe
 from mlsdk.reproduce.rerun import rerun_by
 from mlsdk.store.base import Store

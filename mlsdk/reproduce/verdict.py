@@ -12,7 +12,7 @@ import attrs
 
 from mlsdk.compare.difference import Difference
 from mlsdk.records import Run
-from mlsdk.reproduce.contents import Unlike
+from mlsdk.reproduce.outcome.contents import Unlike
 
 Level = Literal["B", "T", "S", "X", "U"]
 

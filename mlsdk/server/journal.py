@@ -8,7 +8,7 @@ import time
 from threading import Lock
 from typing import Any, BinaryIO
 
-from mlsdk.capture.redaction import redact_text
+from mlsdk.capture.secrets.redaction import redact_text
 
 
 class Journal:

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from types import TracebackType
 
 from mlsdk.capture import PutBlob
-from mlsdk.capture.redaction import redact_text
+from mlsdk.capture.secrets.redaction import redact_text
 from mlsdk.errors import UsageError
 from mlsdk.log.values import dumps
 from mlsdk.tracking.numbers import check_name, number

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from mlsdk import config
 from mlsdk.capture import Context, chosen
 from mlsdk.capture.process import entry_name
-from mlsdk.capture.redaction import redact_text
+from mlsdk.capture.secrets.redaction import redact_text
 from mlsdk.errors import ConfigError, UsageError
 from mlsdk.log.facts import Tags, checked_mapping, checked_tags
 from mlsdk.log.ids import new_id

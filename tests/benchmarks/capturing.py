@@ -46,8 +46,8 @@ def code_tree(files: int) -> dict[str, float]:
 def reachable(modules: int) -> dict[str, float]:
     """Seconds of the functions that a generated project's `train` can reach: in the caller, and beside."""
     from mlsdk.capture import Context
-    from mlsdk.capture import functions as beside
-    from mlsdk.capture import source as before
+    from mlsdk.capture.code import source as before
+    from mlsdk.capture.functions import reachable as beside
     from mlsdk.store.target import FileTarget
     from tests.projects import make_project
 

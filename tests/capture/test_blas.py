@@ -9,11 +9,12 @@ import sys
 
 import pytest
 
-from mlsdk.capture import Context, blas
+from mlsdk.capture import Context
+from mlsdk.capture.hardware import blas
 from tests import programs
 from tests.conftest import require
 
-LOOK = "import json, sys; from mlsdk.capture import Context, blas; "
+LOOK = "import json, sys; from mlsdk.capture import Context; from mlsdk.capture.hardware import blas; "
 
 
 def _look(before: str, show: str = "blas.capture(Context('.'))") -> object:

@@ -1,4 +1,4 @@
-"""`mlsdk/capture/clock.py`: code that asks the time of day."""
+"""`mlsdk/capture/functions/clock.py`: code that asks the time of day."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ import ast
 import pytest
 
 import mlsdk
-from mlsdk.capture.clock import asked
-from mlsdk.capture.pieces import read
+from mlsdk.capture.functions.clock import asked
+from mlsdk.capture.functions.pieces import read
 from tests.programs import execute
 
 

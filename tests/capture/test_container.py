@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from mlsdk.capture import Context
-from mlsdk.capture.container import capture, container, system
+from mlsdk.capture.environment.container import capture, container, system
 
 ID, SANDBOX = "ab" * 32, "cd" * 32
 POD = "0f1e2d3c-1111-2222-3333-444455556666"

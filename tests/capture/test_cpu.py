@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from mlsdk.capture import Context
-from mlsdk.capture.cpu import capture, describe
+from mlsdk.capture.hardware.cpu import capture, describe
 
 XEON = """processor\t: {number}
 vendor_id\t: GenuineIntel

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from mlsdk.capture.energy import WATTS_PER_CORE, Meter, Rapl, memory_of, share_of
-from mlsdk.capture.nvml import GpuReading, Nvml
+from mlsdk.capture.hardware.energy import WATTS_PER_CORE, Meter, Rapl, memory_of, share_of
+from mlsdk.capture.hardware.nvml import GpuReading, Nvml
 from tests.capture.nvml_answers import GIB, Answers, h200, process, use
 
 NOTHING: frozenset[str] = frozenset()

@@ -7,7 +7,7 @@ import random
 import pytest
 
 from mlsdk.capture.facts import ByName, encode_facts
-from mlsdk.capture.redaction import REDACTED
+from mlsdk.capture.secrets.redaction import REDACTED
 from tests import canaries
 
 TOKENS = list(canaries.tokens(random.Random(3)).values())

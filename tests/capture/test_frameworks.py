@@ -12,15 +12,17 @@ from typing import Any
 import numpy as np
 import pytest
 
-from mlsdk.capture import Context, frameworks
-from mlsdk.capture.frameworks import capture
+from mlsdk.capture import Context
+from mlsdk.capture.environment import frameworks
+from mlsdk.capture.environment.frameworks import capture
 from tests import programs
 
 HERE = Context(".")
 
 REPORT = """
 import json, sys
-from mlsdk.capture import Context, frameworks
+from mlsdk.capture import Context
+from mlsdk.capture.environment import frameworks
 before = set(sys.modules)
 found = frameworks.capture(Context("."))
 print(json.dumps([found, sorted(set(sys.modules) - before)]))

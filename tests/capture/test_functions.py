@@ -18,12 +18,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import mlsdk
-from mlsdk.capture import Context, parsed, program
-from mlsdk.capture.functions import capture, changed
-from mlsdk.capture.pieces import read
-from mlsdk.capture.source import capture as capture_source
-from mlsdk.capture.source import compiler
-from mlsdk.capture.syntax import canonical, digest
+from mlsdk.capture import Context
+from mlsdk.capture.code.source import capture as capture_source
+from mlsdk.capture.code.source import compiler
+from mlsdk.capture.functions import parsed, program
+from mlsdk.capture.functions.pieces import read
+from mlsdk.capture.functions.reachable import capture, changed
+from mlsdk.capture.functions.syntax import canonical, digest
 from tests.conftest import ROOT, require
 from tests.programs import execute
 from tests.projects import make_project
@@ -479,7 +480,7 @@ def test_every_python_computes_the_same() -> None:
     require(pythons, "another Python")
     code = (
         f"import sys; sys.path.insert(0, {str(ROOT)!r})\n"
-        "import ast, glob, hashlib\nfrom mlsdk.capture.syntax import digest\n"
+        "import ast, glob, hashlib\nfrom mlsdk.capture.functions.syntax import digest\n"
         f"files = sorted(glob.glob({str(ROOT / 'mlsdk' / 'capture' / '*.py')!r}))\n"
         "print([digest(ast.parse(open(file, 'rb').read())) for file in files], "
         'digest(ast.parse(\'f"a{x=}b{y:>{w}}{z:}" "c"\')))'

@@ -15,8 +15,8 @@ from typing import Any
 import pytest
 
 from mlsdk.capture import Context
-from mlsdk.capture import git as git_capture
-from mlsdk.capture.git import capture, parse_status, without_credentials
+from mlsdk.capture.code import git as git_capture
+from mlsdk.capture.code.git import capture, parse_status, without_credentials
 from tests.conftest import require
 from tests.programs import environment, eventually
 from tests.trees import git, make_hostile
@@ -154,7 +154,8 @@ def test_git_as_the_companion_meets_it(repository: Path, tmp_path: Path, program
     (tmp_path / "git").chmod(0o755)
     code = """
 import json, os, sys
-from mlsdk.capture import Context, git
+from mlsdk.capture import Context
+from mlsdk.capture.code import git
 git.FIRST_TIMEOUT_S = 0.3
 print(json.dumps(git.capture(Context(sys.argv[1]))))
 assert "GIT_PYTHON_REFRESH" not in os.environ

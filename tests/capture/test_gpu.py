@@ -12,9 +12,10 @@ from types import ModuleType
 
 import pytest
 
-from mlsdk.capture import Context, gpu, nvml
-from mlsdk.capture.gpu import Amd, Gpus, driver_says, visible, within
-from mlsdk.capture.nvml import GpuReading, Nvml, Unavailable
+from mlsdk.capture import Context
+from mlsdk.capture.hardware import gpu, nvml
+from mlsdk.capture.hardware.gpu import Amd, Gpus, driver_says, visible, within
+from mlsdk.capture.hardware.nvml import GpuReading, Nvml, Unavailable
 from tests.capture.nvml_answers import (
     DRIVER_NOT_LOADED,
     GIB,

@@ -8,8 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from mlsdk.capture import Context, host
-from mlsdk.capture.host import capture, cgroup_limits
+from mlsdk.capture import Context
+from mlsdk.capture.hardware import host
+from mlsdk.capture.hardware.host import capture, cgroup_limits
 
 V2 = "31 23 0:27 / /sys/fs/cgroup rw,nosuid - cgroup2 cgroup2 rw,nsdelegate\n"
 V1 = (

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from mlsdk.capture import installed
-from mlsdk.capture.installed import normalised, scan
+from mlsdk.capture.environment import installed
+from mlsdk.capture.environment.installed import normalised, scan
 from tests.capture.distributions import install, many
 
 if TYPE_CHECKING:
@@ -34,7 +34,7 @@ def test_many(tmp_path: Path) -> None:
 import sys
 opened = []
 sys.addaudithook(lambda event, given: opened.append(str(given[0])) if event == "open" else None)
-from mlsdk.capture.installed import scan
+from mlsdk.capture.environment.installed import scan
 opened.clear()
 scan([{str(tmp_path)!r}])
 print({{path.rpartition("/")[2] for path in opened}} - {{"direct_url.json"}})

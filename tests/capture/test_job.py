@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from mlsdk.capture import Context
-from mlsdk.capture.job import SIGNS, SYSTEMS, capture, from_environment
+from mlsdk.capture.environment.job import SIGNS, SYSTEMS, capture, from_environment
 
 HERE = Context(".")
 

@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from mlsdk.capture import keyed
-from mlsdk.capture.keyed import keyed_digest
+from mlsdk.capture.secrets import keyed
+from mlsdk.capture.secrets.keyed import keyed_digest
 from tests.programs import environment, execute
 
 
@@ -73,9 +73,8 @@ def test_whoever_loses_reads_the_winners(tmp_path: Path, monkeypatch: pytest.Mon
 
 def test_processes_at_once_agree(tmp_path: Path) -> None:
     """Processes that all find no key end up with the same."""
-    code = (
-        "import sys; sys.stdin.read(1); from mlsdk.capture.keyed import keyed_digest as d; print(d(sys.argv[1], b''))"
-    )
+    code = "import sys; from mlsdk.capture.secrets.keyed import keyed_digest\n"
+    code += "sys.stdin.read(1); print(keyed_digest(sys.argv[1], b''))"
     command = [sys.executable, "-S", "-c", code, str(tmp_path)]
     with ExitStack() as stack:
         pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
@@ -129,7 +128,7 @@ def test_forked_child_agrees(tmp_path: Path) -> None:
     """A forked child has the key of its parent, kept or not."""
     code = f"""
         import os
-        from mlsdk.capture.keyed import keyed_digest
+        from mlsdk.capture.secrets.keyed import keyed_digest
         keyed_digest(None, b"a")
         child = os.fork()
         line = keyed_digest({str(tmp_path)!r}, b"a") + keyed_digest(None, b"a") + chr(10)

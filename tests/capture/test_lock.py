@@ -16,8 +16,9 @@ from typing import Any
 import pytest
 
 from mlsdk import config
-from mlsdk.capture import Context, installed, lock
-from mlsdk.capture.lock import capture, find_uv, pylock_entry, requirements
+from mlsdk.capture import Context
+from mlsdk.capture.environment import installed, lock
+from mlsdk.capture.environment.lock import capture, find_uv, pylock_entry, requirements
 from tests.capture.distributions import install
 from tests.conftest import require
 

@@ -15,9 +15,10 @@ import pytest
 
 import mlsdk
 from mlsdk import config
-from mlsdk.capture import Context, installed, packages
+from mlsdk.capture import Context
+from mlsdk.capture.environment import installed, packages
+from mlsdk.capture.environment.packages import capture, conda, imported
 from mlsdk.capture.facts import encode_facts
-from mlsdk.capture.packages import capture, conda, imported
 from tests import programs
 from tests.capture.distributions import install, many
 from tests.conftest import require
@@ -109,7 +110,7 @@ def test_a_look_at_a_folder_serves_runs_before_it(tmp_path: Path, monkeypatch: p
         asked.append(where.folder)
         return {"commit": "a" * 40, "root": where.folder}
 
-    monkeypatch.setattr("mlsdk.capture.git.capture", ask)
+    monkeypatch.setattr("mlsdk.capture.code.git.capture", ask)
     (tmp_path / "source" / ".git").mkdir(parents=True)
     url = {"url": (tmp_path / "source").as_uri(), "dir_info": {"editable": True}}
     install(tmp_path / "site", "edited", files={}, direct_url=url)
@@ -127,7 +128,7 @@ def test_git_that_fails(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None
     def fail(where: Context) -> dict[str, object]:
         raise RuntimeError("corrupt")
 
-    monkeypatch.setattr("mlsdk.capture.git.capture", fail)
+    monkeypatch.setattr("mlsdk.capture.code.git.capture", fail)
     (tmp_path / ".git").mkdir()
     url = {"url": tmp_path.as_uri(), "dir_info": {"editable": True}}
     install(tmp_path / "site", "edited", files={}, direct_url=url)

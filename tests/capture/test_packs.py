@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from mlsdk.capture import packs
-from mlsdk.capture.packs import Known, Packer, contents_of
+from mlsdk.capture.code import packs
+from mlsdk.capture.code.packs import Known, Packer, contents_of
 from mlsdk.errors import DigestError, FormatError
 from mlsdk.store.blobs import FileBlobs
 from mlsdk.store.layout import Layout

@@ -139,7 +139,8 @@ print(book.cells[0].outputs[0]["text"])
 @pytest.mark.skipif(importlib.util.find_spec("torch") is None, reason="torch is in no extra: decision 0001")
 def test_torchrun() -> None:
     """Both ranks under torchrun know the script as their entry, and their place in the job."""
-    look = "import json, os, mlsdk.capture as c\nfrom mlsdk.capture import job, process\nw = c.Context('f')\n"
+    look = "import json, os, mlsdk.capture as c\nfrom mlsdk.capture import process\n"
+    look += "from mlsdk.capture.environment import job\nw = c.Context('f')\n"
     found = "json.dumps([process.capture(w)['entry'], job.capture(w)['job']['torchrun']])"
     script = Path("train.py")
     script.write_text(f"{look}os.write(1, ({found} + chr(10)).encode())")  # whole lines: two ranks write at once

@@ -12,14 +12,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mlsdk.capture import Context
-from mlsdk.capture.python import capture, imported
+from mlsdk.capture.environment.python import capture, imported
 from tests import programs
 from tests.conftest import require
 
 if TYPE_CHECKING:
     import pytest
 
-REPORT = "import json, mlsdk.capture.python as p, mlsdk.capture as c; print(json.dumps(p.capture(c.Context('/f'))))"
+LOOK = "import json, mlsdk.capture as c, mlsdk.capture.environment.python as p; "
+REPORT = f"{LOOK}print(json.dumps(p.capture(c.Context('/f'))))"
 
 
 def report(*options: str, executable: str = sys.executable, **settings: str) -> dict[str, object]:

@@ -15,7 +15,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mlsdk.capture.redaction import REDACTED, redact_argv, redact_line, redact_text, redact_value
+from mlsdk.capture.secrets.redaction import REDACTED, redact_argv, redact_line, redact_text, redact_value
 from mlsdk.log.values import decode, encode
 from tests import canaries
 

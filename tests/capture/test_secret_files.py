@@ -11,8 +11,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mlsdk.capture.redaction import REDACTED, redact_text
-from mlsdk.capture.secret_files import is_secret_file, redact_source
+from mlsdk.capture.secrets.files import is_secret_file, redact_source
+from mlsdk.capture.secrets.redaction import REDACTED, redact_text
 from tests import canaries
 
 CHANCE = random.Random(11)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from mlsdk.capture.redaction import is_secret_name
+from mlsdk.capture.secrets.redaction import is_secret_name
 
 
 @pytest.mark.parametrize(

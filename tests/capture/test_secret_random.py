@@ -10,7 +10,7 @@ import uuid
 
 import pytest
 
-from mlsdk.capture.redaction import REDACTED, redact_text
+from mlsdk.capture.secrets.redaction import REDACTED, redact_text
 from tests import canaries
 
 NOISE = random.Random(7)

@@ -16,11 +16,12 @@ from pathlib import Path
 import pytest
 
 import mlsdk
-from mlsdk.capture import Context, source
-from mlsdk.capture.functions import capture as capture_functions
-from mlsdk.capture.loaded import Loaded, code_digest
-from mlsdk.capture.plain import plain
-from mlsdk.capture.source import capture, later, project_modules
+from mlsdk.capture import Context
+from mlsdk.capture.code import source
+from mlsdk.capture.code.loaded import Loaded, code_digest
+from mlsdk.capture.code.plain import plain
+from mlsdk.capture.code.source import capture, later, project_modules
+from mlsdk.capture.functions.reachable import capture as capture_functions
 from mlsdk.log.values import decode, loads
 from tests import programs
 from tests.conftest import ROOT, require
@@ -30,7 +31,7 @@ HELPER = "STEP = 3\ndef double(x):\n    assert x\n    return 2 * x + STEP\ndef u
 MAIN = """
 import json, os
 from mlsdk.capture import Context
-from mlsdk.capture.source import capture, later
+from mlsdk.capture.code.source import capture, later
 from mlsdk.log.values import encode
 {imported}
 K = 2
@@ -308,7 +309,7 @@ def test_what_is_a_projects_module(tmp_path: Path, monkeypatch: pytest.MonkeyPat
 
     assert found["found_here"] == str(tmp_path / "helper.py")
     assert not {"found_there", "json", "os", "pytest", "mlsdk"} & set(found)
-    assert ours["mlsdk.capture.source"] == source.__file__
+    assert ours["mlsdk.capture.code.source"] == source.__file__
 
 
 def test_later_module_is_seen(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -358,7 +359,7 @@ def test_digest_of_code_is_stable() -> None:
     before = code_digest(one.__code__)
     for _ in range(500):
         one(2, 3)
-    program = f"import sys; sys.path.insert(0, {str(ROOT)!r})\nfrom mlsdk.capture.loaded import code_digest\n"
+    program = f"import sys; sys.path.insert(0, {str(ROOT)!r})\nfrom mlsdk.capture.code.loaded import code_digest\n"
     program += f"exec({textwrap.dedent(CODE)!r})\nprint(code_digest(f.__code__))"
     elsewhere = {
         subprocess.run(

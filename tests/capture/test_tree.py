@@ -18,9 +18,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import mlsdk
-from mlsdk.capture import Context, listing, scan
-from mlsdk.capture import git as git_capture
-from mlsdk.capture.tree import capture, read_tree
+from mlsdk.capture import Context
+from mlsdk.capture.code import git as git_capture
+from mlsdk.capture.code import listing, scan
+from mlsdk.capture.code.tree import capture, read_tree
 from mlsdk.reproduce.restore import restore
 from mlsdk.store.base import open_file
 from tests.conftest import require
@@ -311,7 +312,7 @@ def test_a_virtual_environment_is_left_out(repository: Path, root: Path) -> None
 
 def test_large_files_are_known_by_digest(repository: Path, tmp_path: Path, root: Path, monkeypatch: Any) -> None:
     """A file over the limit is listed with its digest and not stored; with a higher limit it is."""
-    from mlsdk.capture import tree
+    from mlsdk.capture.code import tree
 
     monkeypatch.setattr(tree, "_largest_bytes", lambda: 1000)
     write(repository, b"weights.bin", bytes(1001))
@@ -507,7 +508,7 @@ def test_one_change_in_many_costs_little(tmp_path: Path, root: Path) -> None:
 
 def test_several_packs(repository: Path, tmp_path: Path, root: Path, monkeypatch: Any) -> None:
     """What is too much for one pack goes into several."""
-    from mlsdk.capture import packs
+    from mlsdk.capture.code import packs
 
     monkeypatch.setattr(packs, "PACK_BYTES", 1000)
     monkeypatch.setattr(packs, "STREAM_BYTES", 600)

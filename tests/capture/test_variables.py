@@ -14,10 +14,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import mlsdk
-from mlsdk.capture import Context, variables
+from mlsdk.capture import Context
+from mlsdk.capture.environment import variables
+from mlsdk.capture.environment.variables import allowed, capture
 from mlsdk.capture.facts import encode_facts
-from mlsdk.capture.redaction import is_secret_name
-from mlsdk.capture.variables import allowed, capture
+from mlsdk.capture.secrets.redaction import is_secret_name
 from tests import programs
 
 VALUE = "-".join(reversed(["northropi", "Quetzalcoatlus"]))
@@ -91,7 +92,8 @@ def test_digests_are_keyed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
     _, two = look(str(tmp_path / "two"))
     code = f"""
 import json
-from mlsdk.capture import Context, variables
+from mlsdk.capture import Context
+from mlsdk.capture.environment import variables
 print(json.dumps(variables.capture(Context(".", root={str(tmp_path / "one")!r}))["variable_hashes"]))
 """
     done = subprocess.run([sys.executable, "-c", code], env=programs.environment(), capture_output=True, check=True)

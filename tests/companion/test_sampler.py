@@ -13,9 +13,9 @@ import psutil
 import pytest
 
 import mlsdk
-from mlsdk.capture.energy import Rapl
-from mlsdk.capture.gpu import Gpus
-from mlsdk.capture.nvml import Nvml
+from mlsdk.capture.hardware.energy import Rapl
+from mlsdk.capture.hardware.gpu import Gpus
+from mlsdk.capture.hardware.nvml import Nvml
 from mlsdk.companion import machine as machines
 from mlsdk.companion import processes
 from mlsdk.companion.machine import Machine

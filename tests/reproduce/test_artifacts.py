@@ -17,8 +17,8 @@ import pyarrow as pa
 import pytest
 from pyarrow import feather, parquet
 
-from mlsdk.reproduce import artifacts
-from mlsdk.reproduce.artifacts import NotLookedIntoError, file_gap
+from mlsdk.reproduce.outcome import artifacts
+from mlsdk.reproduce.outcome.artifacts import NotLookedIntoError, file_gap
 
 
 def saved(save: Callable[..., Any], *arguments: Any, **named: Any) -> bytes:

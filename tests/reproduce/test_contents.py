@@ -18,9 +18,9 @@ from hypothesis import strategies as st
 
 import mlsdk
 from mlsdk.records import Run, RunStatus, Series
-from mlsdk.reproduce import outputs
-from mlsdk.reproduce.contents import BYTES, TIME, compare, is_of_time, settled
-from mlsdk.reproduce.gap import array_gap, gap, number_gap, series_gap, text_gap
+from mlsdk.reproduce.outcome import outputs
+from mlsdk.reproduce.outcome.contents import BYTES, TIME, compare, is_of_time, settled
+from mlsdk.reproduce.outcome.gap import array_gap, gap, number_gap, series_gap, text_gap
 
 numbers = st.integers(-(2**70), 2**70) | st.floats()
 values = st.recursive(

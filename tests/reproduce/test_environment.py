@@ -17,12 +17,12 @@ from pathlib import Path
 import pytest
 
 import mlsdk
-from mlsdk.capture.installed import Distribution
+from mlsdk.capture.environment.installed import Distribution
 from mlsdk.errors import RerunError
-from mlsdk.reproduce import building
-from mlsdk.reproduce.building import build, packages_of
-from mlsdk.reproduce.interpreter import ask, find
-from mlsdk.reproduce.packages import Wanted, differences, installed, listed
+from mlsdk.reproduce.environments import building
+from mlsdk.reproduce.environments.building import build, packages_of
+from mlsdk.reproduce.environments.interpreter import ask, find
+from mlsdk.reproduce.environments.packages import Wanted, differences, installed, listed
 from mlsdk.reproduce.recipe import Recipe
 from mlsdk.reproduce.rerun import rerun_by
 from tests.conftest import require

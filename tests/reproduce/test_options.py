@@ -9,7 +9,7 @@ import pytest
 
 from mlsdk.errors import RerunError
 from mlsdk.records import Dataset, Run, RunStatus
-from mlsdk.reproduce.options import shows, with_params
+from mlsdk.reproduce.program.options import shows, with_params
 
 
 def run_with(**facts: Any) -> Run:

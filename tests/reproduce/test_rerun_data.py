@@ -11,9 +11,9 @@ import pytest
 import mlsdk
 from mlsdk.errors import RerunError
 from mlsdk.records import Run
-from mlsdk.reproduce import carrier as carrier_module
 from mlsdk.reproduce.recipe import Recipe
 from mlsdk.reproduce.rerun import rerun_by
+from mlsdk.reproduce.world import carrier as carrier_module
 from tests.programs import environment
 from tests.reproduce.again import start, write
 from tests.trees import git

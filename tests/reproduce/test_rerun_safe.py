@@ -14,13 +14,13 @@ import mlsdk
 from mlsdk.errors import MlsdkError, RerunError
 from mlsdk.log.values import encode
 from mlsdk.records import Run
-from mlsdk.reproduce import carrier as carrier_module
-from mlsdk.reproduce import links
-from mlsdk.reproduce.carrier import Carrier
-from mlsdk.reproduce.folders import Folders
-from mlsdk.reproduce.links import lead_inside
-from mlsdk.reproduce.place import Place
 from mlsdk.reproduce.restore import Tree
+from mlsdk.reproduce.world import carrier as carrier_module
+from mlsdk.reproduce.world import links
+from mlsdk.reproduce.world.carrier import Carrier
+from mlsdk.reproduce.world.folders import Folders
+from mlsdk.reproduce.world.links import lead_inside
+from mlsdk.reproduce.world.place import Place
 from tests.reproduce.again import start, write
 from tests.trees import git
 

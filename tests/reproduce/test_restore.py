@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 
 import mlsdk
-from mlsdk.capture.packs import Known, Packer
-from mlsdk.capture.tree import FORMAT
+from mlsdk.capture.code.packs import Known, Packer
+from mlsdk.capture.code.tree import FORMAT
 from mlsdk.cli import main
 from mlsdk.errors import DigestError, FormatError, NotFoundError, UsageError
 from mlsdk.records import Run

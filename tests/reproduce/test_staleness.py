@@ -16,8 +16,8 @@ import pytest
 
 import mlsdk
 from mlsdk.compare.difference import Difference
+from mlsdk.reproduce.now.told import line
 from mlsdk.reproduce.staleness import Status
-from mlsdk.reproduce.told import line
 from tests.conftest import require
 from tests.stale import copy_of, make_project, replace, start
 
@@ -218,8 +218,8 @@ def test_packages_and_interpreter(project: Path) -> None:
         "packages": {"attrs": "1.0", "none-such": "1"},
     }
     environment["distributions"] = {"attrs": "1.0", "pytest": "2.0", "mlsdk": "0.0.1"}
-    from mlsdk.reproduce.environment_now import EnvironmentNow
-    from mlsdk.reproduce.held import Held
+    from mlsdk.reproduce.now.environment import EnvironmentNow
+    from mlsdk.reproduce.world.held import Held
 
     found = EnvironmentNow(Held(open_store(project / ".mlsdk").blobs)).look(attrs.evolve(run, environment=environment))
 
@@ -341,7 +341,9 @@ for number in range(25):
 
 def test_what_runs_share_is_read_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Runs of one project cost one walk through its code, one look at each path, and one reading of each long fact."""
-    from mlsdk.reproduce import code_now, data_now, held
+    from mlsdk.reproduce.now import code as code_now
+    from mlsdk.reproduce.now import data as data_now
+    from mlsdk.reproduce.world import held
 
     folder = tmp_path / "many"
     folder.mkdir()

@@ -17,7 +17,7 @@ import mlsdk
 from mlsdk.cli import main
 from mlsdk.errors import UsageError
 from mlsdk.records import Run
-from mlsdk.reproduce.interval import prediction_interval, student_t
+from mlsdk.reproduce.outcome.interval import prediction_interval, student_t
 from mlsdk.reproduce.verdict import Verdict, verdict_of
 from tests.programs import environment
 from tests.trees import git

@@ -1,0 +1,1 @@
+"""The functions that a run can reach, each by a hash of what it says."""

@@ -1,0 +1,1 @@
+"""What the program ran on: host, processor, GPUs, the libraries that calculate, energy."""

@@ -1,0 +1,1 @@
+"""Environments of packages: found, built from a lock, kept."""

@@ -1,0 +1,1 @@
+"""What a run was made from, as it is now."""

@@ -1,0 +1,1 @@
+"""What two runs came to, compared by content."""

@@ -1,0 +1,1 @@
+"""Starting the program again: command line, variables, what stands still for it, and its end."""
