@@ -5,9 +5,10 @@ the body (what could change under a later look), the others beside, in the compa
 of the group `mlsdk.captures` (runs beside) or by handing a function to `capture=` (runs before); their facts are found
 under `env.<name>`.
 
-Each line of the table names its module. Where several facts are of one kind, they share a folder: `code`, `functions`,
-`environment`, `hardware`, `secrets`. Beside these lie data, inputs and results (`datasets`, `opened`, `listed`,
-`returned`, `output`), the process (`process`, `arguments`, `randomness`), and what all use: `facts` encodes what was
+Each line of the table names its module. What has several modules is a folder: `code` (files, git, what is loaded),
+`functions` (what the run can reach), `environment` (interpreter, packages, lock, variables, job), `hardware`, `secrets`
+(found and taken out of all the others). Single modules are the process (`process`, `arguments`, `randomness`), data and
+inputs (`datasets`, `opened`, `listed`), results (`returned`, `output`), and what all use: `facts` encodes what was
 found, `cache` finds it again.
 """
 
@@ -68,7 +69,7 @@ class Capture(NamedTuple):
     beside: bool
     """Whether it runs in the companion rather than before the body."""
     function: str | Function
-    """A function, or where to import it: `module:name`."""
+    """A function, or where to import it: `module:name`; `.module:name` is of this package."""
     shared: bool = True
     """Of a capture beside: what it finds depends on folder and entry point alone, not on what the process told.
 
@@ -97,7 +98,7 @@ def _imported(place: str) -> Any:
     from importlib import import_module
 
     module, _, name = place.partition(":")
-    return getattr(import_module(module), name)
+    return getattr(import_module(module, __name__), name)
 
 
 def _nothing(_: Context) -> None:
@@ -106,33 +107,32 @@ def _nothing(_: Context) -> None:
 
 _FRAMEWORKS = ("numpy", "scipy", "sklearn", "torch", "tensorflow", "jax", "cupy")
 
-BUILT_IN = {
-    capture.name: capture
-    for capture in (
-        Capture("process", "code", False, "mlsdk.capture.process:capture"),
-        Capture("python", "env", False, "mlsdk.capture.environment.python:capture"),
-        Capture("variables", "env", False, "mlsdk.capture.environment.variables:capture"),
-        Capture("job", "env", False, "mlsdk.capture.environment.job:capture"),
-        Capture("frameworks", "env", False, "mlsdk.capture.environment.frameworks:capture", among=_FRAMEWORKS),
-        Capture("blas", "hardware", False, "mlsdk.capture.hardware.blas:capture", among=_FRAMEWORKS),
-        Capture(
-            "randomness", "code", False, "mlsdk.capture.randomness:capture", later="mlsdk.capture.randomness:later"
-        ),
-        Capture("source", "code", False, "mlsdk.capture.code.source:capture", later="mlsdk.capture.code.source:later"),
-        Capture("listings", "code", False, _nothing, later="mlsdk.capture.listed:later"),
-        Capture("returned", "code", False, _nothing, later="mlsdk.capture.returned:later"),
-        Capture("git", "code", True, "mlsdk.capture.code.git:capture"),
-        Capture("tree", "code", True, "mlsdk.capture.code.tree:capture"),
-        Capture("functions", "code", True, "mlsdk.capture.functions.reachable:capture", shared=False),
-        Capture("packages", "env", True, "mlsdk.capture.environment.packages:capture", shared=False),
-        Capture("lock", "env", True, "mlsdk.capture.environment.lock:capture", shared=False),
-        Capture("container", "env", True, "mlsdk.capture.environment.container:capture", shared=False),
-        Capture("host", "hardware", True, "mlsdk.capture.hardware.host:capture", shared=False),
-        Capture("cpu", "hardware", True, "mlsdk.capture.hardware.cpu:capture"),
-        Capture("gpu", "hardware", True, "mlsdk.capture.hardware.gpu:capture", shared=False),
-    )
-}
-
+_TABLE = (
+    # in the caller, before the body
+    Capture("process", "code", False, ".process:capture"),
+    Capture("python", "env", False, ".environment.python:capture"),
+    Capture("variables", "env", False, ".environment.variables:capture"),
+    Capture("job", "env", False, ".environment.job:capture"),
+    Capture("frameworks", "env", False, ".environment.frameworks:capture", among=_FRAMEWORKS),
+    Capture("blas", "hardware", False, ".hardware.blas:capture", among=_FRAMEWORKS),
+    Capture("randomness", "code", False, ".randomness:capture", later=".randomness:later"),
+    Capture("source", "code", False, ".code.source:capture", later=".code.source:later"),
+    # in the caller, when the run ends
+    Capture("listings", "code", False, _nothing, later=".listed:later"),
+    Capture("returned", "code", False, _nothing, later=".returned:later"),
+    # beside, in the companion
+    Capture("git", "code", True, ".code.git:capture"),
+    Capture("tree", "code", True, ".code.tree:capture"),
+    Capture("functions", "code", True, ".functions.reachable:capture", shared=False),
+    Capture("packages", "env", True, ".environment.packages:capture", shared=False),
+    Capture("lock", "env", True, ".environment.lock:capture", shared=False),
+    Capture("container", "env", True, ".environment.container:capture", shared=False),
+    Capture("host", "hardware", True, ".hardware.host:capture", shared=False),
+    Capture("cpu", "hardware", True, ".hardware.cpu:capture"),
+    Capture("gpu", "hardware", True, ".hardware.gpu:capture", shared=False),
+)
+BUILT_IN = {capture.name: capture for capture in _TABLE}
+"""By name: the captures of this package."""
 
 STRANGERS = "others"
 """Stands in a request for the captures of other packages, whatever they are called."""

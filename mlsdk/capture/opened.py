@@ -34,6 +34,9 @@ MOST_SEEN = 100_000
 
 _SOURCES = (".py", ".pyc", ".pyi", ".so", ".pyd", ".dll", ".pth", "pyvenv.cfg")
 _WRITING = os.O_WRONLY | os.O_RDWR
+_PACKAGES = ("site-packages", "dist-packages")
+_INSTALLED = ("bin", "etc", "include", "lib", "lib64", "share", "DLLs", "Lib", "Scripts")
+"""Folders of an installed Python."""
 _SYSTEM = ("/proc/", "/sys/", "/etc/", "/usr/share/", "/usr/lib/", "/lib/")
 
 
@@ -45,12 +48,11 @@ class Opened:
     """
 
     def __init__(self, root: str | None) -> None:
-        own = {sys.prefix, sys.base_prefix, sys.exec_prefix, *filter(_is_text, sys.path)}
-        packages = [path for path in own if path.rstrip(os.sep).endswith(("site-packages", "dist-packages"))]
-        roots = (sys.prefix, sys.base_prefix, sys.exec_prefix, root or "", *packages)
-        self._own = (*_SYSTEM, *(path.rstrip(os.sep) + os.sep for path in roots if path.rstrip(os.sep)))
+        packages = (path for path in filter(_is_text, sys.path) if path.rstrip(os.sep).endswith(_PACKAGES))
+        roots = dict.fromkeys(path.rstrip(os.sep) for path in (*_of_python(), root or "", *packages))
+        self._own = (*_SYSTEM, *(path + os.sep for path in roots if path))
         self._seen: dict[str, str | None] = {}
-        """By name as it was opened: the input, or None for what is none."""
+        """By absolute name: the input, or None for what is none."""
         self._untold: list[str] = []
         self.listed = listed.Listed(self._own, self._wrote)
         self.names: dict[str, None] = {}
@@ -63,16 +65,18 @@ class Opened:
         if path in self._seen or self._is_full():
             return
         whole = os.path.abspath(path)
-        mine = self._seen.get(whole, "") is None or whole.startswith(self._own)
-        self._seen[path] = self._seen[whole] = None if mine else whole
-        if not mine:
-            self._add(whole)
+        if whole not in self._seen:
+            self._seen[whole] = None if whole.startswith(self._own) else whole
+            if self._seen[whole]:
+                self._add(whole)
+        if os.path.isabs(path):  # a relative name means another file in another working folder
+            self._seen[path] = self._seen[whole]
 
     def wrote(self, path: str) -> None:
         """A file was opened for writing: what is read back from it later is no input."""
         whole = os.path.abspath(path)
         if whole not in self._seen and not self._is_full():
-            self._seen[path] = self._seen[whole] = None
+            self._seen[whole] = None
 
     def _wrote(self, path: str) -> bool:
         return self._seen.get(path, "") is None
@@ -119,6 +123,12 @@ class Opened:
             else:
                 self.names.pop(name, None)
         return found
+
+
+def _of_python() -> tuple[str, ...]:
+    """Where the interpreter lies: a virtual environment; of an installation its own folders, not all of `/usr`."""
+    own = [os.path.join(prefix, name) for prefix in (sys.base_prefix, sys.base_exec_prefix) for name in _INSTALLED]
+    return (*own, *((sys.prefix, sys.exec_prefix) if sys.prefix != sys.base_prefix else ()))
 
 
 def _is_text(entry: object) -> bool:

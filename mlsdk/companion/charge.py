@@ -24,6 +24,7 @@ from mlsdk.log.identity import is_alive
 from mlsdk.log.ids import new_id
 from mlsdk.store.blobs import FileBlobs
 from mlsdk.store.files import SEAL_BYTES, FileLogs
+from mlsdk.store.layout import split_marker
 from mlsdk.store.target import FileTarget
 from mlsdk.store.writer import LogWriter
 
@@ -216,8 +217,9 @@ def serve_here(root: str, run: str, writer: str, owed: str) -> None:
     charge.capture(note=failed if config.flag("companion") else None)  # who wants none is not told that there is none
     charge.end(FileLogs(target.layout), [])
     for marker in os.listdir(target.layout.open):
-        if marker.startswith(f"{run}."):
-            _retire_unfinished(target, *marker.split("."))
+        parts = split_marker(marker)
+        if parts is not None and parts[0] == run:
+            _retire_unfinished(target, *parts)
 
 
 def _retire_unfinished(target: FileTarget, run: str, writer: str) -> None:

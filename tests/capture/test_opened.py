@@ -223,3 +223,34 @@ def test_the_hook_never_harms(monkeypatch: pytest.MonkeyPatch) -> None:
     Path("a.csv").read_text("utf-8")
 
     assert (text, dict(_read(run))) == ("a\n", {})
+
+
+def test_another_working_folder(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A relative name is the file that it means where the program stands when it opens it."""
+    opened = Opened(None)
+    for folder in ("first", "second"):
+        Path(folder).mkdir()
+        monkeypatch.chdir(folder)
+        opened.read("a.csv")
+        opened.wrote("made.csv")
+        monkeypatch.chdir(os.pardir)
+    opened.read("made.csv")
+    opened.read("second/made.csv")
+
+    assert list(opened.names) == [os.path.abspath(name) for name in ("first/a.csv", "second/a.csv", "made.csv")]
+
+
+def test_a_python_that_lies_beside_the_data(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of an installation as wide as `/usr` only its own folders are left out, of a virtual environment all of it."""
+    monkeypatch.setattr("sys.path", [])
+    found = []
+    for environment in ("/wide", "/wide/project/.venv"):
+        for name, folder in (("prefix", environment), ("exec_prefix", environment)):
+            monkeypatch.setattr(f"sys.{name}", folder)
+            monkeypatch.setattr(f"sys.base_{name}", "/wide")
+        opened = Opened(None)
+        for name in ("/wide/lib/python3/x.json", "/wide/project/a.csv", "/wide/project/.venv/b.csv"):
+            opened.read(name)
+        found.append(list(opened.names))
+
+    assert found == [["/wide/project/a.csv", "/wide/project/.venv/b.csv"], ["/wide/project/a.csv"]]

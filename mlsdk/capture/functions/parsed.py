@@ -24,7 +24,7 @@ from mlsdk.capture.functions.pieces import Module, Piece, read
 from mlsdk.capture.secrets.files import redact_source
 from mlsdk.capture.secrets.redaction import REDACTED
 
-FORM = "mlsdk functions 5"
+FORM = "mlsdk functions 6"
 """Changes with what is kept, or with how it is found."""
 
 _RACY_NS = 2_000_000_000

@@ -63,14 +63,19 @@ class Program:
         source = self._source(name)
         return None if source is None else source.module
 
-    def load_all(self) -> None:
-        """Read the modules too that nothing was reached in."""
-        for name in tuple(self.files):
-            self._source(name)
-
     def digests(self) -> dict[str, str]:
-        """SHA-256 by module, of each that was read."""
-        return {name: source.sha256 for name, source in self._found.items() if source is not None}
+        """SHA-256 of the source by module; of those that nothing was reached in the files are read, and not parsed."""
+        if "__main__" in self.files:  # its cells, where it is a notebook
+            self._source("__main__")
+        found = {name: source.sha256 for name, source in self._found.items() if source is not None}
+        for name in self.files.keys() - self._found.keys():
+            if self._is_source(name, self.files[name]):
+                try:
+                    with open(self.files[name], "rb") as file:
+                        found[name] = hashlib.sha256(file.read()).hexdigest()
+                except OSError as error:
+                    self._unread(name, error)
+        return found
 
     def codes(self, module: str, name: str) -> frozenset[str]:
         """Digests of what a module's source compiles to under a qualified name."""
@@ -106,8 +111,7 @@ class Program:
                 self.missing[name] = str(self._main.get("missing", "it has no source"))
             return None
         self.files[name] = path
-        if not path.endswith((".py", ".pyw")) and name != "__main__":
-            self.missing[name] = f"{path} is no source"
+        if not self._is_source(name, path):
             return None
         package = name if os.path.basename(path) == "__init__.py" else name.rpartition(".")[0]
         if name == "__main__":
@@ -115,8 +119,17 @@ class Program:
         try:
             return self._noted(name, of_file(path, package, name == "__main__", self._level, self._root))
         except OSError as error:
-            self.missing[name] = f"{path} could not be read: {error.strerror}"
+            self._unread(name, error)
             return None
+
+    def _is_source(self, name: str, path: str) -> bool:
+        if path.endswith((".py", ".pyw")) or name == "__main__":
+            return True
+        self.missing[name] = f"{path} is no source"
+        return False
+
+    def _unread(self, name: str, error: OSError) -> None:
+        self.missing[name] = f"{self.files[name]} could not be read: {error.strerror}"
 
     def _of_cells(self, cells: Iterable[str]) -> Source:
         """Cells, or what was typed behind a script that `python -i` ran."""
@@ -147,8 +160,13 @@ class Program:
         return list(roots or {folder: None})
 
     def _locate(self, name: str) -> str | None:
-        """The file of a module that is not loaded: beside the loaded ones."""
+        """The file of a module that is not loaded: beside the loaded ones.
+
+        mlsdk's own are the project's only where the caller has said so.
+        """
         parent, _, last = name.rpartition(".")
+        if name.partition(".")[0] == "mlsdk" and "mlsdk" not in self.files:
+            return None
         if not last.isidentifier() or (not parent and last in sys.stdlib_module_names):
             return None
         init = self.files.get(parent, "")

@@ -109,12 +109,12 @@ def _look(program: Program, folder: str) -> dict[str, Any]:
     if not reach.table:
         missing["functions"] = f"no source was found of {', '.join(facts.get('roots', ())) or 'what was started'}"
     differs = _differing(program, reach, missing)
-    program.load_all()
+    sources = program.digests()
     return {
         "functions": dict(sorted(reach.table.items())),
         "differs": differs,
         "clock": asked(sorted(reach.table), program.load),
-        "sources": dict(sorted(program.digests().items())),
+        "sources": dict(sorted(sources.items())),
         "files": program.files,
         "apart": _apart(program.files, folder),
         "missing": {**program.missing, **missing},
