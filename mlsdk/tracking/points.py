@@ -44,7 +44,8 @@ class PointWriter:
     def __init__(self, segment: Segment, next_steps: Mapping[str, int] | None = None) -> None:
         self._segment = segment
         self._lock = segment.lock
-        self._plans: dict[tuple[tuple[str, ...], tuple[type, ...]], _Plan] = {}
+        self._plans: dict[tuple[object, ...], _Plan] = {}
+        """By the names of a call and the types of its values, one after the other."""
         self._single: dict[str, _Plan] = {}
         """Plans of one float that nobody shares: the shortest way, for the commonest call."""
         self._numbers: dict[tuple[tuple[str, ...], str], _Plan] = {}
@@ -80,14 +81,20 @@ class PointWriter:
                             return segment.put(
                                 plan.pack(plan.length, POINTS, segment.at[1], plan.number, reached, at_ns, value)
                             )
-                plan = self._plans.get((tuple(named), tuple(map(type, named.values()))))
+                values = named.values()
+                plan = self._plans.get((*named, *map(type, values)))
                 if plan is None:
                     return self._log_any(named, step, at_ns)
-                whole = self._next_step(plan) if step is None else integer_step(step)
-                if whole is None:
-                    return self._log_any(named, step, at_ns)
                 try:
-                    return self._put(plan, whole, at_ns, *named.values())
+                    if step is None and plan.alone:  # written out: what training calls most
+                        reached, segment = plan.next_step, self._segment
+                        body = plan.pack(plan.length, POINTS, segment.at[1], plan.number, reached, at_ns, *values)
+                        plan.next_step = reached + 1
+                        return segment.put(body)
+                    whole = self._next_step(plan) if step is None else integer_step(step)
+                    if whole is None:
+                        return self._log_any(named, step, at_ns)
+                    return self._put(plan, whole, at_ns, *values)
                 except struct.error:
                     return self._log_any(named, step, at_ns)
             finally:
@@ -119,9 +126,7 @@ class PointWriter:
         return segment.put(body)
 
     def _next_step(self, plan: _Plan) -> int | None:
-        """The step that a plan's metrics have all reached; None if they have not reached the same one."""
-        if plan.alone:
-            return plan.next_step
+        """The step that a plan's metrics, which it shares, have all reached; None if they have not reached the same."""
         steps = {self._steps[name] for name in plan.names}
         return steps.pop() if len(steps) == 1 else None
 
@@ -161,7 +166,8 @@ class PointWriter:
                 written = False
                 continue
             if group.keys() == named.keys() and all(map(_packs_exactly, named.values())):
-                self._plans[plan.names, tuple(map(type, named.values()))] = plan
+                call = (*plan.names, *map(type, named.values()))
+                self._plans[call] = plan
                 if plan.alone and plan.kinds == "f":
                     self._single[plan.names[0]] = plan
             written = self._put(plan, group_step, at_ns, *group.values()) and written
@@ -229,6 +235,5 @@ def _packs_exactly(value: object) -> bool:
     )
 
 
-def now_ns() -> int:
-    """The wall clock in nanoseconds since 1970."""
-    return time.time_ns()
+now_ns = time.time_ns
+"""The wall clock in nanoseconds since 1970."""
