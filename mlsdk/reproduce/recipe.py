@@ -19,6 +19,7 @@ class Recipe:
         params: arguments, or options of the command line, that are to be others than the run's.
         code: the captured tree, or the files that lie now where the run's lay. Either way a copy in a new folder.
         files: with the code from here, paths (below the top of the tree) that are taken from the run all the same.
+        pieces: with the code from here, functions that are, as `path:name`; what else is in the file stays.
         data: the data sets by fingerprint, or whatever lies at their paths.
         datasets: with the data from here, names of data sets that are taken from the run all the same.
         contents: by path of the run's record, the SHA-256 of a blob in the store that is put in the place of the data.
@@ -36,6 +37,7 @@ class Recipe:
     params: Mapping[str, object] = attrs.field(factory=dict)
     code: Source = "run"
     files: tuple[str, ...] = ()
+    pieces: tuple[str, ...] = ()
     data: Source = "run"
     datasets: tuple[str, ...] = ()
     contents: Mapping[str, str] = attrs.field(factory=dict)
@@ -47,3 +49,8 @@ class Recipe:
     clock_s: float | None = None
     listings: Mapping[str, tuple[str, ...]] = attrs.field(factory=dict)
     timeout_s: float | None = None
+
+    @property
+    def places(self) -> frozenset[str]:
+        """Paths, below the top of the tree, of files that are not as they lie here."""
+        return frozenset((*self.files, *(piece.rpartition(":")[0] for piece in self.pieces)))

@@ -11,6 +11,7 @@ from mlsdk.compare.difference import KINDS, Difference
 from mlsdk.compare.side import Side
 from mlsdk.records import Run
 from mlsdk.reproduce.recipe import Recipe
+from mlsdk.reproduce.world.pieces import with_piece
 
 HASH_SEED = "PYTHONHASHSEED"
 HELD_SEED = 0
@@ -45,19 +46,20 @@ class Suspect:
 
 
 def suspects_of(
-    run: Run, differences: Iterable[Difference], recipe: Recipe, *, deterministic: bool, hints: bool = True
+    run: Run, new: Run, differences: Iterable[Difference], recipe: Recipe, *, deterministic: bool, hints: bool = True
 ) -> list[Suspect]:
     """The suspects in causal order.
 
     Args:
         run: the run that was made again.
-        differences: between it and its rerun, as `mlsdk.compare.causes` finds them.
+        new: its rerun.
+        differences: between the two, as `mlsdk.compare.causes` finds them.
         recipe: by which it was made again.
         deterministic: whether two reruns were the same; what differs between them is chance otherwise.
         hints: whether chance is suspected of which nothing shows that it differed.
     """
     side = Side(run)
-    found = [_suspect(side, difference, recipe, deterministic) for difference in differences]
+    found = _alone([_suspect(side, difference, recipe, deterministic) for difference in differences], side, new)
     known = {(one.difference.kind, one.difference.what) for one in found}
     guessed = [*([] if deterministic else _of_chance(run, found)), *_clock(run)] if hints else []
     found += [one for one in guessed if (one.difference.kind, one.difference.what) not in known]
@@ -107,6 +109,29 @@ def _function(side: Side, difference: Difference, recipe: Recipe) -> Change | st
     if place is None or place.startswith(("/", "..")):
         return f"the source of {module} lies outside of the code that is kept with the run"
     return {"files": (place,)}
+
+
+def _alone(found: list[Suspect], then: Side, new: Run) -> list[Suspect]:
+    """Functions of one file each by its own change, where all of them can be put into the file that lies here."""
+    by_place: dict[str, list[Suspect]] = {}
+    for one in found:
+        if one.difference.kind == "function" and one.change is not None:
+            by_place.setdefault(one.change["files"][0], []).append(one)
+    alone: dict[int, Suspect] = {}
+    for place, members in by_place.items():
+        names = [one.difference.what.partition(":")[2] for one in members]
+        texts = [_text(side, place) for side in (Side(new), then)] if len(members) > 1 else [None, None]
+        if texts[0] and texts[1] and all(with_piece(texts[0], texts[1], name) for name in names):
+            for one, name in zip(members, names, strict=True):
+                alone[id(one)] = attrs.evolve(one, change={"pieces": (f"{place}:{name}",)})
+    return [alone.get(id(one), one) for one in found]
+
+
+def _text(side: Side, place: str) -> bytes | None:
+    """A file of the code tree, if it was kept as it was."""
+    entry = side.entries.get(place, {})
+    digest = str(entry.get("sha256"))
+    return None if entry.get("kind") != "file" or entry.get("spans") else side.contents([digest]).get(digest)
 
 
 def _file(side: Side, difference: Difference, recipe: Recipe) -> Change | str:

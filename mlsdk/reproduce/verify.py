@@ -225,7 +225,9 @@ def _error(run: Run) -> str:
 
 def _blame(trials: Trials, recipe: Recipe, differences: Sequence[Difference], level: Level, asked: _Asked) -> Blamed:
     # What is within tolerance anyhow is not worth reruns on a guess: each may take as long as the run did.
-    suspects = suspects_of(trials.run, differences, recipe, deterministic=trials.deterministic, hints=level != "T")
+    suspects = suspects_of(
+        trials.run, trials.made[0], differences, recipe, deterministic=trials.deterministic, hints=level != "T"
+    )
     wanted = ("B",) if level == "T" else ("B", "T")
 
     def is_match(new: Run) -> bool:

@@ -53,28 +53,8 @@ if __name__ == "__main__":
     train(noise="noise" in sys.argv, die="die" in sys.argv)
 """
 
-HELPERS = "def scale(x):\n    return 0.5 * x\n"
+HELPERS = "def scale(x):\n    return 0.5 * floor(x)\n\n\ndef floor(x):\n    return x\n"
 QUIET = "import mlsdk\n\nwith mlsdk.run('quiet'):\n    print('nothing but time: 12:00:00')\n"
-COIN = """
-import pathlib
-import random
-
-import mlsdk
-from helpers import scale
-
-COUNT = pathlib.Path({count!r})
-
-
-@mlsdk.track(experiment="coins")
-def train():
-    scale(1.0)
-    thrown = len(COUNT.read_text())
-    COUNT.write_text("x" * (thrown + 1))
-    return {{"acc": float({sides!r}[thrown])}}
-
-
-train()
-"""
 PRINTS = "import os, mlsdk\n\nwith mlsdk.run('prints'):\n    print('acc 0.5'); print('took 3 s'); print(os.getcwd())\n"
 
 
@@ -163,8 +143,9 @@ def test_a_verdict_is_kept(shared: Shared) -> None:
 
 
 def test_a_changed_function_is_named(project: Project, shared: Shared) -> None:
-    """With the files that are here now, the function that changed is confirmed by a rerun with it alone as it was."""
-    project.edit("helpers.py", "0.5 * x", "0.75 * x")
+    """The function that counts is confirmed by a rerun with it alone as it was; a harmless neighbour stays as it is."""
+    project.edit("helpers.py", "0.5 * floor(x)", "0.75 * floor(x)")
+    project.edit("helpers.py", "return x", "return x * 1")
     project.edit("train.py", "import time\n", "import time  # the clock\n")
     verdict = project.verify(shared[1], here=True)
     first = verdict.first_divergence
@@ -173,45 +154,12 @@ def test_a_changed_function_is_named(project: Project, shared: Shared) -> None:
     assert [(cause.kind, cause.what, cause.confirmed) for cause in verdict.causes] == [
         ("function", "helpers:scale", True)
     ]
+    assert verdict.others == ("function helpers:floor",)
     assert first is not None
     assert (first.kind, first.what, first.step) == ("metric", "loss", 0)
     assert first.a == shared[1].history("loss").values[0]
-    assert len(verdict.reruns) == 3
+    assert len(verdict.reruns) == 4
     assert mlsdk.get_run(shared[1].id, store=project.store).reproduced == "X"
-
-
-def test_two_changes_that_only_count_together(project: Project, shared: Shared) -> None:
-    """Where no suspect alone brings the match back, those that do together are named so, and no others."""
-    project.edit("helpers.py", "0.5 * x", "0.75 * x")
-    project.edit("train.py", "rate: float = 0.5", "rate: float = 0.25")
-    (project.folder / "unread.txt").write_text("nobody reads this")
-    verdict = project.verify(shared[1], here=True)
-    (project.folder / "unread.txt").unlink()
-    confirmed = {f"{cause.kind} {cause.what}" for cause in verdict.causes if cause.confirmed}
-
-    assert verdict.level == "X"
-    assert {"param rate", "function helpers:scale"} <= confirmed
-    assert all("with it and " in cause.reason for cause in verdict.causes if cause.confirmed)
-
-
-def test_one_of_many_changes(project: Project) -> None:
-    """Where much has changed, the one change that matters is found by halves, and confirmed alone."""
-    parts = [f"part{number}" for number in range(9)]
-    for part in parts:
-        (project.folder / f"{part}.py").write_text("def value():\n    return 1.0\n", "utf-8")
-    total = " + ".join(f"{part}.value()" for part in parts)
-    body = f"@mlsdk.track\ndef train():\n    return {{'total': {total}}}\n\ntrain()\n"
-    (project.folder / "many.py").write_text(f"import mlsdk\nimport {', '.join(parts)}\n\n{body}", "utf-8")
-    run = project.run("many.py")
-    for part in parts:
-        project.edit(f"{part}.py", "return 1.0", "return 2.0" if part == "part6" else "return 1.0 * 1")
-    verdict = project.verify(run, here=True)
-
-    assert [(c.what, c.confirmed, c.reason) for c in verdict.causes] == [
-        ("part6:value", True, "with it as in the run, the match is back")
-    ]
-    assert len(verdict.others) == 8
-    assert len(verdict.reruns) <= 2 + 1 + 8
 
 
 def test_within_tolerance(project: Project, shared: Shared) -> None:
@@ -228,27 +176,12 @@ def test_within_tolerance(project: Project, shared: Shared) -> None:
 
 def test_a_program_that_is_not_deterministic(project: Project) -> None:
     """Where reruns differ from each other, the run is level S if it came to what they let expect; nothing is blamed."""
-    verdict = project.verify(project.run("train.py", "noise"), most_reruns=0)
+    verdict = project.verify(project.run("train.py", "noise"), most_reruns=0, reruns=3)
 
     assert (verdict.level, verdict.deterministic) == ("S", False), verdict.reason
-    assert len(verdict.reruns) == 5
+    assert len(verdict.reruns) == 3
     assert [one.what for one in (verdict.first_divergence,) if one] == ["draft"]
     assert not any(cause.confirmed for cause in verdict.causes)
-
-
-def test_luck_is_no_confirmation(project: Project) -> None:
-    """Where two reruns differ in one place, that some agree with one thing held still may be luck, and is no proof."""
-    count = project.folder.parent / "count"
-    count.write_text("")
-    (project.folder / "coin.py").write_text(
-        COIN.format(count=str(count), sides="1" + "01" + "110" + "001" + "0001" + "10" * 5), "utf-8"
-    )
-    run = project.run("coin.py")
-    project.edit("helpers.py", "0.5 * x", "0.75 * x")
-    verdict = project.verify(run, here=True)
-
-    assert verdict.deterministic is False
-    assert [str(cause) for cause in verdict.causes if cause.confirmed] == []
 
 
 def test_a_run_that_failed_is_made_again_by_failing(project: Project) -> None:
@@ -260,7 +193,7 @@ def test_a_run_that_failed_is_made_again_by_failing(project: Project) -> None:
 
 def test_a_rerun_that_fails(project: Project, shared: Shared) -> None:
     """Where the program fails now, that is the verdict, with the error and what is to blame."""
-    project.edit("helpers.py", "return 0.5 * x", "return 0.5 * x + missing")
+    project.edit("helpers.py", "0.5 *", "missing *")
     verdict = project.verify(shared[1], here=True)
 
     assert (verdict.level, verdict.why) == ("U", "program")

@@ -53,7 +53,7 @@ def place_data(run: Run, recipe: Recipe, world: World, store: Store) -> Placed:
         if one.declared and one.name in recipe.params:
             continue
         now = world.inside(str(one.path))
-        if now is not None and os.path.relpath(now, world.top) in recipe.files:
+        if now is not None and os.path.relpath(now, world.top) in recipe.places:
             continue
         try:
             if given := recipe.contents.get(str(one.path)):

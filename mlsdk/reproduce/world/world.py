@@ -22,6 +22,7 @@ from mlsdk.reproduce.world.carrier import is_inside
 from mlsdk.reproduce.world.folders import Folders
 from mlsdk.reproduce.world.held import Held
 from mlsdk.reproduce.world.links import lead_inside
+from mlsdk.reproduce.world.pieces import with_piece
 from mlsdk.reproduce.world.place import Place, Places
 from mlsdk.store.base import Store
 from mlsdk.store.blobs import FileBlobs
@@ -36,6 +37,7 @@ CARRIED = (
 
 _PREFIX = "mlsdk-rerun-"
 _MOST_FOLDERS = 10_000
+_NO_TREE = Tree([], [], lambda _: b"")
 
 
 class World(NamedTuple):
@@ -95,6 +97,7 @@ def _made(run: Run, recipe: Recipe, store: Store, base: str) -> World:
         write_tree(top, found)
     except MlsdkError as error:
         raise RerunError(f"the code of run {run.name} ({run.short_id}) cannot be written: {error}", "code") from error
+    _put_pieces(run, recipe, top)
     os.makedirs(folder, exist_ok=True)
     missing = run.code.get("tree_missing")
     if place.now is not None and not (isinstance(missing, Mapping) and "folder" in missing):  # else it is everybody's
@@ -110,6 +113,28 @@ def _made(run: Run, recipe: Recipe, store: Store, base: str) -> World:
     since_s = run.started_at.timestamp()
     elsewhere, notes = lead_inside(base, top, found, folders, place, _make_folders, since_s)
     return World(base, top, folder, folders, place, found, known, elsewhere, tuple(notes))
+
+
+def _put_pieces(run: Run, recipe: Recipe, top: str) -> None:
+    """Let functions be in their files as they were in the run."""
+    kept = tree_of(run) if recipe.pieces else _NO_TREE
+    digests = {str(entry["path"]): str(entry.get("sha256")) for entry in kept.entries}
+    for piece in recipe.pieces:
+        place, _, name = piece.rpartition(":")
+        if place in recipe.files:  # it is there whole
+            continue
+        path = os.path.join(top, place)
+        with open(path, "rb") as file:
+            now = file.read()
+        then = kept.contents([digests[place]])[digests[place]]
+        found = with_piece(now, then, name)
+        if found is None:
+            raise RerunError(f"{name} cannot be put into {place} as it lies here", "code")
+        mode = os.stat(path).st_mode
+        os.unlink(path)  # it may be read-only
+        with open(path, "wb") as file:
+            file.write(found)
+        os.chmod(path, mode)
 
 
 def _make_folders(now: str, top: str) -> None:
@@ -181,7 +206,7 @@ def _code_here(run: Run, recipe: Recipe, place: Place, store: Store) -> tuple[Tr
     if "tree" not in found:
         raise RerunError(f"the code in {place.now} cannot be read: {found.get('tree_missing')}", "code")
     kept = FileBlobs(Layout(str(target.root)).blobs)
-    old = tree_of(run) if recipe.files else Tree([], [], lambda _: b"")
+    old = tree_of(run) if recipe.files else _NO_TREE
 
     def read_blob(digest: str) -> bytes:
         if not kept.exists(digest):
