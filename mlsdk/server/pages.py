@@ -267,7 +267,7 @@ def _pairs(title: str, values: Mapping[str, Any]) -> str:
 
 
 def _is_short(value: object) -> bool:
-    return len(_text(value)) < 160 and not isinstance(value, (list, tuple))
+    return 0 < len(_text(value)) < 160 and not isinstance(value, (list, tuple))
 
 
 def _text(value: object) -> str:
