@@ -99,16 +99,20 @@ def wide_call() -> list[Row]:
 
 
 def step_overhead() -> list[Row]:
-    """5 metrics on a 60 µs step."""
+    """5 metrics on a 60 µs step; what they cost beside the bare limits of the same minute."""
     found = []
     for _ in range(3):
         with folder() as where:
             found.append(child("training_step", where))
             settle(where)
+    with folder() as where:
+        limits = child("bare_limits", where)
     ratio = sorted(f["tracked"] / f["plain"] for f in found)[1]
     whole = sorted(f["whole"] / f["plain"] for f in found)[1]
+    cost = sorted(f["tracked"] - f["plain"] for f in found)[1] / found[0]["steps"] * 1e6
+    beside = f"{cost:.1f} µs a step: {cost / limits['pack_into']:.1f} x pack_into of one metric"
     return [
-        Row("5 metrics a step on a 60 µs step", f"{ratio:.3f} x", "<= 1.08 x", "", ratio <= 1.08),
+        Row("5 metrics a step on a 60 µs step", f"{ratio:.3f} x", "<= 1.08 x", beside, ratio <= 1.08),
         Row("… with start and finish", f"{whole:.3f} x", "<= 1.10 x", "", whole <= 1.10),
     ]
 

@@ -165,7 +165,7 @@ def training_step(rounds: int = 300) -> dict[str, float]:
         begun = now()
     ends = started + now() - begun
     found = {"plain": plain, "tracked": tracked, "whole": tracked + ends, "cpu": tracked_cpu, "plain_cpu": plain_cpu}
-    return {name: value / 1e9 for name, value in found.items()}
+    return {"steps": 100 * rounds, **{name: value / 1e9 for name, value in found.items()}}
 
 
 def many_points(points: int, metric: str = "loss") -> str:
