@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import platform
 import sys
 import time
@@ -13,12 +14,13 @@ from tests.benchmarks.rows import LARGE, ROWS
 def main(arguments: list[str]) -> int:
     """Measure the rows that were named, or all but the large ones."""
     known = {**ROWS, **LARGE}
-    names = [name for name in arguments if not name.startswith("-")]
-    unknown = [name for name in names if name not in known]
-    if unknown:
-        print(f"unknown: {', '.join(unknown)}; known: {', '.join(known)}", file=sys.stderr)
-        return 2
-    chosen = {name: known[name] for name in names} or ({**ROWS, **LARGE} if "--large" in arguments else ROWS)
+    parser = argparse.ArgumentParser(prog="python -m tests.benchmarks", description="Measure and print the table.")
+    parser.add_argument("names", nargs="*", metavar="NAME", help=f"of {', '.join(known)}")
+    parser.add_argument("--large", action="store_true", help=f"also {', '.join(LARGE)}")
+    asked = parser.parse_args(arguments)
+    if unknown := [name for name in asked.names if name not in known]:
+        parser.error(f"unknown: {', '.join(unknown)}; known: {', '.join(known)}")
+    chosen = {name: known[name] for name in asked.names} or (known if asked.large else ROWS)
     print(
         f"{time.strftime('%Y-%m-%d')}, Python {platform.python_version()}, {platform.system()} {platform.machine()}\n"
     )
