@@ -46,7 +46,7 @@ def rerun(args: argparse.Namespace) -> int:
     new = rerun(
         old,
         params=params,
-        env="lock" if args.here else args.env,
+        env=args.env,
         here=args.here,
         timeout_s=args.timeout,
         store=store.uri,

@@ -109,7 +109,8 @@ def _sources(run: Run, folder: str) -> list[str]:
 def _readme(run: Run, restored: Restored, folder: str, locks: list[str], sources: list[str]) -> Iterable[str]:
     yield f"# {run.name}"
     yield f"\nRun `{run.id}` of the experiment {run.experiment}, started at {run.started_at:%Y-%m-%d %H:%M:%S} UTC."
-    yield "The folder above this one holds its code as it was. `mlsdk rerun` does all of the following by itself.\n"
+    by_itself = "" if run.code.get("cells") else " `mlsdk rerun` does all of the following by itself."
+    yield f"The folder above this one holds its code as it was.{by_itself}\n"
     yield from _environment(run, folder, locks)
     yield from _start(run, folder, sources)
     yield from _data(run)
@@ -136,7 +137,8 @@ def _environment(run: Run, folder: str, locks: list[str]) -> Iterable[str]:
 def _start(run: Run, folder: str, sources: list[str]) -> Iterable[str]:
     yield "## Start\n"
     if run.code.get("cells"):
-        yield f"It was made in a notebook or at a prompt: `{folder}/cells.py` has what ran there, in its order.\n"
+        yield f"It was made in a notebook or at a prompt: `{folder}/cells.py` has what ran there, in its order. Make a"
+        yield "script of it: what `mlsdk.track` or `mlsdk.run` records of that can be made again.\n"
         return
     argv, entry = run.code.get("argv"), str(run.code.get("entry"))
     if not isinstance(argv, (list, tuple)) or not argv:

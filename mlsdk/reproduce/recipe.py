@@ -7,8 +7,13 @@ from typing import Literal
 
 import attrs
 
+from mlsdk.errors import UsageError
+
 Source = Literal["run", "here"]
 """From the record of the run, or as it lies here now."""
+
+Kind = Literal["lock", "fresh", "same"]
+"""Of an environment."""
 
 
 @attrs.frozen
@@ -41,7 +46,7 @@ class Recipe:
     data: Source = "run"
     datasets: tuple[str, ...] = ()
     contents: Mapping[str, str] = attrs.field(factory=dict)
-    env: Literal["lock", "fresh", "same"] = "lock"
+    env: Kind = "lock"
     packages: Mapping[str, str] = attrs.field(factory=dict)
     variables: Source = "run"
     variable_values: Mapping[str, str | None] = attrs.field(factory=dict)
@@ -54,3 +59,21 @@ class Recipe:
     def places(self) -> frozenset[str]:
         """Paths, below the top of the tree, of files that are not as they lie here."""
         return frozenset((*self.files, *(piece.rpartition(":")[0] for piece in self.pieces)))
+
+
+def recipe_of(*, env: Kind, here: bool, timeout_s: float | None, params: Mapping[str, object] | None = None) -> Recipe:
+    """The recipe that a caller asks for, by the arguments that `rerun` and `verify` share.
+
+    Raises:
+        UsageError: one of them means nothing, or two do not fit together.
+    """
+    if env not in ("lock", "fresh", "same"):
+        raise UsageError(f"env must be 'lock', 'fresh' or 'same', not {env!r}")
+    if here and env == "fresh":
+        raise UsageError("here=True takes the environment as it is, not env='fresh'; leave one of them out")
+    if timeout_s is not None and not timeout_s > 0:
+        raise UsageError(
+            f"timeout_s must be seconds above 0, not {timeout_s!r}; without it, ten times what the run took"
+        )
+    known = Recipe(params=dict(params or {}), env="same" if here else env, timeout_s=timeout_s)
+    return attrs.evolve(known, code="here", data="here", variables="here") if here else known

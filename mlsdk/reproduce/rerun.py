@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Mapping, Sequence
-from typing import Literal
+from datetime import datetime, timezone
 
 import attrs
 
 from mlsdk.capture.secrets.redaction import redact_text, redact_value
-from mlsdk.errors import NotFoundError, RerunError, UsageError
+from mlsdk.errors import NotFoundError, RerunError
 from mlsdk.finding import get_run
 from mlsdk.log.values import encode
 from mlsdk.records import Run, RunStatus
@@ -21,7 +22,7 @@ from mlsdk.reproduce.program.order import check_answer, write_order
 from mlsdk.reproduce.program.process import Ended, run_to_end
 from mlsdk.reproduce.program.standing import standing_folder
 from mlsdk.reproduce.program.variables import is_of_another, variables_of
-from mlsdk.reproduce.recipe import Recipe
+from mlsdk.reproduce.recipe import Kind, Recipe, recipe_of
 from mlsdk.reproduce.world.placing import place_data
 from mlsdk.reproduce.world.world import World, world_of
 from mlsdk.store import open_store
@@ -31,6 +32,9 @@ from mlsdk.store.outbox import folder_of, is_remote
 _LEAST_S = 60.0
 _TIMES = 10.0
 _UNKNOWN_S = 86_400.0
+_WAIT_S = 20.0
+"""How long captures that are still being taken are waited for."""
+
 _LINES = 15
 """Of a program's output, in an error."""
 
@@ -39,7 +43,7 @@ def rerun(
     run: Run | str,
     *,
     params: Mapping[str, object] | None = None,
-    env: Literal["lock", "fresh", "same"] = "lock",
+    env: Kind = "lock",
     here: bool = False,
     timeout_s: float | None = None,
     experiment: str | None = None,
@@ -68,7 +72,7 @@ def rerun(
 
     Raises:
         RerunError: it cannot be made again; `why` says what stands in the way, the message what to do.
-        UsageError: `env` is something else, or does not fit with `here`.
+        UsageError: `env` is something else, or does not fit with `here`; no time is left by `timeout_s`.
         NotFoundError: there is no such run.
 
     Example::
@@ -76,15 +80,28 @@ def rerun(
         again = mlsdk.rerun("latest", params={"lr": 0.3}, env="same")
         print(again.parent, again.params["lr"], again.metrics["acc"].last)
     """
-    if env not in ("lock", "fresh", "same"):
-        raise UsageError(f"env must be 'lock', 'fresh' or 'same', not {env!r}")
-    if here and env != "lock":
-        raise UsageError(f"here=True takes the environment as it is, not env={env!r}; leave one of them out")
+    recipe = recipe_of(env=env, here=here, timeout_s=timeout_s, params=params)
     found = run if isinstance(run, Run) else get_run(run, store=store)
-    recipe = Recipe(params=dict(params or {}), env=env, timeout_s=timeout_s)
-    if here:
-        recipe = attrs.evolve(recipe, code="here", data="here", variables="here", env="same")
-    return rerun_by(found, recipe, experiment=experiment, name=name, store=store)
+    return rerun_by(captured(open_store(store), found), recipe, experiment=experiment, name=name, store=store)
+
+
+def captured(store: Store, run: Run) -> Run:
+    """The run with its captures: those of one that has just ended may still be under way.
+
+    Raises:
+        NotFoundError: it is not in the store.
+    """
+    until = time.monotonic() + _WAIT_S
+    while _is_pending(run) and time.monotonic() < until:
+        time.sleep(0.1)
+        run = store.find_one(run.id)
+    return run
+
+
+def _is_pending(run: Run) -> bool:
+    is_captured = "tree" in run.code or "tree_missing" in run.code or "entry" not in run.code
+    age = datetime.now(timezone.utc) - (run.ended_at or run.started_at)
+    return not is_captured and age.total_seconds() < _WAIT_S
 
 
 def rerun_by(

@@ -6,10 +6,9 @@ import getpass
 import math
 import os
 import platform
-import time
 from collections.abc import Iterable, Sequence
 from datetime import datetime, timezone
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 import attrs
 
@@ -21,25 +20,22 @@ from mlsdk.records import Run, RunStatus
 from mlsdk.reproduce.attest import attach
 from mlsdk.reproduce.blame import Blamed, Search
 from mlsdk.reproduce.levels import largest, nothing_to_compare, said, statistical
-from mlsdk.reproduce.recipe import Recipe
+from mlsdk.reproduce.recipe import Kind, Recipe, recipe_of
+from mlsdk.reproduce.rerun import captured
 from mlsdk.reproduce.suspects import suspects_of
 from mlsdk.reproduce.trials import Tell, Trials
 from mlsdk.reproduce.verdict import Divergence, Level, Verdict
 from mlsdk.store import open_store
-from mlsdk.store.base import Store
 from mlsdk.version import VERSION
 
 MOST_RERUNS = 12
 """Reruns that are spent on finding the cause, beyond those that the level takes."""
 
-_WAIT_S = 20.0
-"""How long captures that are still being taken are waited for."""
-
 
 def verify(
     run: Run | str,
     *,
-    env: Literal["lock", "fresh", "same"] = "lock",
+    env: Kind = "lock",
     here: bool = False,
     tolerance: float = 1e-6,
     reruns: int = 5,
@@ -82,16 +78,13 @@ def verify(
         for cause in verdict.causes:
             print(cause.kind, cause.what, cause.confirmed)
     """
-    _check(env, here, tolerance, reruns, most_reruns)
-    if timeout_s is not None and not timeout_s > 0:
-        raise UsageError(
-            f"timeout_s must be seconds above 0, not {timeout_s!r}; without it, ten times what the run took"
-        )
+    recipe = recipe_of(env=env, here=here, timeout_s=timeout_s)
+    _check(tolerance, reruns, most_reruns)
     opened = open_store(store)
-    found = _complete(opened, opened.find_one(run.id if isinstance(run, Run) else run))
-    recipe = Recipe(env="same" if here else env, timeout_s=timeout_s)
-    if here:
-        recipe = attrs.evolve(recipe, code="here", data="here", variables="here")
+    found = opened.find_one(run.id if isinstance(run, Run) else run)
+    if found.status is RunStatus.RUNNING:
+        raise UsageError(f"run {found.name} ({found.short_id}) is still running: verify it when it has ended")
+    found = captured(opened, found)
     trials = Trials(opened, found, progress or _nothing)
     judged = _judged(trials, recipe, _Asked(tolerance, reruns, all_causes, most_reruns))
     verdict = attrs.evolve(
@@ -119,38 +112,13 @@ def _user() -> str:
         return ""
 
 
-def _check(env: str, here: bool, tolerance: float, reruns: int, most_reruns: int) -> None:
-    if env not in ("lock", "fresh", "same"):
-        raise UsageError(f"env must be 'lock', 'fresh' or 'same', not {env!r}")
-    if here and env == "fresh":
-        raise UsageError("here=True takes the environment as it is, not env='fresh'; leave one of them out")
+def _check(tolerance: float, reruns: int, most_reruns: int) -> None:
     if not 0 <= tolerance < math.inf:
         raise UsageError(f"tolerance must be a relative difference from 0 on, such as 1e-6, not {tolerance!r}")
     if reruns < 3:
         raise UsageError(f"reruns must be 3 or more, not {reruns!r}: fewer say nothing about how much they vary")
     if most_reruns < 0:
         raise UsageError(f"most_reruns must be a number of reruns from 0 on, not {most_reruns!r}")
-
-
-def _complete(store: Store, run: Run) -> Run:
-    """The run with its captures: those of one that has just ended may still be under way.
-
-    Raises:
-        UsageError: it has not ended.
-    """
-    if run.status is RunStatus.RUNNING:
-        raise UsageError(f"run {run.name} ({run.short_id}) is still running: verify it when it has ended")
-    until = time.monotonic() + _WAIT_S
-    while _is_pending(run) and time.monotonic() < until:
-        time.sleep(0.1)
-        run = store.find_one(run.id)
-    return run
-
-
-def _is_pending(run: Run) -> bool:
-    captured = "tree" in run.code or "tree_missing" in run.code or "entry" not in run.code
-    young = run.ended_at is None or (datetime.now(timezone.utc) - run.ended_at).total_seconds() < _WAIT_S
-    return young and not captured
 
 
 class _Asked(NamedTuple):

@@ -9,6 +9,8 @@ from pathlib import Path
 import pytest
 
 import mlsdk
+from mlsdk.cli import main
+from mlsdk.errors import RerunError
 from tests.conftest import require
 from tests.reproduce import injections
 
@@ -105,20 +107,42 @@ def test_an_argument_that_cannot_be_pickled(tmp_path: Path) -> None:
 
 
 def test_a_notebook(tmp_path: Path) -> None:
-    """A run that was made in a notebook cannot be started again by itself; its cells can be had as a script."""
+    """A run made in two cells of a kernel cannot be started again by itself; its cells can, as the script they become.
+
+    The kernel is a real one, on loopback.
+    """
     require(importlib.util.find_spec("nbclient") and importlib.util.find_spec("ipykernel"), "nbclient, ipykernel")
     import nbformat
     from nbclient import NotebookClient
 
-    cells = ["import os\nos.environ['MLSDK_COMPANION'] = '0'\nimport mlsdk", "with mlsdk.run():\n    mlsdk.log(a=1)"]
+    cells = [
+        "import os\nos.environ['MLSDK_COMPANION'] = '0'\nimport mlsdk\nrun = mlsdk.run('book', params={'lr': 0.5})",
+        "for step in range(3):\n    run.log(loss=0.5 / (step + 1))\nrun.finish()",
+    ]
+    folder = tmp_path / "book"
+    folder.mkdir()
     book = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(cell) for cell in cells])
-    NotebookClient(book, timeout=60, kernel_name="python3", resources={"metadata": {"path": str(tmp_path)}}).execute()
-    (run,) = (tmp_path / ".mlsdk" / "runs").iterdir()
-    verdict = _refusal(run.name, tmp_path / ".mlsdk", env="same")
+    NotebookClient(book, timeout=60, kernel_name="python3", resources={"metadata": {"path": str(folder)}}).execute()
+    store = folder / ".mlsdk"
+    (kept,) = (store / "runs").iterdir()
+    run = mlsdk.get_run(kept.name, store=store)
+    verdict = _refusal(run.id, store, env="same")
+    with pytest.raises(RerunError) as refused:
+        mlsdk.rerun(run, store=store)
+    code = main(["restore", run.id, str(tmp_path / "restored"), "--store", str(store)])
+    beside = tmp_path / "restored" / ".mlsdk-run"
+    script, readme = ((beside / name).read_text() for name in ("cells.py", "README.md"))
+    _run(tmp_path / "script", script)
+    (made,) = mlsdk.runs(store=tmp_path / "script" / ".mlsdk")
 
-    assert verdict.why == "entry"
+    assert (run.code["entry"], run.metrics["loss"].count, run.params) == ("interactive", 3, {"lr": 0.5})
+    assert (verdict.why, refused.value.why, str(refused.value)) == ("entry", "entry", verdict.reason)
     assert "notebook" in verdict.reason
-    assert f"mlsdk restore {run.name[-8:]}" in verdict.reason
+    assert f"mlsdk restore {run.short_id}" in verdict.reason
+    assert code == 0
+    assert script == "\n\n".join(f"# %%\n{cell}" for cell in cells) + "\n"
+    assert ("cells.py" in readme, "mlsdk rerun" in readme) == (True, False)
+    assert list(made.history("loss").values) == list(run.history("loss").values)
 
 
 def test_standard_input(tmp_path: Path) -> None:
@@ -130,18 +154,6 @@ def test_standard_input(tmp_path: Path) -> None:
     assert verdict.why == "stdin"
     assert "standard input" in verdict.reason
     assert "argument" in verdict.reason
-
-
-def test_the_clock(tmp_path: Path) -> None:
-    """A program whose result is the time of day does not match; that it asks for it is said, and which function."""
-    program = _tracked("    return {'at': stamp()}", before="import time\ndef stamp():\n    return str(time.time_ns())")
-    run = _run(tmp_path / "project", program)
-    verdict = mlsdk.verify(run, store=tmp_path / "project" / ".mlsdk", env="same", reruns=3)
-    first = verdict.causes[0]
-
-    assert (verdict.level, verdict.deterministic) == ("X", False)
-    assert (first.kind, first.confirmed) == ("clock", True)
-    assert "stamp asks time.time_ns" in "\n".join(first.details)
 
 
 def test_a_program_that_never_ends(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import tempfile
 from pathlib import Path
@@ -95,7 +96,7 @@ def test_entries_that_cannot_be_started_again() -> None:
         (without(old, "entry"), "entry", "the capture `process` was not taken"),
         (launched, "entry", "4 processes"),
         (without(old, argv=["train.py", "--token", "[redacted]"]), "arguments", "a secret"),
-        (without(old, "tree"), "code", "has no code tree"),
+        (without(old, "tree", tree_missing={"folder": "too many files"}), "code", "has no code tree"),
         (without(old, entry="/nowhere/tool.py", argv=["tool.py"]), "code", "not in its code tree"),
     ):
         assert told(run)[0] == why, words
@@ -105,6 +106,8 @@ def test_entries_that_cannot_be_started_again() -> None:
         mlsdk.rerun(old, env="new")  # type: ignore[arg-type]
     with pytest.raises(UsageError, match="here=True"):
         mlsdk.rerun(old, env="fresh", here=True)
+    with pytest.raises(UsageError, match="timeout_s"):
+        mlsdk.rerun(old, timeout_s=math.nan)
     with mlsdk.run("here", store="memory:refused"):
         pass
     with pytest.raises(RerunError, match="only this process sees"):

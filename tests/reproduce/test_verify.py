@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 import statistics
 import subprocess
 import sys
@@ -255,7 +254,6 @@ def test_as_a_command(shared: Shared, capsys: pytest.CaptureFixture[str]) -> Non
         {"most_reruns": -1},
         {"here": True, "env": "fresh"},
         {"timeout_s": 0},
-        {"timeout_s": math.nan},
     ],
 )
 def test_wrong_arguments(shared: Shared, options: dict[str, Any]) -> None:
