@@ -5,12 +5,13 @@ from __future__ import annotations
 import ast
 import re
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from functools import cached_property
 
-from mlsdk.capture.functions.pieces import BODY, Module, nodes, read
+from mlsdk.capture.functions.pieces import BODY, Module, Piece, Reader
 from mlsdk.capture.functions.reach import Reach
 from mlsdk.capture.functions.syntax import is_text
+from mlsdk.capture.functions.uses import Use
 from mlsdk.compare.side import Side
 from mlsdk.compare.values import listed, mapping
 
@@ -18,6 +19,25 @@ MOST_MODULES = 200
 """Modules that are parsed: of names that stand in more of them the callers are not told."""
 
 _WORD = re.compile(rb"[^\W\d]\w*")
+
+
+class _Pieces(Mapping[str, Piece]):
+    """The pieces of a module by name, each hashed when it is asked for: next to none is."""
+
+    def __init__(self, reader: Reader) -> None:
+        self._reader = reader
+
+    def __getitem__(self, name: str) -> Piece:
+        return self._reader.piece(name)
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._reader.parts
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._reader.parts)
+
+    def __len__(self) -> int:
+        return len(self._reader.parts)
 
 
 class Sources:
@@ -29,50 +49,32 @@ class Sources:
 
     def __init__(self, side: Side) -> None:
         self._side = side
-        self._trees: dict[str, list[ast.Module]] = {}
-        self._modules: dict[str, Module | None] = {}
-        self._nodes: dict[str, dict[str, list[ast.AST]]] = {}
-        self._reach = Reach(self.module)
+        self._readers: dict[str, Reader | None] = {}
+        self._reach = Reach(self._module)
         self._called_by: dict[str, list[str]] = {}
         self.table = {str(place) for place in mapping(side.code.get("functions"))}
         self.roots = {str(root) for root in listed(side.code.get("roots"))}
-
-    def module(self, name: str) -> Module | None:
-        """A module in pieces; None if it is none of the project's, or cannot be parsed."""
-        if name not in self._modules:
-            trees = self._parsed(name)
-            made = read(trees, self._package(name), main=name == "__main__") if trees else None
-            self._modules[name] = made
-        return self._modules[name]
 
     def lines(self, place: str) -> list[str] | None:
         """What a piece says, written anew from its syntax tree: no comments, no docstrings, one format.
 
         None where there is no such piece, or no source.
         """
-        module, _, name = place.partition(":")
-        if module not in self._nodes:
-            trees = self._parsed(module)
-            self._nodes[module] = nodes(trees, self._package(module), main=module == "__main__") if trees else {}
-        parts = self._nodes[module].get(name)
-        if parts is None:
+        reader, name = self._lies_in(place)
+        if reader is None:
             return None
+        reader.uses(name)  # is remembered: below, its tree loses its texts
         lines: list[str] = []
-        for part in parts:
+        for part in reader.parts[name].nodes:
             text = ast.unparse(ast.fix_missing_locations(_without_texts(part))).strip("\n")
             lines += [line for line in text.split("\n") if line.strip()]
         return lines
 
     def origins(self, place: str) -> list[str]:
         """What the imported names mean that a piece uses: they count for it."""
-        name, _, piece = place.partition(":")
-        module = self.module(name)
-        if module is None or piece not in module.pieces:
-            return []
-        heads = {chain.partition(".")[0] for source, chain in module.pieces[piece].uses if not source}
+        reader, name = self._lies_in(place)
         found = []
-        for head in sorted(heads & module.imports.keys()):
-            source, inner = module.imports[head]
+        for head, (source, inner) in reader.origins(name).items() if reader is not None else ():
             last = (inner or source).rpartition(".")[2]
             alias = "" if head in (last, source.partition(".")[0]) else f" as {head}"
             found.append(f"from {source} import {inner}{alias}" if inner else f"import {source}{alias}")
@@ -80,26 +82,41 @@ class Sources:
 
     def digest(self, place: str) -> str | None:
         """The hash of a piece, reached or not; None where there is none."""
-        module, _, name = place.partition(":")
-        return self.digests(module).get(name)
+        reader, name = self._lies_in(place)
+        return None if reader is None else reader.piece(name).digest
 
-    def digests(self, name: str) -> dict[str, str]:
-        """The hashes of all pieces of a module, reached or not; empty where it cannot be read."""
-        module = self.module(name)
-        return {} if module is None else {piece: part.digest for piece, part in module.pieces.items()}
+    def pieces(self, module: str) -> list[str]:
+        """The places of all pieces of a module, reached or not; empty where it cannot be read."""
+        reader = self._reader(module)
+        return [] if reader is None else [f"{module}:{name}" for name in reader.parts]
+
+    def _lies_in(self, place: str) -> tuple[Reader | None, str]:
+        """The module that a piece lies in, if it has it, and the piece's name there."""
+        module, _, name = place.partition(":")
+        reader = self._reader(module)
+        return (reader, name) if reader is not None and name in reader.parts else (None, name)
+
+    def _module(self, name: str) -> Module | None:
+        reader = self._reader(name)
+        return None if reader is None else Module(_Pieces(reader), reader.imports, reader.stars, reader.runs)
+
+    def _reader(self, name: str) -> Reader | None:
+        """A module that is taken apart; None if it is none of the project's, or cannot be parsed."""
+        if name not in self._readers:
+            trees = self._parsed(name)
+            self._readers[name] = Reader(trees, self._package(name), main=name == "__main__") if trees else None
+        return self._readers[name]
 
     def _parsed(self, name: str) -> list[ast.Module]:
-        if name not in self._trees:
-            trees = []
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore")  # of the user's code, which says them itself
-                for data in self._side.sources.get(name, ()):
-                    try:
-                        trees.append(ast.parse(data))
-                    except (SyntaxError, ValueError, RecursionError, MemoryError):
-                        continue  # a newer Python's, or a cell that did not run; its hash says that it differs
-            self._trees[name] = trees
-        return self._trees[name]
+        trees = []
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of the user's code, which says them itself
+            for data in self._side.sources.get(name, ()):
+                try:
+                    trees.append(ast.parse(data))
+                except (SyntaxError, ValueError, RecursionError, MemoryError):
+                    continue  # a newer Python's, or a cell that did not run; its hash says that it differs
+        return trees
 
     def _package(self, name: str) -> str:
         if name == "__main__":
@@ -146,14 +163,16 @@ class Sources:
             yield f"{module}:{owner}"
             return
         for other in self._naming.get(short.encode(), ()):
-            if other not in self._modules and len(self._modules) >= MOST_MODULES:
+            if other not in self._readers and len(self._readers) >= MOST_MODULES:
                 return
-            found = self.module(other)
-            for piece, parts in found.pieces.items() if found is not None else ():
+            reader = self._reader(other)
+            for piece in reader.parts if reader is not None else ():
                 caller = f"{other}:{piece}"
-                if caller == target or (caller not in self.table and caller not in self.roots):
+                if reader is None or caller == target or not (caller in self.table or caller in self.roots):
                     continue
-                if (owner and short in parts.attributes) or self._uses(other, parts.uses, (module, name), short):
+                uses = reader.uses(piece)
+                is_method = bool(owner) and short in uses.attributes
+                if is_method or self._uses(other, reader.imports, uses.names, (module, name)):
                     yield caller
 
     @cached_property
@@ -165,8 +184,9 @@ class Sources:
                 found.setdefault(word, []).append(module)
         return found
 
-    def _uses(self, module: str, uses: list[tuple[str, str]], target: tuple[str, str], short: str) -> bool:
-        imports = found.imports if (found := self.module(module)) is not None else {}
+    def _uses(self, module: str, imports: Mapping[str, Use], uses: Iterable[Use], target: tuple[str, str]) -> bool:
+        """Whether a name that is used in a module means a piece; those that do not end in its name are not followed."""
+        short = target[1].rpartition(".")[2]
         for source, chain in uses:
             parts = chain.split(".") if chain else []
             named = {*parts, imports.get(parts[0], ("", ""))[1] if parts and not source else ""}

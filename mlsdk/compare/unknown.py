@@ -9,7 +9,7 @@ from mlsdk.capture.secrets.redaction import REDACTED
 from mlsdk.compare.data import is_same
 from mlsdk.compare.files import inputs
 from mlsdk.compare.side import Side, switched_off
-from mlsdk.compare.sources import MOST_MODULES, Sources
+from mlsdk.compare.sources import Sources
 from mlsdk.compare.values import is_away, leaves, mapping, same
 from mlsdk.compare.variables import hashes_fit
 from mlsdk.data.files import READERS
@@ -180,13 +180,14 @@ def _perhaps_called(a: Side, b: Side) -> list[str]:
     if is_same_code or not all(tables) or not any(_says(side, _NAMES_AT_RUN_TIME) for side in (a, b)):
         return []
     common = sorted(a.sources.keys() & b.sources.keys())
-    differ = [module for module in common if a.sources[module] != b.sources[module]]
     then, now = Sources(a), Sources(b)
-    found = [f"anything in {module}" for module in differ[MOST_MODULES:]]
-    for name in differ[:MOST_MODULES]:
-        x, y = (sources.digests(name) for sources in (then, now))
-        places = (f"{name}:{piece}" for piece in sorted(x.keys() | y.keys()) if x.get(piece) != y.get(piece))
-        found += [place for place in places if not any(place in table for table in tables)]
+    found: list[str] = []
+    for module in (module for module in common if a.sources[module] != b.sources[module]):
+        if len(found) >= _MOST:  # more are only counted
+            found.append(f"anything in {module}")
+            continue
+        places = sorted({*then.pieces(module), *now.pieces(module)} - tables[0].keys() - tables[1].keys())
+        found += [place for place in places if then.digest(place) != now.digest(place)]
     return _some(f"whether {place}, which differs, was called by a name that was made at run time" for place in found)
 
 

@@ -10,7 +10,7 @@ functions belong to the outer one. What binds nothing (`random.seed(0)`) is the 
 from __future__ import annotations
 
 import ast
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
 from mlsdk.capture.functions.syntax import canonical, digest_of_lines, is_text
@@ -42,7 +42,7 @@ class Piece(NamedTuple):
 class Module(NamedTuple):
     """What the pieces of a module are, and what its names come from."""
 
-    pieces: dict[str, Piece]
+    pieces: Mapping[str, Piece]
     imports: dict[str, Use]
     """By name bound: module, and name in it or ""."""
     stars: list[str]
@@ -59,20 +59,14 @@ def read(trees: Iterable[ast.Module], package: str, *, main: bool = False) -> Mo
         package: what relative imports start from.
         main: it is what was started: what stands below `if __name__ == "__main__"` ran.
     """
-    return _read(trees, package, main).module()
+    reader = Reader(trees, package, main=main)
+    pieces = {name: reader.piece(name) for name in reader.parts}
+    return Module(pieces, reader.imports, reader.stars, reader.runs)
 
 
 def nodes(trees: Iterable[ast.Module], package: str, *, main: bool = False) -> dict[str, list[ast.AST]]:
     """What each piece of a module is made of, for showing it; the arguments are those of `read`."""
-    return {name: parts.nodes for name, parts in _read(trees, package, main).parts.items()}
-
-
-def _read(trees: Iterable[ast.Module], package: str, main: bool) -> _Reader:
-    reader = _Reader(package, main)
-    for tree in trees:
-        reader.cell += 1
-        reader.body(tree.body, [])
-    return reader
+    return {name: parts.nodes for name, parts in Reader(trees, package, main=main).parts.items()}
 
 
 class _Parts:
@@ -82,16 +76,29 @@ class _Parts:
         self.cell = cell
         self.nodes: list[ast.AST] = []
         self.bases: list[str] | None = None
+        self.uses: Uses | None = None
 
 
-class _Reader:
-    def __init__(self, package: str, main: bool) -> None:
+class Reader:
+    """A module that is taken apart; what a piece says and uses is looked at when it is asked for.
+
+    The arguments are those of `read`.
+
+    Attributes:
+        parts: what each piece is made of, by name.
+        imports, stars, runs: as in `Module`.
+    """
+
+    def __init__(self, trees: Iterable[ast.Module], package: str, *, main: bool = False) -> None:
         self.package, self.main = package, main
         self.parts: dict[str, _Parts] = {}
         self.imports: dict[str, Use] = {}
         self.stars: list[str] = []
         self.runs: list[str] = []
         self.cell = 0
+        for tree in trees:
+            self.cell += 1
+            self.body(tree.body, [])
 
     def body(self, statements: Iterable[ast.stmt], guards: list[ast.AST], *, runs: bool = True) -> None:
         """Sort statements; `guards` are the conditions and loops around them, `runs` whether they run at all."""
@@ -205,21 +212,29 @@ class _Reader:
             parts = self.parts[name] = _Parts(self.cell)
         parts.nodes += nodes
 
-    def module(self) -> Module:
-        """What was found."""
-        return Module(
-            {name: self._piece(parts) for name, parts in self.parts.items()}, self.imports, self.stars, self.runs
-        )
+    # What was found
 
-    def _piece(self, parts: _Parts) -> Piece:
-        uses = Uses(self.package)
-        uses.add(*parts.nodes)
-        heads = {chain.partition(".")[0] for module, chain in uses.names if not module}
-        origins = [f"{name}={':'.join(self.imports[name])}" for name in sorted(heads & self.imports.keys())]
-        lines = [*map(canonical, parts.nodes), *origins]
+    def piece(self, name: str) -> Piece:
+        """A piece with its hash."""
+        parts, uses = self.parts[name], self.uses(name)
+        origins = [f"{head}={':'.join(use)}" for head, use in self.origins(name).items()]
         plain = len(parts.nodes) == 1 and getattr(parts.nodes[0], "decorator_list", None) == []
         runs = not all(isinstance(node, _DEFINITIONS) for node in parts.nodes)
-        return Piece(digest_of_lines(lines), sorted(uses.names), sorted(uses.attributes), parts.bases, plain, runs)
+        digest = digest_of_lines([*map(canonical, parts.nodes), *origins])
+        return Piece(digest, sorted(uses.names), sorted(uses.attributes), parts.bases, plain, runs)
+
+    def uses(self, name: str) -> Uses:
+        """What a piece uses."""
+        parts = self.parts[name]
+        if parts.uses is None:
+            parts.uses = Uses(self.package)
+            parts.uses.add(*parts.nodes)
+        return parts.uses
+
+    def origins(self, name: str) -> dict[str, Use]:
+        """The imported names that a piece uses, sorted, with what they come from: they count for it."""
+        heads = {chain.partition(".")[0] for module, chain in self.uses(name).names if not module}
+        return {head: self.imports[head] for head in sorted(heads & self.imports.keys())}
 
 
 def _is_binding(statement: ast.AST, name: str) -> bool:
