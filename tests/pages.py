@@ -98,6 +98,7 @@ def run(file: Path, cwd: Path) -> str:
         "PYTHONPATH": str(Path(__file__).resolve().parent.parent),
         "PYTHONWARNINGS": "default",
         "COLUMNS": "120",
+        "OMP_NUM_THREADS": "1",  # threads of BLAS that wait for each other take the processors from the other tests
     }
     done = subprocess.run(
         [sys.executable, str(file)],

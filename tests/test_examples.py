@@ -3,18 +3,10 @@
 from __future__ import annotations
 
 import inspect
-import os
 import re
-import shlex
-import subprocess
-import sys
-from pathlib import Path
-
-import pytest
 
 import mlsdk
 from mlsdk import config, errors
-from tests import pages
 from tests.conftest import ROOT
 
 DOCS = ROOT / "docs"
@@ -53,31 +45,3 @@ def test_glossary_is_sorted() -> None:
     words = re.findall(r"^\*\*(.+?)\*\*", (DOCS / "glossary.md").read_text("utf-8"), flags=re.MULTILINE)
 
     assert words == sorted(set(words))
-
-
-@pytest.mark.slow
-def test_commands_of_the_tutorial_work(tmp_path: Path) -> None:
-    """Every `mlsdk` command that the tutorial shows answers well on the runs that its Python has made."""
-    tutorial = (DOCS / "tutorial.md").read_text("utf-8")
-    program = tmp_path / "tutorial.py"
-    program.write_text(pages.script(tutorial, "tutorial.md"), "utf-8")
-    folder = tmp_path / "empty"
-    folder.mkdir()
-    pages.run(program, folder)
-    lines = [line for block in pages.blocks(tutorial) if block.info == "sh" for line in block.lines]
-    commands = [shlex.split(line) for line in lines if line.startswith("mlsdk ")]
-    failed = []
-    for command in commands:
-        done = subprocess.run(
-            [sys.executable, "-m", "mlsdk.cli", *command[1:]],
-            cwd=folder,
-            env={**os.environ, "PYTHONPATH": str(ROOT)},
-            capture_output=True,
-            text=True,
-            timeout=60,
-            check=False,
-        )
-        failed += [f"{command}\n{done.stderr}"] if done.returncode or not done.stdout.strip() else []
-
-    assert len(commands) >= 6
-    assert failed == []

@@ -156,7 +156,6 @@ def test_known_fields_do_not_warn(store: Store) -> None:
 # in the store and in memory
 
 
-@settings(max_examples=150)
 @given(st.lists(st.tuples(nested, nested), max_size=6), trees, orders)
 def test_store_and_memory_agree(content, tree, order) -> None:
     """`where` and `sort` give the same runs in the same order, asked of the store or of runs that were read."""
@@ -382,7 +381,7 @@ def test_arrow(store: Store) -> None:
     assert pa.types.is_timestamp(table["started_at"].type)
 
 
-@settings(max_examples=60)
+@settings(max_examples=25)
 @given(st.lists(st.tuples(nested, nested), max_size=4))
 def test_anything_fits_into_frames(content) -> None:
     """Whatever was logged, frames of it can be made, with a row for each run and the same columns."""

