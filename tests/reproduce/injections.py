@@ -70,6 +70,7 @@ def train(data: Path, lr: float = 0.1, epochs: int = 2):
         "words": " ".join({{"apple", "fig", "kiwi", "lime", "pear", "plum", "quince"}}),
         "parts": [float((PARTS / name).read_text()) for name in os.listdir(PARTS)],
         "product": wave @ np.cos(wave),
+        "listed": [os.listdir("few"), os.listdir("many")],
     }}
 
 
@@ -81,6 +82,8 @@ FILES = {
     "helpers.py": "def scale(x):\n    return x * 3\n",
     "settings.py": 'DTYPE = "float64"\n',
     "train.csv": "x,y\n" + "".join(f"{n / 7:.3f},{n % 5 / 3:.3f}\n" for n in range(1, 13)),
+    **{f"few/{name}": "" for name in "dbacfe"},
+    **{f"many/{number * 7 % 250}": "" for number in range(250)},
 }
 UNTRACKED = {"extra.py": "def offset():\n    return 1\n"}
 
@@ -118,11 +121,11 @@ SEED = """
 import random
 
 import mlsdk
-{seeding}
+
 
 @mlsdk.track(experiment="matrix")
 def train():
-    for _ in range(3):
+    for _ in range(5):
         mlsdk.log(loss=random.random())
 
 
@@ -150,27 +153,13 @@ import mlsdk
 
 
 def stamp():
-    return {clock}.timestamp() % 1
+    return datetime.now().timestamp() % 1
 
 
 @mlsdk.track(experiment="matrix")
 def train():
-    for _ in range(3):
+    for _ in range(5):
         mlsdk.log(loss=stamp())
-
-
-train()
-"""
-
-LISTED = """
-import os
-
-import mlsdk
-
-
-@mlsdk.track(experiment="matrix")
-def train():
-    return {"names": os.listdir("parts"), "many": os.listdir("many")}
 
 
 train()
@@ -197,7 +186,26 @@ import mlsdk
 
 @mlsdk.track(experiment="matrix")
 def train():
-    return {"words": " ".join({str(number) for number in range(20)})}
+    return {"words": [*{str(number) for number in range(20)}]}
+
+
+train()
+"""
+
+HELD = """
+import random
+from datetime import datetime
+
+import mlsdk
+
+random.seed(0)
+
+
+@mlsdk.track(experiment="matrix")
+def train():
+    for _ in range(3):
+        mlsdk.log(loss=random.random(), at=datetime(2026, 1, 2).timestamp())
+    return {"words": [*{str(number) for number in range(20)}]}
 
 
 train()

@@ -152,7 +152,7 @@ def test_a_program_without_a_file() -> None:
     code = (
         "import sys, mlsdk\nwith mlsdk.run('c', params={'lr': float(sys.argv[1])}):\n    mlsdk.log(n=len(sys.argv))\n"
     )
-    options = ("-O", "-X", "utf8", "-W", "error::FutureWarning")
+    options = ("-b", "-X", "utf8", "-W", "error::FutureWarning")
     given = start(*options, "-c", code, "0.5", TZ="Asia/Tokyo", OMP_NUM_THREADS="3", LANG="C")
     read = start("-", "0.25", source=write(code, "kept.txt"))
     write("raise RuntimeError", "kept.txt")

@@ -7,9 +7,9 @@ import json
 import math
 from datetime import datetime, timezone
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import attrs
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -21,6 +21,9 @@ from mlsdk.records import Run
 from mlsdk.reproduce.attest import PREDICATE_TYPE, STATEMENT_TYPE, attach
 from mlsdk.reproduce.verdict import LEVELS, Cause, Divergence, Verdict, from_dict, lines_of, verdict_of, verdicts_of
 from mlsdk.store import open_store
+
+if TYPE_CHECKING:
+    import pytest
 
 shown = st.none() | st.booleans() | st.integers(-9, 9) | st.floats(allow_nan=False) | st.text(max_size=5)
 texts = st.lists(st.text(max_size=5), max_size=2)
@@ -82,11 +85,9 @@ def one(level: str = "X", **more: object) -> Verdict:
     return Verdict("0" * 32, level, "it differs", **values)  # type: ignore[arg-type]
 
 
-@pytest.fixture(params=["store", "memory:verdicts"])
-def run(request: pytest.FixtureRequest, tmp_path: object, monkeypatch: pytest.MonkeyPatch) -> tuple[str, Run]:
-    monkeypatch.setenv("MLSDK_COMPANION", "0")
-    uri = request.param if request.param == "store" else f"{request.param}-{tmp_path}"
-    with mlsdk.run("judged", store=uri) as started:
+def judged(uri: str, capture: list[str]) -> tuple[str, Run]:
+    """The URI of a store, and a run in it."""
+    with mlsdk.run("judged", store=uri, capture=capture) as started:
         started.log(loss=0.5)
         started.log_artifact(b"x", name="a.txt")
         Path("out").mkdir()
@@ -96,9 +97,9 @@ def run(request: pytest.FixtureRequest, tmp_path: object, monkeypatch: pytest.Mo
     return uri, mlsdk.get_run(started.id, store=uri)
 
 
-def test_verdicts_of_a_run(run: tuple[str, Run]) -> None:
+def test_verdicts_of_a_run(tmp_path: Path) -> None:
     """The last verdict counts as the run's; earlier ones stay in their order, with values that JSON lacks."""
-    uri, found = run
+    uri, found = judged(f"memory:verdicts-{tmp_path}", [])
     store = open_store(uri)
     kept = [attach(store, store.find_one(found.id), one(level, id=f"v{place}")) for place, level in enumerate("BX")]
     again = mlsdk.get_run(found.id, store=uri)
@@ -112,9 +113,10 @@ def test_verdicts_of_a_run(run: tuple[str, Run]) -> None:
     assert (again.metrics["loss"].last, again.problems) == (0.5, found.problems)
 
 
-def test_the_statement(run: tuple[str, Run]) -> None:
+def test_the_statement(monkeypatch: pytest.MonkeyPatch) -> None:
     """The statement names log and artifacts by what their bytes hash to, and is itself kept by its hash."""
-    uri, found = run
+    monkeypatch.setenv("MLSDK_COMPANION", "0")
+    uri, found = judged("store", ["tree"])
     store = open_store(uri)
     kept = attach(store, found, one())
     with store.blobs.open(str(kept.statement)) as file:
@@ -129,8 +131,8 @@ def test_the_statement(run: tuple[str, Run]) -> None:
     assert subjects["artifacts/a.txt"] == hashlib.sha256(b"x").hexdigest()
     assert subjects["artifacts/out/b.txt"] == hashlib.sha256(b"y").hexdigest()
     assert len(subjects) == 3
-    for used in statement["predicate"]["rerunDefinition"]["resolvedDependencies"]:
-        assert used.get("digest") or used.get("uri")
+    used = statement["predicate"]["rerunDefinition"]["resolvedDependencies"]
+    assert [one["name"] for one in used if one.get("digest") or one.get("uri")] == ["code", "data/text"]
     assert statement["predicate"]["verdict"]["causes"][0]["what"] == "lr"
     assert statement["predicate"]["runDetails"]["metadata"]["user"] == "ann"
 

@@ -10,7 +10,7 @@ import ast
 import warnings
 from typing import NamedTuple
 
-from mlsdk.capture.functions.pieces import Piece, nodes, read
+from mlsdk.capture.functions.pieces import Reader
 
 _STATEMENTS = (ast.FunctionDef, ast.AsyncFunctionDef, ast.Assign, ast.AnnAssign)
 """What can be taken out of a file by its lines; of a class its methods, one by one."""
@@ -18,8 +18,9 @@ _STATEMENTS = (ast.FunctionDef, ast.AsyncFunctionDef, ast.Assign, ast.AnnAssign)
 
 class _Text(NamedTuple):
     lines: list[bytes]
-    tree: ast.Module
-    pieces: dict[str, Piece]
+    module: Reader
+    digests: dict[str, str]
+    """By piece."""
 
 
 def with_piece(now: bytes, then: bytes, name: str) -> bytes | None:
@@ -37,14 +38,15 @@ def with_piece(now: bytes, then: bytes, name: str) -> bytes | None:
     if ours is None or theirs is None:
         return None
     here, there = _place(ours, name), _place(theirs, name)
-    if here is None or there is None or ours.pieces[name].digest == theirs.pieces[name].digest:
+    if here is None or there is None or ours.digests[name] == theirs.digests[name]:
+        return None
+    needed = {chain.partition(".")[0] for module, chain in theirs.module.uses(name).names if not module}
+    if not needed & theirs.digests.keys() <= ours.digests.keys():
         return None
     found = b"\n".join([*ours.lines[: here.start], *theirs.lines[there.start : there.stop], *ours.lines[here.stop :]])
     made = _read(found)
-    expected = {**_digests(ours), name: theirs.pieces[name].digest}  # with what its names are imported from
-    needed = {chain.partition(".")[0] for module, chain in theirs.pieces[name].uses if not module}
-    is_clean = made is not None and _digests(made) == expected and needed & theirs.pieces.keys() <= ours.pieces.keys()
-    return found if is_clean else None
+    expected = {**ours.digests, name: theirs.digests[name]}  # with what its names are imported from
+    return found if made is not None and made.digests == expected else None
 
 
 def _read(source: bytes) -> _Text | None:
@@ -54,18 +56,15 @@ def _read(source: bytes) -> _Text | None:
             tree = ast.parse(source)
         except (SyntaxError, ValueError, RecursionError, MemoryError):  # another Python's, or none
             return None
-    return _Text(source.split(b"\n"), tree, read([tree], "", main=True).pieces)
+    module = Reader([tree], "", main=True)
+    return _Text(source.split(b"\n"), module, {name: module.piece(name).digest for name in module.parts})
 
 
 def _place(text: _Text, name: str) -> slice | None:
     """The lines of a piece that is one statement."""
-    found = nodes([text.tree], "", main=True).get(name, ())
+    found = text.module.parts[name].nodes if name in text.module.parts else []
     node = found[0] if len(found) == 1 else None
     if not isinstance(node, _STATEMENTS) or getattr(node, "lineno", None) is None:
         return None
     first = min([node.lineno, *(one.lineno for one in getattr(node, "decorator_list", ()))])
     return slice(first - 1, node.end_lineno)
-
-
-def _digests(text: _Text) -> dict[str, str]:
-    return {name: piece.digest for name, piece in text.pieces.items()}
