@@ -95,12 +95,11 @@ def _part(call: Call, digest: str, begin: int, end: int) -> Iterator[bytes]:
             yield file.read()
 
 
-def delete(call: Call) -> Answer:
-    """Remove a blob."""
-    digest = checked(check_digest, call.path["digest"])
-    call.record("delete blob", digest=digest)
-    call.store.blobs.delete(digest)
-    return Answer(status=204)
+def delete(call: Call) -> Any:
+    """Remove a blob; with an age, unless it is younger."""
+    digest, older_than_s = checked(check_digest, call.path["digest"]), call.query["older_than_s"]
+    call.record("delete blob", digest=digest, older_than_s=older_than_s)
+    return {"removed": call.store.blobs.delete(digest, older_than_s)}
 
 
 def begin(call: Call) -> Any:

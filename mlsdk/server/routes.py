@@ -73,6 +73,13 @@ class Sealed:
 
 
 @attrs.frozen
+class Removed:
+    """Whether a blob was there and is gone."""
+
+    removed: bool
+
+
+@attrs.frozen
 class UploadBegun:
     """Whether a blob is there; if not, from where and whereto to send it."""
 
@@ -212,7 +219,16 @@ _BLOBS = (
         params=(Param("redirect", bool, False, "whether the answer may be another place's URL"),),
         also={"206": "a part", "307": "the bytes lie at another place"},
     ),
-    Row("DELETE", f"{_W}/blobs/{{digest}}", blobs.delete, ADMIN, "remove a blob", writes=True),
+    Row(
+        "DELETE",
+        f"{_W}/blobs/{{digest}}",
+        blobs.delete,
+        ADMIN,
+        "remove a blob",
+        answer=Removed,
+        params=(Param("older_than_s", int, None, "leave it where it was put less than so many seconds ago"),),
+        writes=True,
+    ),
     Row(
         "POST",
         f"{_W}/uploads",

@@ -124,10 +124,22 @@ class FileBlobs:
                     if name.startswith(prefix) and name[0] != "."  # being put, or removed
                 )
 
-    def delete(self, digest: str) -> None:
-        """Remove a blob; one that is not here is no error."""
-        with contextlib.suppress(FileNotFoundError):
-            os.unlink(blob_path(self._folder, digest))
+    def delete(self, digest: str, older_than_s: float | None = None) -> bool:
+        """Remove a blob; see `mlsdk.store.seams.Blobs.delete`. Moved aside first, its age can be looked at in peace."""
+        path = blob_path(self._folder, digest)
+        aside = os.path.join(os.path.dirname(path), f".{os.path.basename(path)}-{os.getpid()}.part")
+        try:
+            if older_than_s is not None:
+                os.rename(path, aside)
+                if time.time() - os.stat(aside).st_mtime < older_than_s:
+                    os.rename(aside, path)
+                    return False
+            os.unlink(path if older_than_s is None else aside)
+        except FileNotFoundError:
+            return False
+        except OSError as error:
+            raise StoreError(f"the blob {digest} cannot be removed: {error}") from error
+        return True
 
     def info(self, digest: str) -> tuple[int, float]:
         """(size in bytes, seconds since it was put or put again)."""
@@ -136,23 +148,6 @@ class FileBlobs:
         except FileNotFoundError:
             raise NotFoundError(f"no blob {digest}") from None
         return found.st_size, time.time() - found.st_mtime
-
-    def discard(self, digest: str, older_than_s: float) -> bool:
-        """Remove a blob unless it was put less than so long ago, in this very moment included.
-
-        Moved aside first, it can be looked at in peace.
-        """
-        path = blob_path(self._folder, digest)
-        aside = os.path.join(os.path.dirname(path), f".{os.path.basename(path)}-{os.getpid()}.part")
-        try:
-            os.rename(path, aside)
-            if time.time() - os.stat(aside).st_mtime < older_than_s:
-                os.rename(aside, path)
-                return False
-            os.unlink(aside)
-        except OSError:
-            return False
-        return True
 
 
 def _names(folder: str) -> list[str]:

@@ -10,7 +10,7 @@ import contextlib
 import os
 import re
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from datetime import datetime, timezone
 from typing import NamedTuple
 
@@ -21,7 +21,6 @@ from mlsdk.records import Run
 from mlsdk.store.base import FolderStore, Store
 from mlsdk.store.fold import LogState, RunState
 from mlsdk.store.layout import Layout, split_marker, utc_day
-from mlsdk.store.seams import Blobs
 from mlsdk.store.writer import LogWriter
 
 DAY_S = 86_400
@@ -254,17 +253,8 @@ def _blobs(store: Store, referenced: set[str], older_than_s: float, *, dry_run: 
             size, age_s = store.blobs.info(digest)
         except NotFoundError:  # gone in this moment
             continue
-        if age_s >= older_than_s and (dry_run or _removed(store.blobs, digest, older_than_s)):
+        if age_s >= older_than_s and (dry_run or store.blobs.delete(digest, older_than_s)):
             yield Erased("blob", digest, size)
-
-
-def _removed(blobs: Blobs, digest: str, older_than_s: float) -> bool:
-    """Remove a blob; where the store can, unless it is put again in this very moment."""
-    discard: Callable[[str, float], bool] | None = getattr(blobs, "discard", None)
-    if discard is not None:
-        return discard(digest, older_than_s)
-    blobs.delete(digest)
-    return True
 
 
 # markers

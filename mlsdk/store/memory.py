@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import time
 from collections.abc import Iterator
-from threading import RLock
+from threading import Lock, RLock
 from typing import BinaryIO
 
 from mlsdk.errors import ConflictError, DigestError, NotFoundError, StoreError
@@ -69,6 +69,7 @@ class MemoryBlobs:
 
     def __init__(self) -> None:
         self._blobs: dict[str, tuple[bytes, float]] = {}
+        self._lock = Lock()
 
     def put(self, source: bytes | str | BinaryIO) -> tuple[str, int]:
         """See `Blobs.put`."""
@@ -79,7 +80,8 @@ class MemoryBlobs:
         except OSError as error:
             raise StoreError(f"{source!r} cannot be read: {error}") from error
         digest = hashlib.sha256(data).hexdigest()
-        self._blobs[digest] = (data, time.monotonic())
+        with self._lock:
+            self._blobs[digest] = (data, time.monotonic())
         return digest, len(data)
 
     def open(self, digest: str, start: int = 0, length: int | None = None) -> BinaryIO:
@@ -99,9 +101,14 @@ class MemoryBlobs:
         """See `Blobs.list`."""
         return (digest for digest in sorted(self._blobs) if digest.startswith(prefix))
 
-    def delete(self, digest: str) -> None:
+    def delete(self, digest: str, older_than_s: float | None = None) -> bool:
         """See `Blobs.delete`."""
-        self._blobs.pop(check_digest(digest), None)
+        with self._lock:
+            found = self._blobs.get(check_digest(digest))
+            if found is None or (older_than_s is not None and time.monotonic() - found[1] < older_than_s):
+                return False
+            del self._blobs[digest]
+            return True
 
     def info(self, digest: str) -> tuple[int, float]:
         """See `Blobs.info`."""

@@ -94,8 +94,11 @@ class Blobs(Protocol):
     def list(self, prefix: str = "") -> Iterator[str]:
         """Digests that begin with `prefix`, in order."""
 
-    def delete(self, digest: str) -> None:
-        """Remove a blob; one that is not there is no error."""
+    def delete(self, digest: str, older_than_s: float | None = None) -> bool:
+        """Remove a blob; False if it is not there, or stays because it was put less than so many seconds ago.
+
+        What is put again in this very moment is young: looking and removing are one act.
+        """
 
     def info(self, digest: str) -> tuple[int, float]:
         """(size in bytes, seconds since it was last put).

@@ -40,7 +40,7 @@ def trim(root: str, budget: int) -> int:
         if run in kept or time.time() - os.stat(os.path.join(layout.runs, run)).st_mtime < _FRESH_S:
             continue
         for digest in (_named(store, run) & blobs.keys()) - needed:
-            if store.blobs.discard(digest, _FRESH_S):
+            if store.blobs.delete(digest, _FRESH_S):
                 freed += blobs.pop(digest)
         for log in logs:
             store.logs.delete(log)

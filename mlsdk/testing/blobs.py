@@ -116,12 +116,21 @@ class BlobsContract:
         """Deleting removes that blob and no other; it may be put again."""
         other, _ = blobs.put(b"other")
         blobs.put(DATA)
-        blobs.delete(DIGEST)
+        removed = [blobs.delete(DIGEST), blobs.delete(DIGEST)]
         gone = blobs.exists(DIGEST)
         blobs.put(DATA)
 
+        assert removed == [True, False]
         assert not gone
         assert set(blobs.list()) == {other, DIGEST}
+
+    def test_what_is_young_stays(self, blobs: Blobs) -> None:
+        """Asked to remove only what is old, it leaves what was put lately, and says which of the two it was."""
+        blobs.put(DATA)
+        removed = [blobs.delete(DIGEST, 3600), blobs.exists(DIGEST), blobs.delete(DIGEST, 0), blobs.delete(DIGEST, 0)]
+
+        assert removed == [False, True, True, False]
+        assert not blobs.exists(DIGEST)
 
     def test_age_is_renewed(self, blobs: Blobs) -> None:
         """Size and age are told; putting again makes a blob young, so that garbage collection leaves it."""

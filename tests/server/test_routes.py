@@ -150,7 +150,7 @@ def test_blobs(api: Session) -> None:
     assert {part.status_code for part in ranges} == {206}
     assert (beyond.status_code, beyond.headers["Content-Range"]) == (416, "bytes */3000000")
     assert digest in api.get(f"/v1/w/default/blobs?prefix={digest[:4]}").json()["blobs"]
-    assert api.delete(path).status_code == 204
+    assert [api.delete(f"{path}?older_than_s={age}").json()["removed"] for age in (60, 0, 0)] == [False, True, False]
     assert api.head(path).status_code == 404
 
 

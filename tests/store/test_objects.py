@@ -397,17 +397,17 @@ def test_presigned(uri):
     assert content == b"content"
 
 
-def test_what_is_put_again_is_not_discarded(uri, monkeypatch):
+def test_what_is_put_again_is_not_removed(uri, monkeypatch):
     """A blob that is renewed in the moment in which it is removed stays; one that is not goes."""
     blobs = objects.open_objects(uri, ":memory:").blobs
     digest, size = blobs.put(b"content")
-    young = blobs.discard(digest, 3600)
+    young = blobs.delete(digest, 3600)
     copy = blobs._bucket.copy
     monkeypatch.setattr(blobs._bucket, "copy", lambda *keys: (copy(*keys), blobs.renew(digest, size)))
-    raced = blobs.discard(digest, 0)
+    raced = blobs.delete(digest, 0)
     monkeypatch.undo()
     kept = blobs.exists(digest)
-    gone = blobs.discard(digest, 0)
+    gone = blobs.delete(digest, 0)
 
     assert (young, raced, kept, gone) == (False, False, True, True)
     assert [item.key for item in blobs._bucket.list("") if digest in item.key] == []

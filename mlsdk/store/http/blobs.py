@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import io
+import math
 import tempfile
 from collections.abc import Iterator
 from typing import BinaryIO
@@ -186,9 +187,11 @@ class HttpBlobs:
         """See `Blobs.list`."""
         return names(self._session, "blobs", prefix)
 
-    def delete(self, digest: str) -> None:
-        """See `Blobs.delete`."""
-        self._session.call("DELETE", f"/blobs/{check_digest(digest)}")
+    def delete(self, digest: str, older_than_s: float | None = None) -> bool:
+        """See `Blobs.delete`. The server counts in whole seconds."""
+        query = {"older_than_s": None if older_than_s is None else math.ceil(older_than_s)}
+        answer = self._session.call("DELETE", f"/blobs/{check_digest(digest)}", params=query)
+        return bool(answer.json()["removed"])
 
 
 @contextlib.contextmanager

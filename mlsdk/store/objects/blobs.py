@@ -64,7 +64,7 @@ class ObjectBlobs:
     def renew(self, digest: str, size: int | None = None) -> bool:
         """Make a blob young, as putting it again would; False if it is not there, or not of that size."""
         key = blob_key(check_digest(digest))
-        self._bucket.put(_renewed(digest), b"")  # before the look: `discard` removes first and looks then
+        self._bucket.put(_renewed(digest), b"")  # before the look: `delete` removes first and looks then
         with contextlib.suppress(NotFoundError):
             return size in (None, self._bucket.head(key).size_bytes)
         self._bucket.delete([_renewed(digest)])
@@ -102,9 +102,31 @@ class ObjectBlobs:
         names = (item.key.rpartition("/")[2] for item in self._bucket.list(folder))
         return (name for name in names if name.startswith(prefix) and _DIGEST.fullmatch(name))
 
-    def delete(self, digest: str) -> None:
-        """See `Blobs.delete`."""
-        self._bucket.delete([blob_key(check_digest(digest)), _renewed(digest)])
+    def delete(self, digest: str, older_than_s: float | None = None) -> bool:
+        """See `Blobs.delete`.
+
+        With an age it is set aside and removed; if it was renewed meanwhile, it comes back. Whoever renews it leaves
+        word before looking whether it is there: one of the two sees the other.
+        """
+        key, aside = blob_key(check_digest(digest)), f"aside/{digest}"
+        if older_than_s is None:
+            there = self.exists(digest)
+            self._bucket.delete([key, _renewed(digest)])
+            return there
+        try:
+            if self.info(digest)[1] < older_than_s:
+                return False
+        except NotFoundError:
+            return False
+        before = self._renewed_s(digest)
+        self._bucket.copy(key, aside)
+        self._bucket.delete([key])
+        if self._renewed_s(digest) != before:
+            self._bucket.copy(aside, key)
+            self._bucket.delete([aside])
+            return False
+        self._bucket.delete([aside, _renewed(digest)])
+        return True
 
     def info(self, digest: str) -> tuple[int, float]:
         """See `Blobs.info`. The time is the store's, to the second in most."""
@@ -120,25 +142,6 @@ class ObjectBlobs:
             return self._bucket.head(_renewed(digest)).changed_s
         except NotFoundError:
             return 0.0
-
-    def discard(self, digest: str, older_than_s: float) -> bool:
-        """Remove a blob unless it was put less than so long ago, in this very moment included.
-
-        It is set aside and removed; if it was renewed meanwhile, it comes back. Whoever renews it leaves word before
-        looking whether it is there: one of the two sees the other.
-        """
-        if self.info(digest)[1] < older_than_s:
-            return False
-        key, aside = blob_key(digest), f"aside/{digest}"
-        before = self._renewed_s(digest)
-        self._bucket.copy(key, aside)
-        self._bucket.delete([key])
-        if self._renewed_s(digest) != before:
-            self._bucket.copy(aside, key)
-            self._bucket.delete([aside])
-            return False
-        self._bucket.delete([aside, _renewed(digest)])
-        return True
 
     # for servers
 

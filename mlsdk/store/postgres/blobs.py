@@ -70,10 +70,13 @@ class PostgresBlobs:
                 return
             after = rows[-1][0]
 
-    def delete(self, digest: str) -> None:
-        """See `Blobs.delete`."""
-        bound = (check_digest(digest),)
-        self._pool.do(lambda db: db.execute("DELETE FROM blobs WHERE digest = %s", bound))
+    def delete(self, digest: str, older_than_s: float | None = None) -> bool:
+        """See `Blobs.delete`. Who waited for one that puts it again looks at its age anew."""
+        statement, bound = "DELETE FROM blobs WHERE digest = %s", [check_digest(digest)]
+        if older_than_s is not None:
+            statement += " AND put_at <= clock_timestamp() - make_interval(secs => %s::float8)"
+            bound.append(str(older_than_s))
+        return bool(self._pool.do(lambda db: db.execute(statement, bound).rowcount))
 
     def info(self, digest: str) -> tuple[int, float]:
         """See `Blobs.info`. The age is by the database's clock."""
