@@ -58,8 +58,8 @@ class Dialect(Protocol):
 
     few: int
     """A range of fewer rows is gone through whole."""
-    most: int | None
-    """No range is counted further than this."""
+    joins_sets: bool
+    """Whether its planner knows how large sets of runs are, and joins them: then no range is counted."""
     deepest: int
     """Conditions nested deeper are written apart."""
     by_index: str

@@ -48,7 +48,7 @@ class Postgres:
         patience_ms: after which few runs are taken to fit.
     """
 
-    most: int | None = 50_000
+    joins_sets = True
     deepest = 1_000
     by_index = ""
     crossed = "JOIN"

@@ -15,6 +15,9 @@ _SIDE_BY_SIDE = 100
 Row = tuple[Any, ...]
 Part = Literal["all", "values", "nan", "missing"]
 """Which runs a statement is about: all, or those whose first key of the ordering is a value, NaN, or missing."""
+Sets = Literal["none", "outer", "all"]
+"""Which conditions are made a set of runs first, while the others are tested run by run: none, those on a value that
+each run has to meet, or those inside of `or` and `not` too."""
 
 
 class Position(NamedTuple):
@@ -33,7 +36,7 @@ def select(
     *,
     walk: Path | None = None,
     part: Part = "all",
-    sets: bool = False,
+    sets: Sets = "none",
 ) -> tuple[str, Params]:
     """The statement for the runs that fit, each as row number, id and the value of each key of the ordering.
 
@@ -45,7 +48,7 @@ def select(
         position: return what comes after it.
         walk: go through the index of this path. For the part "all" it has to be a path that every fitting run has; for
             "values" and "nan" it is the first of the ordering.
-        sets: make each condition a set of runs first, rather than test each run by itself.
+        sets: see `Sets`.
         part: which runs; the parts "values", "nan" and "missing", one after another, are all of them in order.
     """
     statement = _Statement(dialect, tree, walk, part, sets=sets)
@@ -72,9 +75,9 @@ def select(
     return (text if limit is None else f"{text} LIMIT {int(limit)}"), bind.values
 
 
-def counting(dialect: Dialect, tree: Tree | None, narrow: Path | None) -> tuple[str, Params]:
+def counting(dialect: Dialect, tree: Tree | None, narrow: Path | None, sets: Sets) -> tuple[str, Params]:
     """The statement for how many runs fit; `narrow` is the path whose index range is gone through, if one is."""
-    statement = _Statement(dialect, tree, narrow, "all", sets=not narrow)
+    statement = _Statement(dialect, tree, narrow, "all", sets=sets)
     return statement.text("count(*)"), statement.bind.values
 
 
@@ -102,7 +105,7 @@ class _Statement:
     """One SELECT while it is put together: from where, under which conditions."""
 
     def __init__(
-        self, dialect: Dialect, tree: Tree | None, walk: Path | None, part: Part, *, sets: bool = False
+        self, dialect: Dialect, tree: Tree | None, walk: Path | None, part: Part, *, sets: Sets = "none"
     ) -> None:
         self.dialect = dialect
         self.bind = dialect.binder()
@@ -149,6 +152,10 @@ class _Statement:
         self.joins.append(f"LEFT JOIN {at.table} {alias} ON {same}")
         return f"{alias}.{at.column}"
 
+    def as_set(self, nested: int) -> bool:
+        """Whether conditions so deep are made sets of runs."""
+        return self.sets == "all" or (self.sets == "outer" and not nested)
+
     def condition(self, tree: Tree, run: str, nested: int = 0) -> str:
         """A condition that is 0 or 1, never NULL, on the run in the column `run`."""
         match tree:
@@ -164,15 +171,20 @@ class _Statement:
                 return self.hoist(tree, run)
             case And(parts):
                 return f"({_joined(' AND ', self.all_of(parts, run, nested + 1))})"
+            case Or(parts) if self.as_set(nested) and len(parts) <= _SIDE_BY_SIDE and all(map(_asks, parts)):
+                # As one set it can be gone through; as several, each run has to be tested.
+                found = (self.found(part.path, [part], as_set=True) for part in parts if _asks(part))
+                return f"{run} IN ({' UNION ALL '.join(found)})"
             case Or(parts):
                 return f"({_joined(' OR ', [self.condition(part, run, nested + 1) for part in parts])})"
             case IsNull(path, False):
-                return f"NOT {self.value(path, [IsNull(path, negated=True)], run)}"
+                return f"NOT {self.value(path, [IsNull(path, negated=True)], run, as_set=self.sets == 'all')}"
             case _:
-                return self.value(tree.path, [tree], run)
+                return self.value(tree.path, [tree], run, as_set=self.sets == "all")
 
     def all_of(self, parts: tuple[Tree, ...], run: str, nested: int) -> list[str]:
-        values = [self.value(path, leaves, run) for path, leaves in by_path(parts).items()]
+        as_set = self.as_set(nested)
+        values = [self.value(path, leaves, run, as_set=as_set) for path, leaves in by_path(parts).items()]
         return values + [self.condition(part, run, nested) for part in parts if not _asks(part)]
 
     def hoist(self, tree: Tree, run: str) -> str:
@@ -182,17 +194,22 @@ class _Statement:
         self.hoisted.append(f"{name} AS (SELECT r.run FROM runs r WHERE {condition})")
         return f"{run} IN {name}"
 
-    def value(self, path: Path, leaves: list[Leaf], run: str) -> str:
+    def value(self, path: Path, leaves: list[Leaf], run: str, *, as_set: bool) -> str:
         """The condition that the run has a value at `path` which meets all of `leaves`."""
         if path == self.walk and run == self.run:
             return f"({' AND '.join(holds(self.dialect, leaf, self.walked, self.bind) for leaf in leaves)})"
+        found = self.found(path, leaves, as_set=as_set)
+        if as_set:
+            return f"{run} IN ({found})"
+        return f"EXISTS ({found} AND v.run = {run}{self.dialect.probe_end})"
+
+    def found(self, path: Path, leaves: list[Leaf], *, as_set: bool) -> str:
+        """The runs that have a value at `path` which meets all of `leaves`."""
         at = self.dialect.place(path)
         held = (holds(self.dialect, leaf, f"v.{at.column}", self.bind) for leaf in leaves)
         where = " AND ".join((f"v.key = {self.dialect.key(path, self.bind)}", *held))
-        if self.sets:
-            index = self.dialect.by_index if at.table != "metrics" else ""
-            return f"{run} IN (SELECT v.run FROM {at.table} v{index} WHERE {where})"
-        return f"EXISTS (SELECT 1 FROM {at.table} v WHERE v.run = {run} AND {where}{self.dialect.probe_end})"
+        index = self.dialect.by_index if as_set and at.table != "metrics" else ""
+        return f"SELECT v.run FROM {at.table} v{index} WHERE {where}"
 
 
 def holds(dialect: Dialect, leaf: Leaf, column: str, bind: Binder) -> str:

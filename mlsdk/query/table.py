@@ -122,7 +122,7 @@ class SQLite:
         patience: steps of SQLite's machine, a few milliseconds, after which few runs are taken to fit.
     """
 
-    most: int | None = None
+    joins_sets = False
     deepest = 5  # its parser nests less deep than filters may
     by_index = " INDEXED BY vals_value"
     crossed = "CROSS JOIN"
