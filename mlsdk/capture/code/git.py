@@ -165,7 +165,10 @@ def open_repository(folder: str) -> Repository | None:
     Raises:
         GitError: git is missing, hangs or refuses the repository.
     """
-    git, marked = _git(folder), marked_root(folder)
+    marked = marked_root(folder)
+    if marked is None and "GIT_DIR" not in os.environ:  # GitPython takes 0.1 s to import
+        return None
+    git = _git(folder)
     if time.monotonic() < _hung.get(folder, 0.0):
         raise GitHangsError("git hangs: it gave no answer a moment ago")
     try:
