@@ -184,19 +184,20 @@ def _install(uv: str | None, one: Interpreter, lines: Sequence[str]) -> None:
         if uv is not None:
             command = [uv, "pip", "install", "--quiet", "--no-deps", "--python", one.executable, "-r", file.name]
         else:
-            command = [sys.executable, *_pip(), "--python", one.executable, "install", "--quiet", "--no-deps"]
-            command += ["--ignore-installed", "--disable-pip-version-check", "--no-input", "-r", file.name]
+            command = [*_pip(one), "install", "--quiet", "--no-deps", "--ignore-installed"]
+            command += ["--disable-pip-version-check", "--no-input", "-r", file.name]
         _run(command, "the packages of the lock")
 
 
-def _pip() -> list[str]:
-    """How pip is started: the one that is installed, else the one that Python brings along."""
-    if importlib.util.find_spec("pip") is not None:
-        return ["-m", "pip"]
-    import ensurepip
+def _pip(one: Interpreter) -> list[str]:
+    """How pip is started for an environment: the one that is installed here, else the one that Python brings along."""
+    if importlib.util.find_spec("pip") is None:
+        import ensurepip
 
-    wheels = sorted(glob.glob(os.path.join(os.path.dirname(ensurepip.__file__), "_bundled", "pip-*.whl")))
-    return [os.path.join(wheels[-1], "pip")] if wheels else ["-m", "pip"]
+        wheels = sorted(glob.glob(os.path.join(os.path.dirname(ensurepip.__file__), "_bundled", "pip-*.whl")))
+        if wheels:
+            return [one.executable, os.path.join(wheels[-1], "pip")]
+    return [sys.executable, "-m", "pip", "--python", one.executable]
 
 
 def _run(command: Sequence[str], what: str) -> None:
