@@ -25,9 +25,8 @@ _CONTAINERS = ids_of(dict, list, tuple, set, frozenset)
 _SIMPLE = ids_of(type(None), bool, int, float, complex, str, bytes, FunctionType)
 
 _modules: dict[str, str] = {}
-_modules_for: tuple[int, object, str] = (0, None, "")
-_found: dict[str, str] = {}
-"""The same with mlsdk's own."""
+_looked_at: tuple[int, object] = (0, None)
+"""When `_modules` was made: how many modules were loaded, and the last of them."""
 _program: dict[str, object] = {}
 """What the command line said, which does not change."""
 _known: dict[tuple[int, ...], tuple[list[Any], list[str], Loaded]] = {}
@@ -47,7 +46,7 @@ def capture(where: Context) -> Mapping[str, object]:
     - `constants`: values of the globals and closures that these functions read.
     - `compiled_by`: version and optimisation of the compiler: digests of code mean nothing to another.
     """
-    modules = project_modules(where.folder)
+    modules = project_modules()
     found: dict[str, Any] = {"modules": ByName(modules), "main": main_module(), "compiled_by": compiler()}
     cells = notebook_cells()
     if cells:
@@ -59,15 +58,14 @@ def capture(where: Context) -> Mapping[str, object]:
     return found
 
 
-def later(where: Context, already: Mapping[str, object]) -> Mapping[str, object]:
+def later(_: Context, already: Mapping[str, object]) -> Mapping[str, object]:
     """What came during the run: modules imported and cells run since; empty if nothing has.
 
     Args:
-        where: as for `capture`.
         already: what `capture` found.
     """
     found: dict[str, object] = {}
-    modules = project_modules(where.folder)
+    modules = project_modules()
     if modules != already.get("modules"):
         found["modules"] = modules
     cells = notebook_cells()
@@ -84,34 +82,35 @@ def compiler() -> str:
 # Modules
 
 
-def project_modules(folder: str) -> dict[str, str]:
+def project_modules() -> dict[str, str]:
     """The loaded modules that belong neither to Python nor to an installed distribution, by name: their files.
 
-    mlsdk's own count only where the run's folder lies in its source tree.
+    mlsdk's own never count, also where they lie beside the program, as in a clone: they make no result.
     """
-    global _modules, _modules_for
+    global _modules, _looked_at
     loaded = sys.modules
     last = next(reversed(loaded))
-    count, module, place = _modules_for
-    if len(loaded) != count or loaded[last] is not module or folder != place:
-        _classify(tuple(loaded.items()), count, module)
-        ours = _is_ours(folder)
-        _modules = {name: path for name, path in _found.items() if ours or name.partition(".")[0] != "mlsdk"}
-        _modules_for = len(loaded), loaded[last], folder
+    count, module = _looked_at
+    if len(loaded) != count or loaded[last] is not module:
+        _modules = _classified(tuple(loaded.items()), count, module)
+        _looked_at = len(loaded), loaded[last]
     return _modules
 
 
-def _classify(loaded: tuple[tuple[str, object], ...], count: int, last: object) -> None:
-    """Look at the modules that came since the last time, when `last` was the last: new ones stand at the end."""
+def _classified(loaded: tuple[tuple[str, object], ...], count: int, last: object) -> dict[str, str]:
+    """`_modules` with those that came since the last time, when `last` was the last: new ones stand at the end."""
+    found = dict(_modules)
     new: list[tuple[str, object]] = []
     for name, module in reversed(loaded):
         if module is last:
             break
         new.append((name, module))
     if count + len(new) != len(loaded):  # some have gone
-        _found.clear()
+        found.clear()
         new = [*loaded]
     for name, module in new:
+        if name.partition(".")[0] == "mlsdk":
+            continue
         if type(module) is ModuleType:
             path = module.__dict__.get("__file__")
         elif issubclass(type(module), ModuleType):  # past what a lazy module does when it is asked for an attribute
@@ -121,12 +120,8 @@ def _classify(loaded: tuple[tuple[str, object], ...], count: int, last: object) 
         if type(path) is str and path[:1] != "<" and not is_installed(path) and name not in sys.stdlib_module_names:
             path = os.path.abspath(path)
             if not is_installed(path):
-                _found["__main__" if name == "__mp_main__" else name] = path
-
-
-def _is_ours(folder: str) -> bool:
-    root = os.path.dirname(os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)))))
-    return not is_installed(root + os.sep) and (folder == root or folder.startswith(root + os.sep))
+                found["__main__" if name == "__mp_main__" else name] = path
+    return found
 
 
 _STANDARD = os.path.dirname(os.path.abspath(os.__file__)) + os.sep

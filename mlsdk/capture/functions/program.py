@@ -160,12 +160,9 @@ class Program:
         return list(roots or {folder: None})
 
     def _locate(self, name: str) -> str | None:
-        """The file of a module that is not loaded: beside the loaded ones.
-
-        mlsdk's own are the project's only where the caller has said so.
-        """
+        """The file of a module that is not loaded: beside the loaded ones. mlsdk's own are nobody's project."""
         parent, _, last = name.rpartition(".")
-        if name.partition(".")[0] == "mlsdk" and "mlsdk" not in self.files:
+        if name.partition(".")[0] == "mlsdk":
             return None
         if not last.isidentifier() or (not parent and last in sys.stdlib_module_names):
             return None
