@@ -10,7 +10,9 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import mlsdk
+from tests.capture.environment import distributions
 from tests.conftest import ROOT
+from tests.programs import environment
 
 FILES = {
     "train.py": """
@@ -105,12 +107,7 @@ def install(folder: Path, versions: Mapping[str, str]) -> Path:
     """Packages as pip leaves them, in a folder that goes onto the path."""
     site = folder / "site-packages"
     for name, (version, _) in PACKAGES.items():
-        about = site / f"{name}-{versions.get(name, version)}.dist-info"
-        about.mkdir(parents=True)
-        (about / "METADATA").write_text(f"Name: {name}\nVersion: {versions.get(name, version)}\n", "utf-8")
-        (about / "top_level.txt").write_text(f"{name}\n", "utf-8")
-        (about / "RECORD").write_text(f"{name}.py,,\n", "utf-8")
-        (site / f"{name}.py").write_text("", "utf-8")
+        distributions.install(site, name, versions.get(name, version), files={f"{name}.py": ""})
     return site
 
 
@@ -157,20 +154,14 @@ class Bench:
     ) -> mlsdk.Run:
         """Train once, in a process of its own; the run as it was recorded."""
         site = self._site if versions is None else install(self.folder / f"site-{self._count}", versions)
-        kept = {name: value for name, value in os.environ.items() if not name.startswith(("MLSDK_", "PYTHON", "OMP_"))}
-        environment = {
-            **kept,
-            "PYTHONPATH": os.pathsep.join((str(ROOT), str(site))),
-            "MLSDK_COMPANION": "0",
-            "MLSDK_CAPTURE": CAPTURES,
-            "MLSDK_STORE": self.store,
-            **(variables or {}),
-        }
+        ours = environment(MLSDK_COMPANION="0", MLSDK_CAPTURE=CAPTURES, MLSDK_STORE=self.store)
+        kept = {name: value for name, value in ours.items() if not name.startswith(("PYTHON", "OMP_"))}
+        settings = {**kept, "PYTHONPATH": os.pathsep.join((str(ROOT), str(site))), **(variables or {})}
         with open(stdin or os.devnull, "rb") as given:
             subprocess.run(
                 [sys.executable, *flags, "train.py", *words],
                 cwd=project,
-                env=environment,
+                env=settings,
                 stdin=given,
                 capture_output=True,
                 check=True,

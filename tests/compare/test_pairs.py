@@ -28,8 +28,21 @@ def scale( x ) :
 
 
 def shift(x): return x + 1
-def unused(x): return -x
+def unused(x): return x
 '''
+"""Written otherwise, and a function that nobody reaches is another one."""
+WRITTEN_OTHERWISE = {
+    HELPERS: FORMATTED,
+    "conf.json": '{\r\n\t"bias": 1, "unit": "m"}',
+    "tables/train.csv": '"name","value"\r\n"a",1.50\r\n"b",2.50\r\n"c",3.50\r\n',
+}
+UNREAD = {
+    "pkg/alone.py": None,
+    "pkg/lonely.py": FILES["pkg/alone.py"],
+    "notes.md": "as it is\n",
+    "todo.txt": "more\n",
+    "tables/unread.csv": "a\n1\n",
+}
 
 
 @attrs.frozen
@@ -65,25 +78,16 @@ def seeded(number: int | None, *, draws: bool = True) -> dict[str, str | None]:
 PAIRS = {
     # nothing that means anything
     "the same in another folder": Pair(),
-    "formatting, comments, docstrings": Pair(files={HELPERS: FORMATTED}),
-    "a function that nobody reaches": Pair(files=edited(HELPERS, ("return -x", "return x"))),
-    "a module that nobody reaches, renamed": Pair(
-        files={"pkg/alone.py": None, "pkg/lonely.py": FILES["pkg/alone.py"]},
-        other_files=("pkg/alone.py", "pkg/lonely.py"),
+    "formatting, comments, docstrings; a function that nobody reaches": Pair(files=WRITTEN_OTHERWISE),
+    "a module that nobody reaches, renamed; notes; an unread table; a generator that nobody draws from": Pair(
+        first=seeded(None, draws=False),
+        files={**seeded(None, draws=False), **UNREAD},
+        other_files=("notes.md", "pkg/alone.py", "pkg/lonely.py", "tables/unread.csv", "todo.txt"),
     ),
-    "an untracked note": Pair(
-        files={"notes.md": "as it is\n", "todo.txt": "more\n"}, other_files=("notes.md", "todo.txt")
-    ),
-    "an unread table": Pair(files={"tables/unread.csv": "a\n1\n"}, other_files=("tables/unread.csv",)),
-    "the data copied elsewhere": Pair(
+    "the data copied elsewhere; variables of a terminal and a job": Pair(
         files={"tables/train.csv": None, "other/copy.csv": FILES["tables/train.csv"]},
         words=("--data", "other/copy.csv"),
-    ),
-    "the data written otherwise": Pair(
-        files={"tables/train.csv": '"name","value"\r\n"a",1.50\r\n"b",2.50\r\n"c",3.50\r\n'}
-    ),
-    "variables of a terminal and a job": Pair(
-        variables={"TERM": "vt100", "SLURM_JOB_ID": "77", "OLDPWD": "/", "_": "x"}
+        variables={"TERM": "vt100", "SLURM_JOB_ID": "77", "OLDPWD": "/", "_": "x"},
     ),
     # params
     "a param": Pair(("param lr",), words=("--lr", "0.3")),
@@ -108,11 +112,14 @@ PAIRS = {
         files=edited(MODEL, ("* lr * self", "/ lr * self")),
         also=("+     self.total += scale(row) / lr * self.rate",),
     ),
-    "an attribute of a class": Pair(("function pkg.model:Model",), files=edited(MODEL, ("rate = 2", "rate = 5"))),
-    "the tracked function": Pair(("function __main__:train",), files=edited(TRAIN, ("net.total +", "net.total -"))),
-    "what a module does when it is imported": Pair(
-        ("function pkg.helpers:<module>",), files=edited(HELPERS, ("FACTOR = 3", 'FACTOR = 3\nprint("hello")'))
+    "an attribute of a class; what a module does when it is imported": Pair(
+        ("function pkg.helpers:<module>", "function pkg.model:Model"),
+        files={
+            **edited(MODEL, ("rate = 2", "rate = 5")),
+            **edited(HELPERS, ("FACTOR = 3", 'FACTOR = 3\nprint("hello")')),
+        },
     ),
+    "the tracked function": Pair(("function __main__:train",), files=edited(TRAIN, ("net.total +", "net.total -"))),
     "a call of another function that was there": Pair(
         ("function pkg.model:Model.step",), files=edited(MODEL, ("scale(row)", "helpers.shift(scale(row))"))
     ),
@@ -139,12 +146,11 @@ PAIRS = {
         files=edited(TRAIN, ("given = parser", "model.helpers.FACTOR = 9\n    given = parser")),
     ),
     # files and data
-    "a configuration": Pair(
-        ("file conf.json",),
-        files={"conf.json": '{"bias": 2,\n "unit": "m"}\n'},
+    "a configuration; a table that nobody declared": Pair(
+        ("file conf.json", "data tables/extra.csv"),
+        files={"conf.json": '{"bias": 2,\n "unit": "m"}\n', **edited("tables/extra.csv", ("3,4", "3,5"))},
         also=('- {"bias": 1,', '+ {"bias": 2,'),
     ),
-    "a configuration written otherwise": Pair(files={"conf.json": '{\r\n\t"bias": 1, "unit": "m"}'}),
     "a configuration that was not there": Pair(("file override.json",), files={"override.json": '{"bias": 5}'}),
     "a cell of the data": Pair(
         ("data data",),
@@ -179,20 +185,20 @@ PAIRS = {
             "conf.json": None,
         },
     ),
-    "a table that nobody declared": Pair(("data tables/extra.csv",), files=edited("tables/extra.csv", ("3,4", "3,5"))),
     # what it ran with, and on
-    "a package": Pair(("package acme",), versions={"acme": "1.1"}),
-    "a package that is not imported": Pair(("package quiet",), versions={"quiet": "3.0"}),
+    "a package, and one that is not imported": Pair(
+        ("package acme", "package quiet"), versions={"acme": "1.1", "quiet": "3.0"}
+    ),
     "a flag of the interpreter": Pair(("interpreter flag optimize",), flags=("-O",)),
-    "a variable": Pair(("variable ACME_MODE",), variables={"ACME_MODE": "fast"}),
-    "the time zone": Pair(("variable TZ",), variables={"TZ": "Asia/Tokyo"}),
+    "a variable, and the time zone": Pair(
+        ("variable ACME_MODE", "variable TZ"), variables={"ACME_MODE": "fast", "TZ": "Asia/Tokyo"}
+    ),
     "threads": Pair(("threads OMP_NUM_THREADS",), variables={"OMP_NUM_THREADS": "1"}),
     "another kernel of linear algebra": Pair(("blas OPENBLAS_CORETYPE",), variables={"OPENBLAS_CORETYPE": "Haswell"}),
     # chance
     "the seed of hashes": Pair(("seed PYTHONHASHSEED",), variables={"PYTHONHASHSEED": "1"}),
     "a seed": Pair(("seed random",), files=seeded(8), first=seeded(7)),
     "a generator that nobody seeds": Pair(("seed random",), files=seeded(None), first=seeded(None)),
-    "a generator that nobody draws from": Pair(files=seeded(None, draws=False), first=seeded(None, draws=False)),
     "the standard input": Pair(("stdin stdin",), stdin="notes.md"),
     # several at once
     "three things": Pair(

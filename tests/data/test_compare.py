@@ -121,19 +121,18 @@ def test_duplicates_in_pairs_count() -> None:
 
 
 def test_few_of_a_million_rows() -> None:
-    """1, 3 or 1,000 changed rows of 1,000,000 are counted exactly, in the right columns, in place or turned round."""
+    """1 or 1,000 changed rows of 1,000,000 are counted exactly, in the right columns, in place or turned round."""
     random = np.random.default_rng(3)
     frame = pd.DataFrame({name: random.normal(size=1_000_000) for name in "abc"})
     before = of_frame(frame)
     found = []
-    for changed in (1, 3, 1000):
+    for changed, step in ((1, 1), (1000, -1)):
         other = frame.copy()
         other.loc[random.choice(len(frame), changed, replace=False), "b"] += 1e-12
-        for now in (other, other.iloc[::-1]):
-            diff = compare(before, of_frame(now))
-            found.append((*counts(diff), diff.changed_columns, diff.about))
+        diff = compare(before, of_frame(other.iloc[::step]))
+        found.append((*counts(diff), diff.changed_columns, diff.about))
 
-    assert found == [(changed, 0, 0, ("b",), False) for changed in (1, 1, 3, 3, 1000, 1000)]
+    assert found == [(changed, 0, 0, ("b",), False) for changed in (1, 1000)]
 
 
 # Columns

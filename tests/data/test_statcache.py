@@ -259,7 +259,7 @@ def test_several_processes() -> None:
         from mlsdk.data import statcache
         from mlsdk.data.files import fingerprint_path
         statcache.RACY_NS = -3600 * 10**9
-        ids = {fingerprint_path(name, cache="cache").id for _ in range(100) for name in ("a.csv", "b.csv", "c.csv")}
+        ids = {fingerprint_path(name, cache="cache").id for _ in range(20) for name in ("a.csv", "b.csv", "c.csv")}
         print(len(ids))
         """
     started = [begin(code, name=f"program{number}.py") for number in range(3)]
