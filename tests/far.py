@@ -38,7 +38,9 @@ class Network:
             self._calls += 1
             with open(self._root + ".calls", "a") as file:
                 file.write(f"{name}\\n")
-            time.sleep(told.get("delay_s", 0) if name != "put" else told.get("put_delay_s", 0))
+            time.sleep(told.get("delay_s", 0))
+            while name == "put" and mood(self._root).get("hold_puts"):
+                time.sleep(0.02)
             if told.get("refuse"):
                 raise AccessError("the token is not valid: ask for a new one")
             if told.get("down") or self._calls % told.get("fail_each", 10**9) == 0:
@@ -94,7 +96,7 @@ def path(far_uri: str) -> str:
 
 
 def mood(far_uri: str, **told: object) -> None:
-    """Tell the network how to be: `down`, `refuse`, `twice`, `delay_s`, `fail_each`, `lose_answer_each`."""
+    """Tell the network how to be: `down`, `refuse`, `twice`, `delay_s`, `hold_puts` and so on."""
     os.makedirs(os.path.dirname(path(far_uri)), exist_ok=True)
     temporary = Path(path(far_uri) + ".mood.part")
     temporary.write_text(json.dumps(told), "utf-8")

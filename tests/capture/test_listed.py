@@ -17,6 +17,7 @@ from mlsdk.capture import listed
 @pytest.fixture(autouse=True)
 def _alone(_own_folder: None, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MLSDK_COMPANION", "0")
+    monkeypatch.setenv("MLSDK_CAPTURE", "listings")
 
 
 def _folder(name: str, files: int = 3) -> list[str]:

@@ -233,7 +233,11 @@ def test_secrets() -> None:
     assert found["tokens"]["digest"].startswith("sha256:")
 
 
-@given(st.recursive(st.floats() | st.text() | st.integers(), lambda inner: st.lists(inner) | st.tuples(inner, inner)))
+@given(
+    st.recursive(
+        st.floats() | st.text() | st.integers(), lambda inner: st.lists(inner) | st.tuples(inner, inner), max_leaves=20
+    )
+)
 def test_the_same_twice(value: object) -> None:
     """The same value gives the same content each time."""
     assert repr(_of(value)) == repr(_of(value))
@@ -242,11 +246,11 @@ def test_the_same_twice(value: object) -> None:
 def test_on_a_run() -> None:
     """A tracked function's result stands on its run; nothing of None, of a block, or with the capture not chosen."""
 
-    @mlsdk.track(name="it")
+    @mlsdk.track(name="it", capture="returned")
     def train() -> OrderedDict[str, object]:
         return OrderedDict(acc=0.5, odd=math.inf, predictions=np.arange(2000), path=Path("a"))
 
-    @mlsdk.track(name="nothing")
+    @mlsdk.track(name="nothing", capture="returned")
     def nothing() -> None:
         return None
 
@@ -257,7 +261,7 @@ def test_on_a_run() -> None:
     train()
     nothing()
     unasked()
-    with mlsdk.run(name="block"):
+    with mlsdk.run(name="block", capture="returned"):
         pass
     found = mlsdk.get_run("it").code["returned"]
 

@@ -11,18 +11,36 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from sklearn.datasets import load_iris
 
 import mlsdk
 from mlsdk.capture.datasets import is_data, pending
-from mlsdk.data import listing
+from mlsdk.data import files, listing
 from mlsdk.errors import UsageError
 from mlsdk.log.values import encode
 from tests import programs
 
+FEW = {"MLSDK_CAPTURE": "process"}
+"""Nothing is asked of the other captures here."""
+
+
+@pytest.fixture(autouse=True)
+def _few_captures(_own_folder: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in FEW.items():
+        monkeypatch.setenv(name, value)
+
 
 def _iris() -> pd.DataFrame:
-    return load_iris(as_frame=True).frame
+    """A table of 150 rows, with numbers and texts."""
+    names = ("setosa", "versicolor", "virginica")
+    return pd.DataFrame(
+        {
+            **{
+                name: np.arange(150.0) * factor % 7
+                for name, factor in (("a", 0.5), ("b", 1.25), ("c", 3.0), ("d", 0.1))
+            },
+            "target": np.repeat(names, 50),
+        }
+    )
 
 
 def test_arguments_that_are_data() -> None:
@@ -67,7 +85,8 @@ def test_files_are_read_beside() -> None:
             time.sleep(0.3)
             mlsdk.current_run().use_data("iris.parquet", name="later")
         train("iris.csv")
-        """
+        """,
+        **FEW,
     )
     found = mlsdk.get_run(mlsdk.runs()[0].id).datasets
 
@@ -86,7 +105,8 @@ def test_a_file_that_was_changed_meanwhile() -> None:
             run.use_data("a.csv")
             with open("a.csv", "a") as file:
                 file.write("2\\n")
-        """
+        """,
+        **FEW,
     )
     found = mlsdk.get_run("it").datasets["a.csv"]
 
@@ -141,7 +161,8 @@ def test_what_cannot_be_read() -> None:
         with mlsdk.run(name="other") as run:
             run.use_data("a.bin")
             os.unlink("a.bin")
-        """
+        """,
+        **FEW,
     )
     found = mlsdk.get_run(run.id).datasets
 
@@ -189,6 +210,7 @@ def test_an_input_that_is_written_to_while_it_is_read(monkeypatch: pytest.Monkey
             raise UsageError("changed while it was read")
         return listing.hash_file(path)
 
+    assert files.note_of is listing.note_of  # imported before it is replaced: it would keep what it finds
     monkeypatch.setattr(listing, "note_of", note_of)
     reading = Reading(lambda data: ("", 0), "cache/data")
     reading.ask({"inputs": {name: encode({**pending(name)}) for name in ("log.txt", "fine.txt")}})
@@ -206,8 +228,8 @@ def test_a_file_read_before_costs_little() -> None:
             run.use_data("a.csv")
         """
     os.utime("a.csv", (time.time() - 10, time.time() - 10))
-    programs.execute(code)
-    programs.execute(code)
+    programs.execute(code, **FEW)
+    programs.execute(code, **FEW)
     first, second = (run.datasets["a.csv"] for run in mlsdk.runs())
 
     assert first.fingerprint == second.fingerprint is not None

@@ -21,7 +21,7 @@ from mlsdk.companion import processes
 from mlsdk.companion.machine import Machine
 from mlsdk.companion.sampler import Sampler
 from tests import programs
-from tests.capture.nvml_answers import GIB, Answers, h200, old_card, process
+from tests.capture.hardware.nvml_answers import GIB, Answers, h200, old_card, process
 from tests.companion.test_processes import MIB, Helper
 
 Points = list[Mapping[str, float]]

@@ -79,15 +79,14 @@ def test_a_run_arrives(remote: Far) -> None:
 @pytest.mark.slow
 def test_a_live_run_is_seen(remote: Far) -> None:
     """What a live run logs is in the remote store while it goes on, and a large artifact holds up no numbers."""
-    far.mood(remote.uri, put_delay_s=4)
+    far.mood(remote.uri, hold_puts=True)
     process = programs.begin(
         """
-        import time
         with mlsdk.run(name="it") as run:
             run.log_artifact(b"large", name="large")
             mlsdk.log(loss=1.0)
             print("ready")
-            time.sleep(2.5)
+            input()
             mlsdk.log(loss=0.25)
             input()
         """,
@@ -99,8 +98,13 @@ def test_a_live_run_is_seen(remote: Far) -> None:
         found = remote.runs()
         return found[0].metrics["loss"].last if found and "loss" in found[0].metrics else None
 
-    assert programs.eventually(lambda: last() == 0.25, within_s=20)
-    assert list(remote.store.blobs.list()) == [] or "put" in far.calls(remote.uri)
+    assert programs.eventually(lambda: last() == 1.0 and "put" in far.calls(remote.uri), within_s=60)
+    assert process.stdin is not None
+    process.stdin.write("\n")
+    process.stdin.flush()
+    assert programs.eventually(lambda: last() == 0.25, within_s=60)
+    assert list(remote.store.blobs.list()) == []
+    far.mood(remote.uri)
     process.communicate("\n", timeout=60)
     assert programs.eventually(lambda: len(list(remote.store.blobs.list())) == 1, within_s=30)
 
@@ -108,14 +112,14 @@ def test_a_live_run_is_seen(remote: Far) -> None:
 @pytest.mark.slow
 def test_a_network_that_fails_in_all_ways(remote: Far) -> None:
     """Calls fail, answers are lost, pieces come twice: each point arrives once, and the training sees no error."""
-    far.mood(remote.uri, fail_each=4, lose_answer_each=5, twice=True, delay_s=0.01, retry_after_s=0.2)
+    far.mood(remote.uri, fail_each=4, lose_answer_each=5, twice=True, delay_s=0.01, retry_after_s=0.1)
     done = programs.execute(
         """
         import time
         with mlsdk.run(name="it"):
-            for step in range(3000):
+            for step in range(1000):
                 mlsdk.log(loss=float(step))
-                if step % 300 == 0: time.sleep(0.2)
+                if step % 200 == 0: time.sleep(0.2)
         """,
         **remote.settings,
         MLSDK_SHIP_EVERY_S="0.05",
@@ -126,7 +130,7 @@ def test_a_network_that_fails_in_all_ways(remote: Far) -> None:
     run = remote.runs()[0]
 
     assert "Traceback" not in done.stderr
-    assert list(run.history("loss").values) == [float(step) for step in range(3000)]
+    assert list(run.history("loss").values) == [float(step) for step in range(1000)]
 
 
 @pytest.mark.slow
@@ -135,12 +139,14 @@ def test_with_the_network_down_the_end_is_quick(remote: Far) -> None:
     far.mood(remote.uri, down=True)
     done = programs.execute(
         """
-        import time
+        import os, time
+        from mlsdk.store import outbox
+        from mlsdk.tracking import exits
         with mlsdk.run(name="it"):
             mlsdk.log(loss=1.0)
-            time.sleep(3)
-            ended = time.monotonic()
-        import atexit; from mlsdk.tracking import exits
+            base = os.environ["MLSDK_OUTBOX"]
+            while not any(outbox.failing_s(os.path.join(base, name)) > outbox.GIVE_UP_S for name in os.listdir(base)):
+                time.sleep(0.05)
         exits.wait(30); begun = time.monotonic(); exits.wait_for_shipping(30); print(time.monotonic() - begun < 8)
         """,
         **remote.settings,
@@ -164,7 +170,7 @@ def test_killed_while_shipping(remote: Far) -> None:
         """
         import time
         with mlsdk.run(name="killed"):
-            for step in range(20000): mlsdk.log(loss=float(step))
+            for step in range(5000): mlsdk.log(loss=float(step))
             print("ready"); time.sleep(60)
         """,
         **remote.settings,
@@ -179,7 +185,7 @@ def test_killed_while_shipping(remote: Far) -> None:
     runs = {run.name: run for run in remote.runs()}
 
     assert runs["killed"].status is mlsdk.RunStatus.KILLED
-    assert runs["killed"].metrics["loss"].count == 20_000
+    assert runs["killed"].metrics["loss"].count == 5000
     assert runs["next"].status is mlsdk.RunStatus.FINISHED
 
 

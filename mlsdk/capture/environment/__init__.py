@@ -1,1 +1,1 @@
-"""What the program ran in: interpreter, packages and their lock, variables, job, container."""
+"""What the program ran in: interpreter, packages and their lock, frameworks, variables, job, container."""

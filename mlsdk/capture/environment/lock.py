@@ -36,7 +36,7 @@ _MOST_UNKNOWN = 8
 
 _KEPT = ("HOME", "USERPROFILE", "APPDATA", "LOCALAPPDATA", "SYSTEMROOT", "TMPDIR", "TEMP", "XDG_CACHE_HOME")
 _KEPT_OF_UV = ("UV_CACHE_DIR", "UV_DEFAULT_INDEX", "UV_INDEX", "UV_INDEX_URL", "UV_EXTRA_INDEX_URL", "UV_FIND_LINKS")
-_VERSION_OF_CACHE = 2
+_VERSION_OF_CACHE = 3
 
 
 class LockError(Exception):
@@ -103,13 +103,14 @@ class _Made(NamedTuple):
 
 def _make(distributions: Mapping[str, Distribution], python: _Python, where: Context) -> _Made:
     texts = {"requirements": _clean(requirements(distributions.values(), python.version))}
+    unknown = [name for name, one in distributions.items() if not one.version and "url" not in (one.origin or ())]
     facts = {
         "by": "mlsdk",
         "python": _minor(python),
-        "packages": len(distributions),
+        "packages": len(distributions) - len(unknown),
         "to_build": _to_build(distributions),
     }
-    made = _Made(facts, texts, {})
+    made = _Made(facts, texts, dict.fromkeys(unknown, "its version is not known"))
     try:
         locked = _by_uv(distributions, python, where)
     except LockError as error:
@@ -117,7 +118,7 @@ def _make(distributions: Mapping[str, Distribution], python: _Python, where: Con
         return made
     texts["pylock.toml"] = _clean(locked.text)
     made.missing.update(locked.left_out)
-    made.facts.update(by=locked.by, packages=len(distributions) - len(locked.left_out))
+    made.facts.update(by=locked.by, packages=len(distributions) - len(made.missing))
     return made
 
 
@@ -143,7 +144,7 @@ def requirements(distributions: Iterable[Distribution], python: str) -> str:
     whether what was installed again is the same. The digests of the wheels are not known to who has installed them.
 
     Args:
-        distributions: what is installed.
+        distributions: what is installed; one whose version is not known is left out.
         python: version of the interpreter, for the first line.
     """
     lines = [f"# Python {python}", "# content: SHA-256 of the sorted lines `path,digest` of RECORD"]
@@ -154,7 +155,7 @@ def requirements(distributions: Iterable[Distribution], python: str) -> str:
             lines.append(f"-e {one.origin['url']}  # {one.name}=={one.version}")
         elif one.origin and "url" in one.origin:
             lines.append(f"{one.name} @ {_direct(one.origin)}{comment}")
-        else:
+        elif one.version:
             lines.append(f"{one.name}=={one.version}{comment}")
     return "\n".join(lines) + "\n"
 

@@ -31,7 +31,8 @@ FORMS = {
     rf"{_REFERENCE}[^\s\"']+",
     "sshpass": rf"(?P<keep>\bsshpass[ \t]+-p[ \t]*[\"']?){_REFERENCE}[^\s\"']+",
     "mysql": rf"(?P<keep>\bmysql(?:dump|admin)?\b[^\n]{{0,400}}?[ \t]-p[\"']?){_REFERENCE}[^\s\"']+",
-    "login": r"(?P<keep>\blogin(?:\([^()\n]{0,80}?[\"']|[ \t]+(?:-\S{1,40}[ \t]+){0,9}))(?=\S*\d)[A-Za-z0-9_-]{20,}",
+    "login": r"(?P<keep>\blogin(?:\([^()\n]{0,80}?[\"']|[ \t]+(?:-\S{1,40}[ \t]+){0,9}))"
+    r"(?=[A-Za-z_-]*\d)[A-Za-z0-9_-]{20,}",
     "netrc": r"(?P<keep>\bmachine[ \t]+\S{1,200}\s+login[ \t]+\S{1,200}\s+password[ \t]+)(?!\[redacted)\S+",
     "connection string": rf"(?P<keep>\b\w{{1,40}}=[^\s,;\"'=]{{1,200}}[; ][ \t]*(?:[Pp]assword|[Pp]wd|PWD|PASSWORD)=)"
     rf"{_REFERENCE}[^\s;,\"'()]+(?![\w(])",

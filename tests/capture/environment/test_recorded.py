@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from mlsdk.capture.environment.recorded import content_digest, entries, holds, modified, tops
-from tests.capture.distributions import install
+from tests.capture.environment.distributions import install
 
 FILES = {"thing/__init__.py": "x = 1\n", "thing/data.bin": "abc", "thing_extra.py": "y = 2\n"}
 INSTALLERS = (

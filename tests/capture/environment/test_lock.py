@@ -19,7 +19,7 @@ from mlsdk import config
 from mlsdk.capture import Context
 from mlsdk.capture.environment import installed, lock
 from mlsdk.capture.environment.lock import capture, find_uv, pylock_entry, requirements
-from tests.capture.distributions import install
+from tests.capture.environment.distributions import install
 from tests.conftest import require
 
 if sys.version_info >= (3, 11):
@@ -113,6 +113,18 @@ def test_without_uv(bench: Bench) -> None:
     assert [line.partition("  # content ")[0] for line in text.splitlines()[2:]] == ["alpha==1.0", "beta==2.0+cpu"]
     assert all(len(line.partition("  # content ")[2]) == 64 for line in text.splitlines()[2:])
     assert "uv" in found["lock_missing"]["pylock.toml"]
+
+
+def test_a_version_that_is_not_known(bench: Bench) -> None:
+    """What has no version cannot be asked for: it is not in the list, and that is said."""
+    odd = bench.site / "odd.dist-info"
+    odd.mkdir()
+    (odd / "METADATA").write_text("Name: odd\n")
+    found = bench.look()
+
+    assert "odd" not in bench.blobs[found["lock"]["requirements"]]
+    assert found["lock"]["packages"] == 2
+    assert found["lock_missing"]["odd"] == "its version is not known"
 
 
 def test_with_uv(bench: Bench) -> None:

@@ -16,7 +16,7 @@ from mlsdk.capture import Context
 from mlsdk.capture.hardware import gpu, nvml
 from mlsdk.capture.hardware.gpu import Amd, Gpus, driver_says, visible, within
 from mlsdk.capture.hardware.nvml import GpuReading, Nvml, Unavailable
-from tests.capture.nvml_answers import (
+from tests.capture.hardware.nvml_answers import (
     DRIVER_NOT_LOADED,
     GIB,
     NO_PERMISSION,

@@ -43,7 +43,7 @@ def test_the_same_as_threadpoolctl() -> None:
     """Version, kernel and threads of each library are those that threadpoolctl finds."""
     require(importlib.util.find_spec("threadpoolctl"), "threadpoolctl, which scikit-learn brings")
     ours, theirs = _look(  # type: ignore[misc]
-        "import numpy, scipy.linalg, sklearn.metrics, threadpoolctl, os",
+        "import numpy, scipy.linalg, sklearn.utils._openmp_helpers, threadpoolctl",
         "[blas.capture(Context('.')), threadpoolctl.threadpool_info()]",
     )
     mine = [[one["file"], one.get("version"), one.get("kernel"), one["threads"]] for one in ours["libraries"]]
@@ -58,11 +58,17 @@ def test_the_same_as_threadpoolctl() -> None:
     assert (ours["blas"], ours["blas_threads"]) == (first["name"], first["threads"])
 
 
-@pytest.mark.skipif(importlib.util.find_spec("torch") is None, reason="torch is in no extra: decision 0001")
 def test_torch() -> None:
     """What torch carries within itself is asked of torch."""
-    found = _look("import torch; torch.set_num_threads(3)")
+    torch = pytest.importorskip("torch")
+    before = torch.get_num_threads()
+    torch.set_num_threads(3)
+    try:
+        found = blas.capture(Context("."))
+    finally:
+        torch.set_num_threads(before)
 
+    assert found is not None
     assert found["torch"]["threads"] == 3  # type: ignore[index]
     assert found["torch"]["blas"]  # type: ignore[index]
 

@@ -14,7 +14,7 @@ import pytest
 
 from mlsdk.capture.environment import installed
 from mlsdk.capture.environment.installed import normalised, scan
-from tests.capture.distributions import install, many
+from tests.capture.environment.distributions import install, many
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

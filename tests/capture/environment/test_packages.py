@@ -20,7 +20,7 @@ from mlsdk.capture.environment import installed, packages
 from mlsdk.capture.environment.packages import capture, conda, imported
 from mlsdk.capture.facts import encode_facts
 from tests import programs
-from tests.capture.distributions import install, many
+from tests.capture.environment.distributions import install, many
 from tests.conftest import require
 
 

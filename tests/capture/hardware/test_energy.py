@@ -9,7 +9,7 @@ import pytest
 
 from mlsdk.capture.hardware.energy import WATTS_PER_CORE, Meter, Rapl, memory_of, share_of
 from mlsdk.capture.hardware.nvml import GpuReading, Nvml
-from tests.capture.nvml_answers import GIB, Answers, h200, process, use
+from tests.capture.hardware.nvml_answers import GIB, Answers, h200, process, use
 
 NOTHING: frozenset[str] = frozenset()
 FOREIGN = 1 << 30
