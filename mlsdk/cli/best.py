@@ -7,7 +7,7 @@ from typing import Literal
 
 from mlsdk.cli import stores
 from mlsdk.cli.screen import Screen, Span, fitted
-from mlsdk.cli.show import header
+from mlsdk.cli.show import SAMPLED, header
 from mlsdk.cli.values import leaves, shown
 from mlsdk.finding import runs
 from mlsdk.query.fields import fields
@@ -44,7 +44,9 @@ def best(args: argparse.Namespace) -> int:
     header(screen, run)
     params: list[list[Span]] = [[(name, "dim"), fitted(shown(value), 80)] for name, value in leaves(run.params)]
     others: list[list[Span]] = [
-        [(name, "dim"), number(found.last)] for name, found in run.metrics.items() if name != args.metric
+        [(name, "dim"), number(found.last)]
+        for name, found in run.metrics.items()
+        if name != args.metric and not name.startswith(SAMPLED)
     ]
     for title, cells in (("params", params), ("other metrics", others[:20])):
         if cells:

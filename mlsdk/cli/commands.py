@@ -48,9 +48,8 @@ COMMANDS = MappingProxyType(
 )
 """By name: the function, beside which stands `<function>_options`, and what it does."""
 
-_EPILOG = (
-    "A run is named by its id, the beginning or end of it, its name, or `latest`. `mlsdk COMMAND --help` says more."
-)
+_EPILOG = """A run is named by its id, the beginning or end of it, its name, or `latest`.
+`mlsdk COMMAND --help` says more."""
 
 
 def parse(words: Sequence[str]) -> tuple[Command, argparse.Namespace]:
@@ -59,8 +58,14 @@ def parse(words: Sequence[str]) -> tuple[Command, argparse.Namespace]:
     Raises:
         SystemExit: help or the version was asked for, or the line is wrong.
     """
-    known = [word for word in words[:1] if word in COMMANDS]
-    options = parser(known or None).parse_args(_joined(words))
+    meant = parser([word for word in words[:1] if word in COMMANDS])
+    if words and words[0] not in COMMANDS and not words[0].startswith("-"):
+        from mlsdk.query.names import suggest
+
+        near = suggest(words[0], COMMANDS)
+        hint = f"; did you mean `{near[0]}`?" if near else "; `mlsdk --help` lists them"
+        meant.error(f"there is no command {words[0]!r}{hint}")
+    options = meant.parse_args(_joined(words))
     command: Command = options.command
     return command, options
 
@@ -79,26 +84,25 @@ def _joined(words: Sequence[str]) -> list[str]:
 def parser(names: Sequence[str] | None = None) -> argparse.ArgumentParser:
     """The parser of all commands, or of the named ones: making one takes longer than parsing."""
     wide: dict[str, object] = {"formatter_class": argparse.RawDescriptionHelpFormatter}
-    top = _parser("mlsdk", "Find, compare and look after runs.", _EPILOG)
+    listed = "\n".join(f"  {name:<10}  {summary}" for name, (_, summary) in COMMANDS.items())
+    described = f"Find, compare and look after runs.\n\ncommands:\n{listed}\n\n{_EPILOG}"
+    usage = "mlsdk [-h] [--version] COMMAND ..."
+    top = argparse.ArgumentParser("mlsdk", usage=usage, description=described, **wide, **_new())  # type: ignore[arg-type]
     top.add_argument("--version", action="version", version=f"mlsdk {VERSION}")
-    below = top.add_subparsers(metavar="COMMAND", required=True, title="commands")
-    for name, (place, summary) in COMMANDS.items():
+    below = top.add_subparsers(prog="mlsdk", metavar="COMMAND", required=True, help=argparse.SUPPRESS)
+    for name, (place, _) in COMMANDS.items():
         if names is not None and name not in names:
             continue
         module, _, function = place.partition(":")
         home = import_module(module)
         command: Command = getattr(home, function)
-        described = (command.__doc__ or "").strip()
-        one = below.add_parser(name, help=summary, description=described, **wide, **_new())  # type: ignore[arg-type]
+        said = (command.__doc__ or "").strip()
+        one = below.add_parser(name, description=said, **wide, **_new())  # type: ignore[arg-type]
         getattr(home, f"{function}_options")(one)
         one.add_argument("--store", metavar="PATH", help="folder or URI of the store; by default the settings' store")
         one.add_argument("--json", action="store_true", help="strict JSON on stdout, and nothing else")
         one.set_defaults(command=command)
     return top
-
-
-def _parser(name: str, description: str, epilog: str) -> argparse.ArgumentParser:
-    return argparse.ArgumentParser(name, description=description, epilog=epilog, **_new())  # type: ignore[arg-type]
 
 
 def _new() -> dict[str, object]:

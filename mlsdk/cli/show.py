@@ -26,6 +26,13 @@ PART_WIDTH = 40
 MOST_INPUTS = 20
 SAMPLED = "system/"
 """Metrics that the companion samples; they come after those that were logged."""
+IN_SHORT = {
+    "code": "function argv git_missing commit branch dirty changed untracked tree.files tree.identity exact differs",
+    "environment": "python system packages lock_missing",
+    "hardware": "host cpu.model usable_cores memory_bytes gpus cpu_s gpu_s process_peak_memory_bytes energy_j cost "
+    "user_s overhead_s",
+}
+"""Of what captures found, that which tells most; --all shows the rest."""
 SPARK_WIDTH = 24
 CHART_HEIGHT = 5
 
@@ -34,6 +41,7 @@ def show_options(parser: argparse.ArgumentParser) -> None:
     """Options of `show`."""
     parser.add_argument("run", nargs="?", default="latest", metavar="RUN", help="by default the latest")
     parser.add_argument("--metric", action="append", metavar="NAME", help="draw this metric large; may be repeated")
+    parser.add_argument("--all", action="store_true", help="everything that was captured, and what was sampled")
     parser.add_argument("--output", action="store_true", help="print the recorded stdout and stderr instead")
 
 
@@ -50,15 +58,18 @@ def show(args: argparse.Namespace) -> int:
     header(screen, run)
     _params(screen, run)
     _ranks(screen, run)
-    _metrics(screen, run)
+    _metrics(screen, run, sampled=args.all)
     for name in drawn or _worth_drawing(run):
         _draw(screen, drawn.get(name) or run.history(name))
     _section(screen, "tags", run.tags)
     _data(screen, run)
     _records(screen, "artifacts", run.artifacts.values())
     for title, found in (("code", run.code), ("environment", run.environment), ("hardware", run.hardware)):
-        _section(screen, title, {name: _gist(value) for name, value in found.items()})
+        _section(screen, title, _whole(found) if args.all else _short(title, found))
     _troubles(screen, run)
+    if not args.all:
+        screen.line()
+        screen.line(("--all shows everything that was captured", "dim"))
     return 0
 
 
@@ -98,15 +109,35 @@ def _section(screen: Screen, title: str, values: Mapping[str, object]) -> None:
         screen.line("  ", (name, "dim"), gap, "  ", fitted(value, room) if screen.is_terminal else value)
 
 
-def _gist(value: object) -> object:
-    """What a capture found, on one line if it is a long list; --json has all."""
+def _whole(found: Mapping[str, object]) -> dict[str, object]:
+    """Everything that captures found, long lists on a line each."""
+    return {name: _gist(value, MOST_PARTS) for name, value in found.items()}
+
+
+def _short(title: str, found: Mapping[str, object]) -> dict[str, object]:
+    """What tells most of what captures found, each on a line."""
+    values: dict[str, object] = {}
+    for name in IN_SHORT[title].split():
+        value: object = found
+        for part in name.split("."):
+            value = value.get(part) if isinstance(value, Mapping) else None
+        if value is not None:
+            value = round(value, 3) if isinstance(value, float) else value
+            values[name] = _gist(value, 0 if isinstance(value, Mapping) else MOST_PARTS)
+    return values
+
+
+def _gist(value: object, most: int) -> object:
+    """What a capture found, on one line if it is a list of more than so many parts; --json has all."""
     if isinstance(value, Mapping):
         parts = [f"{name} {fitted(shown(part), PART_WIDTH)}" for name, part in leaves(value)]
     elif isinstance(value, list):
         parts = [fitted(shown(part), PART_WIDTH) for part in value]
     else:
         return value
-    return Gist(f"{len(parts):,}: {', '.join(parts[:FEW_PARTS])}, …") if len(parts) > MOST_PARTS else value
+    if len(parts) <= most:
+        return value
+    return Gist(f"{len(parts):,}: {', '.join(parts[:FEW_PARTS])}{', …' if len(parts) > FEW_PARTS else ''}")
 
 
 class Gist(str):
@@ -132,11 +163,11 @@ def _params(screen: Screen, run: Run) -> None:
         )
 
 
-def _metrics(screen: Screen, run: Run) -> None:
+def _metrics(screen: Screen, run: Run, *, sampled: bool) -> None:
     logged = _logged(run.metrics)
-    sampled = {name: found for name, found in run.metrics.items() if name.startswith(SAMPLED)}
+    machine = {name: found for name, found in run.metrics.items() if name.startswith(SAMPLED)}
     others = [(f"{role}: ", _logged(metrics)) for role, metrics in run.ranks.items()]
-    groups = [("", logged), *others, ("", sampled)]
+    groups = [("", logged), *others, ("", machine if sampled else {})]
     rows: list[list[Span]] = []
     read = 0
     for role, metrics in groups:
@@ -154,6 +185,8 @@ def _metrics(screen: Screen, run: Run) -> None:
         screen.table(head, rows, right=range(1, 8), indent="  ", rule=False)
         if more > 0:
             screen.line((f"  … and {counted(more, 'more metric')}; --json has all", "dim"))
+    if machine and not sampled:
+        screen.line((f"  … and {len(machine):,} sampled of process and machine", "dim"))
 
 
 def _logged(metrics: Mapping[str, MetricSummary]) -> dict[str, MetricSummary]:

@@ -50,9 +50,9 @@ def tail(args: argparse.Namespace) -> int:
         if not args.json:
             screen.line((run.name, "bold"), "  ", (run.id, "dim"))
         while True:
-            pieces = follower.look()
             store.refresh()
             run = store.catalog.get(run.id)
+            pieces = follower.look()  # after the status: what a run logged before it ended is seen
             if args.output and not args.json:
                 for piece in pieces:
                     screen.lines(piece.text.removesuffix("\n"), "yellow" if piece.stream == 2 else "dim")

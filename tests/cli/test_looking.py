@@ -82,7 +82,17 @@ def test_show_says_everything(call, tmp_path):
     _, out, _ = call("show", "one")
 
     for said in (
-        *("one  failed", run.id, "lr was 0.1 until", "5000000 (5.0 MB)", "checked", "look here", "data.csv", "weights"),
+        *(
+            "one  failed",
+            run.id,
+            "--all",
+            "lr was 0.1 until",
+            "5000000 (5.0 MB)",
+            "checked",
+            "look here",
+            "data.csv",
+            "weights",
+        ),
         *("5 B", "python", "cores", "RuntimeError: out of luck", "raise RuntimeError", "1 run inside", "⠀", "█"),
     ):
         assert said in out, said
@@ -100,13 +110,18 @@ def test_show_of_very_many_metrics(call):
 
 
 def test_show_of_all_captures(call, ask, monkeypatch):
-    """What the captures found fills a page or two, long lists on a line each; --json has all of it."""
+    """A run is shown on a page; --all has what captures found, long lists on a line each, and --json all of it."""
     monkeypatch.delenv("MLSDK_CAPTURE")
-    with mlsdk.run("whole"):
-        pass
-    _, out, _ = call("show")
+    with mlsdk.run("whole") as run:
+        run.log({"loss": 0.5, "system/process/cpu": 0.5})
+    _, brief, _ = call("show")
+    _, out, _ = call("show", "--all")
     found = ask("show")
 
+    assert len(brief.splitlines()) < 50
+    assert "1 sampled" in brief
+    assert "packages" in brief
+    assert "system/process/cpu" in out
     assert len(out.splitlines()) < 150
     for said in (
         "tree.digest",

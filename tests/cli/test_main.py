@@ -74,11 +74,12 @@ def test_usage_mistakes(call, words):
 
 
 def test_help_names_every_command(call):
-    """`mlsdk --help` lists all commands."""
+    """`mlsdk --help` lists all commands, each on a line with what it does; the nearest to a wrong one is named."""
     code, out, _ = call("--help")
 
     assert code == 0
-    assert all(f"    {name} " in out or f"    {name}\n" in out for name in commands.COMMANDS)
+    assert all(f"  {name:<10}  {said}\n" in out for name, (_, said) in commands.COMMANDS.items())
+    assert "did you mean `show`?" in call("shwo")[2]
 
 
 @pytest.mark.parametrize(
