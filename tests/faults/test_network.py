@@ -83,7 +83,7 @@ def _points(store: Store, name: str = "trained") -> list[float]:
 def test_everything_goes_wrong_now_and_then(served, bad, settings) -> None:
     """Through a network that drops, cuts, doubles, delays, hangs and refuses, all is there once, byte for byte."""
     bad.sometimes(BAD, seed=2)
-    done = programs.execute(TRAINING.replace("SECONDS", "4"), **settings)
+    done = programs.execute(TRAINING.replace("SECONDS", "2"), **settings)
     steps = int(done.stdout.splitlines()[-1])
     bad.calm()
     settle(_outbox(served, bad), settings)
@@ -113,11 +113,11 @@ wait_for.step = 0.0
 run = mlsdk.run("net", name="trained")
 wait_for(lambda: run.problems)
 print(run.problems[0].kind, run.problems[0].message, flush=True)
-for _ in range(50_000):
+for _ in range(20_000):
     mlsdk.log(loss=wait_for.step)
     wait_for.step += 1.0
 before = resident()
-for _ in range(200_000):
+for _ in range(60_000):
     mlsdk.log(loss=wait_for.step)
     wait_for.step += 1.0
 print(resident() - before, flush=True)
@@ -145,7 +145,7 @@ def test_no_network_for_a_while(served, bad, settings) -> None:
     assert (process.returncode, err) == (0, "")
     assert said.startswith("shipping ")
     assert "does not take what is recorded" in said
-    assert int(grown) < 20_000_000  # 200,000 points are 8 MB in the mapped log
+    assert int(grown) < 8_000_000  # 60,000 points are 2.4 MB in the mapped log
     assert listed[0]["left"]
     assert _points(_store(served)) == [float(step) for step in range(int(out))]
     assert differences(_outbox(served, bad), _store(served)) == []
@@ -169,7 +169,7 @@ def test_the_end_is_not_held_up(served, bad, settings) -> None:
 def test_bits_that_are_turned_around(served, bad, settings) -> None:
     """Where something on the way alters what is sent, nothing altered is kept, and all is there in the end."""
     bad.sometimes({network.alter_request(): 0.3, network.alter_request(300): 0.1, network.alter_answer(): 0.2}, seed=3)
-    done = programs.execute(TRAINING.replace("SECONDS", "3"), **settings)
+    done = programs.execute(TRAINING.replace("SECONDS", "1.5"), **settings)
     altered = len(bad.requests)
     bad.calm()
     settle(_outbox(served, bad), settings)
@@ -191,7 +191,7 @@ def test_a_cable_that_is_pulled(tmp_path: Path) -> None:
     with hosts(*homes) as (server, workstation), serving(server) as url:
         kept = json.loads((homes[0] / ".config" / "mlsdk" / "credentials.json").read_text("utf-8"))["tokens"]
         settings = {"MLSDK_STORE": f"{url}/default", "MLSDK_TOKEN": kept[url], "MLSDK_REQUEST_TIMEOUT_S": "2"}
-        path = programs.program(TRAINING.replace("SECONDS", "8"))
+        path = programs.program(TRAINING.replace("SECONDS", "5"))
         process = subprocess.Popen(
             workstation.command(sys.executable, str(path)),
             env=workstation.environment(**settings, MLSDK_SHIP_WAIT_S="1"),
@@ -201,7 +201,7 @@ def test_a_cable_that_is_pulled(tmp_path: Path) -> None:
         )
         programs.await_line(process)
         for _ in range(2):
-            time.sleep(1.5)
+            time.sleep(0.7)
             cable(workstation, plugged=False)
             time.sleep(1.5)
             cable(workstation, plugged=True)

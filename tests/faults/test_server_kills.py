@@ -6,16 +6,16 @@ from pathlib import Path
 
 import pytest
 
-from tests.faults.kills import Rounds
+from tests.faults.kills import VICTIMS, Rounds
 from tests.servers.postgres import own_server
 
 
 @pytest.mark.slow
-def test_six_kills(tmp_path: Path) -> None:
+def test_one_after_the_other(tmp_path: Path) -> None:
     """Client, companion, server, postmaster and backend killed at random moments lose and double nothing."""
     database = own_server("fsync=on")
     try:
-        found = Rounds(tmp_path, database, seed=1).run(6)
+        found = Rounds(tmp_path, database, seed=1).run(len(VICTIMS))
     finally:
         database.remove()
 

@@ -81,17 +81,17 @@ def python(code: str, *arguments: object) -> subprocess.Popen[str]:
 
 @pytest.mark.slow
 def test_two_catalogs_while_runs_come_and_go() -> None:
-    """Two readers with catalogs of their own, and one that comes late, find every one of 10,000 short runs."""
+    """Two readers with catalogs of their own, and one that comes late, find every one of 2,400 short runs."""
     target()
-    readers = [python(READER, os.path.abspath(f"{number}.db"), 10_000) for number in range(2)]
-    writers = [python(WRITER, 5_000) for _ in range(2)]
+    readers = [python(READER, os.path.abspath(f"{number}.db"), 2_400) for number in range(2)]
+    writers = [python(WRITER, 1_200) for _ in range(2)]
     ended = [writer.communicate(timeout=100)[0] or writer.returncode for writer in writers]
     found = [reader.communicate(timeout=110)[0].split(" ", 2) for reader in readers]
     late = open_file("file:store")
 
     assert ended == [0, 0]
-    assert found == [["10000", "10000", "{'finished'}\n"]] * 2
-    assert len(late.find().runs) == 10_000
+    assert found == [["2400", "2400", "{'finished'}\n"]] * 2
+    assert len(late.find().runs) == 2_400
     assert os.listdir("store/open") == []
 
 

@@ -1,4 +1,4 @@
-"""Sync between stores of all kinds, on real servers: every pair, both ways, twice."""
+"""Sync between stores of all kinds, on real servers: each kind with two others, both ways, twice."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ def records(store: Store) -> list[object]:
 
 PAIRS = [
     pytest.param(*pair, marks=[pytest.mark.slow] * bool({"postgresql", "bucket"} & {*pair}))
-    for pair in itertools.combinations_with_replacement(KINDS, 2)
+    for pair in zip(KINDS, (*KINDS[1:], KINDS[0]), strict=True)
 ]
 
 
