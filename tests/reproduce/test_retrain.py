@@ -52,48 +52,38 @@ def test_a_stale_run_is_made_again(tmp_path: Path) -> None:
     assert mlsdk.retrain(["churn", "experiment = 'churn'"], store=store) == ()
 
 
-def test_what_took_its_place(tmp_path: Path) -> None:
-    """Of a run that was made again, the new one is made again; where its data come out the same, nothing follows."""
+def test_a_pipeline(tmp_path: Path) -> None:
+    """Parents come first, and what they make is the data of others; of a run that was made again the new one counts.
+
+    Where the data come out the same nothing follows, and where they cannot be made what needs them is not made.
+    """
     folder = make_pipeline(tmp_path / "project")
-    store = folder / ".mlsdk"
+    store, prepare = folder / ".mlsdk", folder / "prepare.py"
     first = mlsdk.runs(experiment="features", store=store)[0]
-    replace(folder / "prepare.py", "def prepare(raw: Path):\n", "def prepare(raw: Path):\n    size = 3\n")
-    made = mlsdk.retrain(["models", "features"], store=store)
-    second = made[0].new
-    assert second is not None
-    replace(folder / "prepare.py", "size = 3", "size = 4")
-    (again,) = mlsdk.retrain(first, store=store)
-
-    assert [(one.old.run.experiment, one.new is None, one.problem) for one in made] == [
-        ("features", False, None),
-        ("models", True, None),
-    ]
-    assert (again.old.run, again.new is None, again.problem) == (second, False, None)
-
-
-def test_parents_first(tmp_path: Path) -> None:
-    """A run whose data another run makes is made again after that one, of what that one has made."""
-    folder = make_pipeline(tmp_path / "project")
     (folder / "raw.csv").write_text("x\n1\n2\n3\n")
     files = _files(folder)
-    made = mlsdk.retrain("models", store=folder / ".mlsdk")
+    made = mlsdk.retrain("models", store=store)
+    kept, states = _files(folder), [one.state for one in mlsdk.status(store=store)]
+    replace(prepare, "def prepare(raw: Path):\n", "def prepare(raw: Path):\n    size = 3\n")
+    same = mlsdk.retrain(["models", first], store=store)
+    replace(prepare, "    size = 3\n", "    raise OSError('no room')\n")
+    failed, skipped = mlsdk.retrain(["models", "features"], store=store)
+    second, third = made[0].new, made[1].new
+    assert second is not None
+    assert third is not None
 
     assert [(one.old.run.experiment, one.problem) for one in made] == [("features", None), ("models", None)]
-    assert made[1].new is not None
-    assert made[1].new.metrics["size"].last == len("feature\n1\n2\n3\n")
-    assert _files(folder) == files
-    assert [one.state for one in mlsdk.status(store=folder / ".mlsdk")] == ["up to date", "up to date"]
-
-
-def test_what_cannot_be_made(tmp_path: Path) -> None:
-    """A run that fails is told with its error, and what needs it is not made."""
-    folder = make_pipeline(tmp_path / "project")
-    replace(
-        folder / "prepare.py", "def prepare(raw: Path):\n", "def prepare(raw: Path):\n    raise OSError('no room')\n"
-    )
-    failed, skipped = mlsdk.retrain(["models", "features"], store=folder / ".mlsdk")
-
+    assert third.metrics["size"].last == len("feature\n1\n2\n3\n")
+    assert (kept, states) == (files, ["up to date", "up to date"])
+    assert [(one.old.run, one.new is None, one.problem) for one in same] == [(second, False, None), (third, True, None)]
     assert "no room" in str(failed.problem)
     assert (skipped.new, skipped.problem) == (None, "what makes features.csv could not be made again")
+
+
+def test_an_environment_that_is_none() -> None:
+    """There is no environment but the present one and that of the lock."""
+    with mlsdk.run("models", capture=()):
+        pass
+
     with pytest.raises(UsageError, match="'fresh'"):
-        mlsdk.retrain("models", env="fresh", store=folder / ".mlsdk")  # type: ignore[arg-type]
+        mlsdk.retrain("models", env="fresh")  # type: ignore[arg-type]
