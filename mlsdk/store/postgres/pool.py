@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
 import re
 import time
@@ -83,7 +84,7 @@ class Pool:
         psycopg = load()
         for attempt in range(1, TRIES + 1):
             try:
-                with self._get().connection() as connection:
+                with self._get().connection(WAIT_S) as connection:
                     if begin is None:
                         return work(connection)
                     connection.execute(begin)
@@ -95,8 +96,12 @@ class Pool:
                         raise
                     connection.execute("COMMIT")
                     return done
+            except _timed_out() as error:  # that has been waited for already
+                self.connect().close()  # says why there is none
+                told = f"all {CONNECTIONS} connections of this process are in use"
+                raise UnavailableError(f"PostgreSQL cannot be used at present: {told}", retry_after_s=1.0) from error
             except psycopg.Error as error:
-                if attempt == TRIES or isinstance(error, _timed_out()) or not _may_pass(error):
+                if attempt == TRIES or not _may_pass(error):
                     raise translated(error) from error
                 if not isinstance(error, psycopg.errors.DeadlockDetected):
                     self._mend()
@@ -111,13 +116,15 @@ class Pool:
             if self._pool is None:
                 from psycopg_pool import ConnectionPool
 
+                # What it warns of comes as our error; without a handler it would be printed.
+                if not (logger := logging.getLogger("psycopg.pool")).handlers:
+                    logger.addHandler(logging.NullHandler())
                 self._pool = ConnectionPool(
                     self._conninfo,
                     kwargs={"autocommit": True, **_OPTIONS},
                     configure=self._configure,
                     min_size=0,
                     max_size=CONNECTIONS,
-                    timeout=WAIT_S,
                     max_idle=120.0,
                     reconnect_timeout=WAIT_S,
                     num_workers=1,
@@ -213,7 +220,7 @@ def _may_pass(error: Exception) -> bool:
 
 
 def _timed_out() -> type[Exception]:
-    """No connection came in time: that has been waited for already."""
+    """No connection came in time."""
     from psycopg_pool import PoolTimeout
 
     timeout: type[Exception] = PoolTimeout
