@@ -27,6 +27,16 @@ def checked_mapping(call: str, values: object) -> Mapping[str, object]:
     return values
 
 
+def checked_text(what: str, value: object) -> None:
+    """Raise unless it is text, or None.
+
+    Raises:
+        UsageError: something else.
+    """
+    if value is not None and not isinstance(value, str):
+        raise UsageError(f"{what} must be text, not {value!r}")
+
+
 def checked_tags(tags: object) -> Mapping[str, object]:
     """Tags as a mapping; plain names become true.
 

@@ -81,7 +81,7 @@ class Sealed:
             size = os.fstat(self._fd).st_size
         try:
             self._load(size)
-        except BaseException:
+        except BaseException:  # raised again: only the descriptor must not stay open
             self.close()
             raise
 

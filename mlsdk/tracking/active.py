@@ -19,6 +19,7 @@ from mlsdk.log import frames
 from mlsdk.log.facts import Tags, checked_mapping, checked_tags, is_covered
 from mlsdk.tracking import context, facts
 from mlsdk.tracking.captures import closing, since
+from mlsdk.tracking.numbers import together
 from mlsdk.tracking.points import PointWriter, now_ns
 from mlsdk.tracking.problems import Problems, shipping
 from mlsdk.tracking.writer import Writer, tell
@@ -100,9 +101,9 @@ class ActiveRun:
 
         Raises:
             MetricError: not a number, or one that would lose precision; the others of the call are recorded.
-            UsageError: the run is finished.
+            UsageError: not names with numbers, or the run is finished.
         """
-        self._log({**values, **named} if values else named, step, at)
+        self._log(named if values is None else together(values, named), step, at)
 
     def _log(self, named: dict[str, object], step: int | None, at: datetime | float | None) -> None:
         now = now_ns()

@@ -86,6 +86,8 @@ def track(
     """
 
     def decorate(inner: Callable[P, R]) -> Callable[P, R]:
+        if not callable(inner) and not isinstance(inner, (classmethod, staticmethod)):
+            raise UsageError(f"track takes a function, not {inner!r}; name an experiment so: @track(experiment=...)")
         names = (data,) if isinstance(data, str) else tuple(data or ())
         return _wrap(
             inner, lambda plain, method: _Starter(plain, method, experiment, name, tags, names, capture, store)
@@ -256,7 +258,7 @@ def _generator(function: Callable[..., Any], starter: _Starter) -> Callable[...,
                     with inside:
                         body.close()
                     raise
-                except BaseException as error:
+                except BaseException as error:  # whatever is thrown into the generator is its body's
                     resume, value = body.throw, error
 
     return wrapper
@@ -280,7 +282,7 @@ def _async_generator(function: Callable[..., Any], starter: _Starter) -> Callabl
                     with inside:
                         await body.aclose()
                     raise
-                except BaseException as error:
+                except BaseException as error:  # as above
                     resume, value = body.athrow, error
 
     return wrapper

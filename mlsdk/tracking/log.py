@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from mlsdk.tracking.context import current_run, entered
+from mlsdk.tracking.numbers import together
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -27,6 +28,7 @@ def log(
     Raises:
         NoRunError: no run is live, or several and none belongs here.
         MetricError: not a number, or one that would lose precision; the others of the call are recorded.
+        UsageError: not names with numbers.
 
     >>> import mlsdk
     >>> with mlsdk.run("docs"):
@@ -36,4 +38,4 @@ def log(
     run = entered.get()
     if run is None or run.finished:
         run = current_run()
-    run._log({**values, **named} if values else named, step, at)
+    run._log(named if values is None else together(values, named), step, at)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
-from mlsdk.errors import MetricError
+from mlsdk.errors import MetricError, UsageError
 
 Number = int | float
 LARGEST_NAME = 10_000
@@ -94,6 +94,20 @@ def check_name(name: object) -> str:
     if not name or len(name) > LARGEST_NAME:
         raise MetricError(f"a metric's name must have 1 to {LARGEST_NAME:,} characters, not {len(name):,}")
     return name
+
+
+def together(values: object, named: dict[str, object]) -> dict[str, object]:
+    """The metrics of one call, from its mapping and its keywords.
+
+    Raises:
+        UsageError: the first is no mapping.
+    """
+    try:
+        return {**values, **named}  # type: ignore[dict-item]
+    except TypeError:
+        raise UsageError(
+            f"log takes names with numbers, such as log(loss=0.5) or log({{'loss': 0.5}}), not {_short(values)}"
+        ) from None
 
 
 def flatten(values: Mapping[str, object], prefix: str = "") -> Iterator[tuple[str, object]]:

@@ -137,7 +137,7 @@ class PointWriter:
         for call in waiting:
             try:
                 call()
-            except Exception as error:
+            except Exception as error:  # the others come first; it is raised below
                 mistake = error
         if mistake is not None:
             raise mistake

@@ -99,9 +99,12 @@ def _of_launcher(call: _Call) -> Seat | None:
     seat = None
     if not _is_spawned():
         seat = _of_torchrun(call) or _of_mpi(call) or _of_slurm(call)
-    if seat is None or seat.run is None:
-        seat = _of_torch(call) or _of_ray(call) or seat or _of_variables()
-    return seat
+    if seat is not None and seat.run is not None:
+        return seat
+    asked = _of_torch(call) or _of_ray(call)
+    if asked is not None and asked.run is not None:
+        return asked
+    return seat or _of_variables() or asked
 
 
 def _of_told(run: str, rank: int, root: str | None, call: _Call) -> Seat:
@@ -241,14 +244,15 @@ def _bounded(name: str, ask: Callable[[], T]) -> T:
 def _of_torch(call: _Call) -> Seat | None:
     """By the store of a process group that is there, whoever started the processes."""
     torch = sys.modules.get("torch.distributed")
+    if torch is None or not torch.is_available() or not torch.is_initialized() or torch.get_world_size() < 2:
+        return None
     try:
-        if torch is None or not torch.is_available() or not torch.is_initialized() or torch.get_world_size() < 2:
-            return None
         store = sys.modules["torch.distributed.distributed_c10d"]._get_default_store()
         run, group = _bounded("group", lambda: _by_store(store, "mlsdk", "mlsdk", call))
         return Seat(torch.get_rank(), run, f"torch-{group}")
-    except Exception:  # a store that cannot compare and set, or one of a version to come: then others are asked
-        return None
+    except Exception as error:  # a store that cannot compare and set, or one of a version to come: the run says so
+        why = f"set MLSDK_RUN for all ranks: the store of the process group failed: {error}"
+        return Seat(torch.get_rank(), None, "", why)
 
 
 # MPI

@@ -12,7 +12,7 @@ from mlsdk.capture import Context, chosen
 from mlsdk.capture.process import entry_name
 from mlsdk.capture.secrets.redaction import redact_text
 from mlsdk.errors import ConfigError, UsageError
-from mlsdk.log.facts import Tags, checked_mapping, checked_tags
+from mlsdk.log.facts import Tags, checked_mapping, checked_tags, checked_text
 from mlsdk.log.ids import new_id
 from mlsdk.store.target import Target, open_target
 from mlsdk.tracking import again, captures, context, exits
@@ -131,6 +131,8 @@ def start(
         number: of the run among those of this process, where it was counted already.
     """
     begun = now_ns()
+    checked_text("experiment", experiment)
+    checked_text("name", name)
     number = again.count() if number is None else number
     if config.disabled() or again.passes_over(number):
         return DisabledRun(name or "disabled", experiment or "disabled")
@@ -176,7 +178,8 @@ def start(
     writer.announce()
     _enlist(active, writer, observe=bool(wanted) and config.flag("observe"))
     if seat is not None and seat.why:
-        active._problems.note("ranks", f"each rank is a run of its own, of the tag group={seat.group}: {seat.why}")
+        of = f", of the tag group={seat.group}" if seat.group else ""
+        active._problems.note("ranks", f"each rank is a run of its own{of}: {seat.why}")
     active.spent(begun)
     return active
 

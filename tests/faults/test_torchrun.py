@@ -88,11 +88,14 @@ def test_a_killed_rank_is_seen() -> None:
     torchrun(
         """
         import os, signal, time
-        with mlsdk.run("ddp"):
+        def is_known(run):  # rank 0's captures are done, and rank 1 was sampled
+            wanted = "system/process/threads" in run.ranks.get("rank 1", {})
+            return wanted and "functions" in run.code and "lock" in run.environment
+        with mlsdk.run("ddp") as run:
             for value in range(100): mlsdk.log(value=value)
-            time.sleep(4.0)  # until the companion has done rank 0's captures
+            while os.environ["RANK"] == "1" and not is_known(mlsdk.get_run(run.id)): time.sleep(0.1)
             if os.environ["RANK"] == "1": os.kill(os.getpid(), signal.SIGKILL)
-            time.sleep(30)
+            time.sleep(1000)  # torchrun ends it
         """,
         code_expected=1,
     )
@@ -150,6 +153,22 @@ def test_ranks_of_two_agents() -> None:
 
     assert run.params["rank"] == 0
     assert {rank: list(found.values) for rank, found in run.history("rank", rank="all").items()} == {0: [0], 1: [1]}
+
+
+def test_a_group_whose_store_cannot_agree() -> None:
+    """Where the store of a process group cannot say which run it is, the ranks' runs are separate and say why."""
+    programs.execute(
+        """
+        import torch.distributed as dist
+        from torch.testing._internal.distributed.fake_pg import FakeStore
+        dist.init_process_group("fake", store=FakeStore(), rank=1, world_size=2)
+        with mlsdk.run("ddp", capture=()): mlsdk.log(loss=1.0)
+        """
+    )
+    run = by_name("ddp")
+
+    assert (run.status, dict(run.ranks), dict(run.tags)) == ("finished", {}, {})
+    assert "MLSDK_RUN" in run.problems[0].message
 
 
 def test_a_store_that_is_stuck() -> None:

@@ -217,6 +217,8 @@ def test_data_parameters(tmp_path: Path) -> None:
     assert run.datasets["data"].size_bytes == 8
     with pytest.raises(UsageError, match="no such parameter"):
         mlsdk.track(data="dta")(train.__wrapped__)  # type: ignore[attr-defined]
+    with pytest.raises(UsageError, match=r"'churn'.*experiment="):
+        mlsdk.track("churn")  # type: ignore[call-overload]
 
 
 def test_nested_calls_have_parents() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from datetime import datetime, timezone
 from pathlib import Path
@@ -170,6 +171,26 @@ def test_secrets_are_left_out() -> None:
 
     assert secret.encode() not in everything
     assert any(problem.kind == "secret params.api_key" for problem in mlsdk.get_run(run.id).problems)
+
+
+@pytest.mark.parametrize("values", [0.5, "loss", [("loss", 0.5)]], ids=repr)
+def test_log_of_no_names(values: Any) -> None:
+    """What has no names is refused, with the value and with how it is written."""
+    with mlsdk.run(capture=()) as run:
+        for log in (run.log, mlsdk.log):
+            with pytest.raises(UsageError, match=re.escape(repr(values))):
+                log(values)
+
+    assert dict(mlsdk.get_run(run.id).metrics) == {}
+
+
+@pytest.mark.parametrize("words", [{"name": 3}, {"experiment": 3}])
+def test_names_are_text(words: Any) -> None:
+    """A name and an experiment are text, else nothing is started."""
+    with pytest.raises(UsageError, match="must be text, not 3"):
+        mlsdk.run(**words)
+
+    assert not Path(".mlsdk").exists()
 
 
 @pytest.mark.parametrize("params", [[("a", 1)], {1: 2}, {"": 1}, "a"])
