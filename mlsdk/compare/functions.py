@@ -98,7 +98,7 @@ def _difference(place: str, a: Sources, b: Sources, x: str | None, y: str | None
             details.append(f"reached by {' > '.join(map(short_name, way))}")
         lines = _said(a, b, place, x, y)
         if lines[0] is None or lines[1] is None:
-            details.append("its source is not with the run")
+            details.append("its source is not with the run, or is nested too deeply")
         else:
             facts["diff"] = text = unified(lines[0], lines[1])
             details += text or ["what it says is the same; what its names mean is not"]

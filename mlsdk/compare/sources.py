@@ -11,7 +11,7 @@ from functools import cached_property
 from mlsdk.capture.functions.pieces import BODY, Module, Piece, Reader
 from mlsdk.capture.functions.reach import Reach
 from mlsdk.capture.functions.syntax import is_text
-from mlsdk.capture.functions.uses import Use
+from mlsdk.capture.functions.uses import Use, Uses
 from mlsdk.compare.side import Side
 from mlsdk.compare.values import listed, mapping
 
@@ -58,32 +58,36 @@ class Sources:
     def lines(self, place: str) -> list[str] | None:
         """What a piece says, written anew from its syntax tree: no comments, no docstrings, one format.
 
-        None where there is no such piece, or no source.
+        None where there is no such piece, no source, or one that is nested too deeply.
         """
         reader, name = self._lies_in(place)
         if reader is None:
             return None
-        reader.uses(name)  # is remembered: below, its tree loses its texts
-        lines: list[str] = []
-        for part in reader.parts[name].nodes:
-            text = ast.unparse(ast.fix_missing_locations(_without_texts(part))).strip("\n")
-            lines += [line for line in text.split("\n") if line.strip()]
-        return lines
+        _uses(reader, name)  # is remembered: below, its tree loses its texts
+        try:
+            parts = [ast.unparse(ast.fix_missing_locations(_without_texts(part))) for part in reader.parts[name].nodes]
+        except RecursionError:
+            return None
+        return [line for text in parts for line in text.split("\n") if line.strip()]
 
     def origins(self, place: str) -> list[str]:
         """What the imported names mean that a piece uses: they count for it."""
         reader, name = self._lies_in(place)
         found = []
-        for head, (source, inner) in reader.origins(name).items() if reader is not None else ():
+        known = {} if reader is None or not _uses(reader, name).names else reader.origins(name)
+        for head, (source, inner) in known.items():
             last = (inner or source).rpartition(".")[2]
             alias = "" if head in (last, source.partition(".")[0]) else f" as {head}"
             found.append(f"from {source} import {inner}{alias}" if inner else f"import {source}{alias}")
         return found
 
     def digest(self, place: str) -> str | None:
-        """The hash of a piece, reached or not; None where there is none."""
+        """The hash of a piece, reached or not; None where there is none, or it is nested too deeply."""
         reader, name = self._lies_in(place)
-        return None if reader is None else reader.piece(name).digest
+        try:
+            return None if reader is None else reader.piece(name).digest
+        except RecursionError:
+            return None
 
     def pieces(self, module: str) -> list[str]:
         """The places of all pieces of a module, reached or not; empty where it cannot be read."""
@@ -170,7 +174,7 @@ class Sources:
                 caller = f"{other}:{piece}"
                 if reader is None or caller == target or not (caller in self.table or caller in self.roots):
                     continue
-                uses = reader.uses(piece)
+                uses = _uses(reader, piece)
                 is_method = bool(owner) and short in uses.attributes
                 if is_method or self._uses(other, reader.imports, uses.names, (module, name)):
                     yield caller
@@ -193,6 +197,14 @@ class Sources:
             if short in named and self._reach.meaning(source.lstrip("?") or module, parts) == target:
                 return True
         return False
+
+
+def _uses(reader: Reader, piece: str) -> Uses:
+    """What a piece uses; nothing of one that is nested too deeply."""
+    try:
+        return reader.uses(piece)
+    except RecursionError:
+        return Uses(reader.package)
 
 
 def _without_texts(node: ast.AST) -> ast.AST:

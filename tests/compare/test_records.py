@@ -275,6 +275,25 @@ def test_a_variable_kept_as_a_digest(bench: Bench) -> None:
     assert _found(first, second) == [("variable", "ACME_PLACE", "set", "set to another")]
 
 
+def test_code_that_is_nested_too_deeply(bench: Bench) -> None:
+    """What is nested too deeply to be walked through is neither explained nor taken for the same."""
+    deep = "def table(x):\n    return " + "x + " * 700 + "{}\n"
+    functions = {"deep:table": "01", "pkg.helpers:scale": "02"}
+    then = _with(bench.first, code={"functions": functions, "sources_kept": {"deep": deep.format("getattr(x, x)")}})
+    now = _with(
+        then,
+        code={"functions": {**functions, "deep:table": "03"}, "sources_kept": {"deep": deep.format("getattr(x, 1)")}},
+    )
+    unreached = [
+        _with(run, code={"functions": {"pkg.helpers:scale": "02"}, "sources": {"deep": run.code["sources_kept"]}})
+        for run in (then, now)
+    ]
+    (cause,) = causes(then, now)
+
+    assert (cause.what, cause.details) == ("deep:table", ("its source is not with the run, or is nested too deeply",))
+    assert "deep:table, which differs," in mlsdk.diff(*unreached).unknown[-1]
+
+
 def test_a_folder_with_a_file_more(bench: Bench) -> None:
     """That a folder was listed with other names follows from the files that were read there."""
     part = mlsdk.Dataset("parts/c", "file", digest="cc", path="parts/c", declared=False)

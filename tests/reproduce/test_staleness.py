@@ -162,15 +162,19 @@ def test_what_is_gone_is_not_known(project: Path) -> None:
 
 
 def test_code_that_cannot_be_parsed(project: Path) -> None:
-    """Of a module with an error of syntax nothing is claimed, nor of what was reached by it; of others it is."""
+    """Of a module with an error of syntax, or nested too deeply, nothing is claimed, nor of what was reached by it."""
     replace(project / "helpers.py", "import math", "import math import")
     unread = judged(project)
     replace(project / "train.py", "* lr + SHIFT", "* lr - SHIFT")
     both = judged(project)
+    (project / "helpers.py").write_text(f"def scale(x):\n    return {'x + ' * 700} x\n")
+    deep = judged(project)
 
     assert (unread.state, unread.lines) == ("unknown", ())
     assert "helpers.py cannot be parsed: SyntaxError" in unread.unknown[0]
     assert (both.lines, len(both.unknown)) == (("train: fit() changed",), 1)
+    assert (deep.lines, len(deep.unknown)) == (("train: fit() changed",), 1)
+    assert "helpers.py is nested too deeply" in deep.unknown[0]
 
 
 def test_code_that_is_not_here(project: Path) -> None:

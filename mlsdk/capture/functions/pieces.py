@@ -227,8 +227,9 @@ class Reader:
         """What a piece uses."""
         parts = self.parts[name]
         if parts.uses is None:
-            parts.uses = Uses(self.package)
-            parts.uses.add(*parts.nodes)
+            uses = Uses(self.package)
+            uses.add(*parts.nodes)
+            parts.uses = uses
         return parts.uses
 
     def origins(self, name: str) -> dict[str, Use]:

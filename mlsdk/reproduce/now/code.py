@@ -21,7 +21,7 @@ from mlsdk.reproduce.world.place import Place
 
 _ASKED = ("modules", "main", "cells", "roots", "bound", "compiled_by")
 _LOADED = (*_ASKED, "loaded")
-_UNPARSED = " cannot be parsed: "
+_UNPARSED = (" cannot be parsed: ", " is nested too deeply")
 _MOST_NAMED = 3
 _MOST_EXPLAINED = 50
 """Pairs of tables of functions of which it is said who calls what has changed: it takes some 20 ms each."""
@@ -95,7 +95,7 @@ class CodeNow:
         if place.now is None:
             return Found((), (f"its code is not here: {place.then or 'where it lay was not recorded'} is no folder",))
         table = self._known_table(code, place)
-        pair = told_apart(code, ("functions", "differs")), id(table)
+        pair = told_apart(code, ("functions", "functions_missing", "differs")), id(table)
         if pair not in self._compared:
             self._compared[pair] = self._compare(run, code, table)
         return self._compared[pair]
@@ -115,7 +115,7 @@ class CodeNow:
         then = self._held.value(code, "functions")
         if then is None:
             return Found((), ("its functions: the list of them is not in the store",))
-        modules = {name.partition(":")[0] for name in then}
+        modules = {name.partition(":")[0] for name in then} | {*(self._held.value(code, "functions_missing") or ())}
         unread = [f"its functions: {why}" for name, why in table.unread.items() if name in modules]
         unknown = [*table.unknown, *unread]
         if not table.functions:
@@ -147,7 +147,7 @@ class CodeNow:
         told = tuple(f"its functions: {name}: {why}" for name, why in odd.items())
         roots = [str(root) for root in facts.get("roots") or ()]
         by_memory = any(root.endswith(":<lambda>") or program.load(root.partition(":")[0]) is None for root in roots)
-        unread = {name: why for name, why in program.missing.items() if _UNPARSED in why}
+        unread = {name: why for name, why in program.missing.items() if any(mark in why for mark in _UNPARSED)}
         return _Table(reach.table, told, program.files, facts, unread, by_memory)
 
 
