@@ -71,6 +71,7 @@ class _Look:
     def __init__(self, limit_s: float | None) -> None:
         self.found: dict[str, object] = {}
         self._limit_s, self._began = limit_s, time.monotonic()
+        self._is_full = False
 
     def _left_s(self) -> float:
         """Seconds that are left; asked only where something large is to be read."""
@@ -81,22 +82,30 @@ class _Look:
     def add(self, path: str, value: Any, depth: int) -> None:
         """Take a value with all that is in it."""
         if len(self.found) >= MOST_PARTS:
-            self.found["…"] = {"note": f"there are more than {MOST_PARTS:,} parts"}
+            self._keep("…", {"note": f"there are more than {MOST_PARTS:,} parts"})
+            self._is_full = True
             return
         try:
             inner = _parts(value) if depth < _DEEPEST else None
             if inner is None:
-                self.found[path or ALONE] = self._leaf(path, value)
+                self._keep(path, self._leaf(path, value))
                 return
         except Exception as error:  # it may be an odd object, which raises at any question
-            self.found[path or ALONE] = {"type": type_name(type(value)), "note": f"not read: {type(error).__name__}"}
+            self._keep(path, {"type": type_name(type(value)), "note": f"not read: {type(error).__name__}"})
             return
         if not inner:
-            self.found[path or ALONE] = {"type": type_name(type(value)), "values": []}
+            self._keep(path, {"type": type_name(type(value)), "values": []})
         for name, part in inner:
             self.add(f"{path}/{name}" if path else name, part, depth + 1)
-            if "…" in self.found:
+            if self._is_full:
                 return
+
+    def _keep(self, path: str, found: object) -> None:
+        """Note what lies at a path; two may read alike: of the keys 1 and "1", of `a/b` and `b` within `a`."""
+        path = path or ALONE
+        while path in self.found:
+            path += "'"
+        self.found[path] = found
 
     def _leaf(self, path: str, value: Any) -> object:
         kind = type(value)

@@ -15,7 +15,6 @@ import mlsdk
 from mlsdk.capture import Context, process
 from mlsdk.capture.process import capture, entry_name, standard_input
 from tests import programs
-from tests.conftest import require
 
 QUIET = {"MLSDK_COMPANION": "0", "MLSDK_CAPTURE": "process"}
 
@@ -113,27 +112,6 @@ def test_a_console_script() -> None:
     run = mlsdk.get_run("latest")
 
     assert (run.code["entry"], run.experiment) == (str(command), "train-it")
-
-
-def test_a_notebook() -> None:
-    """In a notebook, executed for real, the entry is interactive, and the path is what the server tells."""
-    require(importlib.util.find_spec("nbclient") and importlib.util.find_spec("ipykernel"), "nbclient and ipykernel")
-    code = f"""
-import nbformat, nbclient
-book = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell({REPORT!r})])
-nbclient.NotebookClient(book, kernel_name="python3", timeout=50).execute()
-print(book.cells[0].outputs[0]["text"])
-"""
-    spec = Path.cwd() / "jupyter" / "kernels" / "python3"
-    spec.mkdir(parents=True)
-    argv = [sys.executable, "-m", "ipykernel_launcher", "-f", "{connection_file}"]
-    (spec / "kernel.json").write_text(json.dumps({"argv": argv, "display_name": "Python 3", "language": "python"}))
-    settings = {"JUPYTER_PATH": str(spec.parent.parent), "JPY_SESSION_NAME": "/home/ann/churn.ipynb"}
-    settings |= {"IPYTHONDIR": str(Path.cwd()), "JUPYTER_RUNTIME_DIR": str(Path.cwd()), "PYTHONWARNINGS": "ignore"}
-    found = json.loads(python("-c", code, **settings))
-
-    assert (found["entry"], found["notebook"]) == ("interactive", "/home/ann/churn.ipynb")
-    assert set(found) - {"notebook"} == set(json.loads(python("-c", REPORT)))
 
 
 @pytest.mark.skipif(importlib.util.find_spec("torch") is None, reason="torch is in no extra: decision 0001")

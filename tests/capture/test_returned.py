@@ -79,6 +79,13 @@ def test_small_values() -> None:
     }
 
 
+def test_paths_that_read_alike() -> None:
+    """Nothing takes the place of another: keys that are written alike, keys with a slash, one that is an ellipsis."""
+    found = _of({1: "a", "1": "b", "x/y": 1, "x": {"y": 2}, "…": 3, "last": 4})
+
+    assert found == {"1": "a", "1'": "b", "x/y": 1, "x/y'": 2, "…": 3, "last": 4}
+
+
 def test_few_numbers() -> None:
     """Arrays and lists of few numbers are kept, with their types; nothing is an empty list."""
     assert _of(np.array([[1, 2], [3, 4]], "int32")) == {

@@ -109,7 +109,7 @@ def _classified(loaded: tuple[tuple[str, object], ...], count: int, last: object
         found.clear()
         new = [*loaded]
     for name, module in new:
-        if name.partition(".")[0] == "mlsdk":
+        if type(name) is not str or name.partition(".")[0] == "mlsdk":  # `sys.modules` takes any key
             continue
         if type(module) is ModuleType:
             path = module.__dict__.get("__file__")
@@ -228,7 +228,9 @@ def _functions(where: Context, modules: Mapping[str, str]) -> tuple[list[str], L
     known = _known.get(key)
     if known is not None and known[2].still_holds():
         return known[1], known[2]
-    is_ours = "__main__" in modules or "file" not in main_module()  # else an installed program runs the project's code
+    main = main_module()
+    # Otherwise an installed program runs the project's code.
+    is_ours = "__main__" in modules or "file" not in main or main["how"] == "notebook"
     loaded = Loaded({**modules, "__main__": ""} if is_ours else modules)
     roots = _add_main(loaded, starts) if function is None else _add_function(loaded, starts)
     if len(_known) >= _MOST_KNOWN:  # functions made anew for each run

@@ -200,17 +200,22 @@ nbclient.NotebookClient(book, timeout=60, kernel_name="python3").execute()
 
 
 def test_notebook() -> None:
-    """In a notebook, executed for real, the cells are kept in the order in which they ran, magics and all."""
+    """In a notebook, executed for real, its path and the cells in the order in which they ran are known, magics too."""
     require(importlib.util.find_spec("ipykernel") and importlib.util.find_spec("nbclient"), "ipykernel and nbclient")
     define, body = PLAIN.split("K = 2\n")
     cells = [define, "K = 1", "%precision 3\nK = 2", body, "first = show()", "later_cell = 1"]
     cells.append(
-        "import json\nwith open('later.json', 'w') as file: json.dump(later(Context(os.getcwd()), first), file)"
+        "from mlsdk.capture import process\nhere = Context(os.getcwd())\n"
+        "with open('later.json', 'w') as file: json.dump([later(here, first), process.capture(here)], file)"
     )
-    facts = run(["-W", "ignore", "-c", NOTEBOOK], input="#CELL\n".join(cells).encode())
-    after = json.loads(Path("later.json").read_text("utf-8"))
+    path = "/home/ann/churn.ipynb"
+    settings = {"JPY_SESSION_NAME": path}
+    facts = run(["-W", "ignore", "-c", NOTEBOOK], input="#CELL\n".join(cells).encode(), env=settings)
+    after, started = json.loads(Path("later.json").read_text("utf-8"))
 
-    assert facts["main"]["how"] == "notebook"
+    assert facts["main"] == {"how": "notebook", "file": path}
+    assert (started["entry"], started["notebook"]) == ("interactive", path)
+    assert started.keys() >= {"argv", "folder", "stdin", "timezone"}
     assert [cell.strip() for cell in facts["cells"][3:]] == [body.strip(), "first = show()"]
     assert len(facts["cells"]) == 5
     assert "run_line_magic" in facts["cells"][2]
