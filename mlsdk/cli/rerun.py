@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from pathlib import PurePath
 
 from mlsdk.cli import stores
+from mlsdk.cli.ending import tidy
 from mlsdk.cli.screen import Screen
 from mlsdk.cli.values import shown
 from mlsdk.errors import UsageError
@@ -28,6 +29,7 @@ def rerun_options(parser: argparse.ArgumentParser) -> None:
     add("--timeout", type=float, metavar="S", help="stop it after so many seconds; by default ten times what it took")
 
 
+@tidy()
 def rerun(args: argparse.Namespace) -> int:
     """Make a run again: the whole program, from the code, the data and the environment that were recorded.
 

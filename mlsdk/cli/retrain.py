@@ -6,6 +6,7 @@ import argparse
 import functools
 
 from mlsdk.cli import stores
+from mlsdk.cli.ending import tidy
 from mlsdk.cli.screen import Screen
 from mlsdk.compare.values import change
 from mlsdk.reproduce.retrain import Retrained, metrics, retraining, stale
@@ -23,6 +24,7 @@ def retrain_options(parser: argparse.ArgumentParser) -> None:
     add("--timeout", type=float, metavar="S", help=hint)
 
 
+@tidy()
 def retrain(args: argparse.Namespace) -> int:
     """Make the stale ones of some runs again, with the code and the data that are there now, as their children.
 

@@ -6,6 +6,7 @@ import argparse
 import sys
 
 from mlsdk.cli import stores
+from mlsdk.cli.ending import tidy
 from mlsdk.cli.screen import Screen, Span
 from mlsdk.reproduce.verdict import LEVELS, Cause, Verdict, said
 from mlsdk.table import counted, duration
@@ -49,6 +50,7 @@ def verify_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--all-causes", action="store_true", help="go on looking when a cause is confirmed")
 
 
+@tidy()
 def verify(args: argparse.Namespace) -> int:
     """Make a run again, twice, and say whether the same comes of it; if not, where it parts, and why.
 

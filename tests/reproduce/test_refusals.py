@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import importlib.util
+import signal
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -12,6 +14,7 @@ import mlsdk
 from mlsdk.cli import main
 from mlsdk.errors import RerunError
 from tests.conftest import require
+from tests.programs import eventually
 from tests.reproduce import injections
 
 pytestmark = pytest.mark.slow
@@ -157,14 +160,32 @@ def test_standard_input(tmp_path: Path) -> None:
 
 
 def test_a_program_that_never_ends(tmp_path: Path) -> None:
-    """A program that does not end is stopped in the time that it was given; the verdict says how to give it more."""
-    stop = tmp_path / "stop"
+    """A program that does not end is stopped in the time that it was given; the verdict says how to give it more.
+
+    It ends with the command too, when that is told to: nobody else knows of it.
+    """
+    stop, worlds = tmp_path / "stop", tmp_path / "worlds"
     stop.touch()
-    body = f"    while not os.path.exists({str(stop)!r}):\n        time.sleep(0.1)\n    return {{'a': 1}}"
-    run = _run(tmp_path / "project", _tracked(body, before="import os, time"))
+    worlds.mkdir()
+    begun = f"Path({str(tmp_path / 'begun')!r}).write_text(str(os.getpid()))"
+    body = f"    {begun}\n    while not os.path.exists({str(stop)!r}):\n        time.sleep(0.1)\n    return {{'a': 1}}"
+    run = _run(tmp_path / "project", _tracked(body, before="import os, time\nfrom pathlib import Path"))
+    store = tmp_path / "project" / ".mlsdk"
     stop.unlink()
-    verdict = _refusal(run, tmp_path / "project" / ".mlsdk", env="same", timeout_s=2.0)
+    verdict = _refusal(run, store, env="same", timeout_s=2.0)
+    (tmp_path / "begun").unlink()
+    command = [sys.executable, "-m", "mlsdk", "verify", run, "--env", "same", "--store", str(store)]
+    told = subprocess.Popen(
+        command, env=injections.environment({"TMPDIR": str(worlds)}), stderr=subprocess.PIPE, stdout=subprocess.PIPE
+    )
+    assert eventually(lambda: (tmp_path / "begun").exists() and (tmp_path / "begun").read_text(), within_s=60)
+    told.terminate()
+    told.communicate(timeout=60)
+    pid = int((tmp_path / "begun").read_text())
 
     assert verdict.why == "timeout"
     assert "within 2 s" in verdict.reason
     assert "--timeout" in verdict.reason
+    assert told.returncode == 128 + signal.SIGTERM
+    assert eventually(lambda: not Path(f"/proc/{pid}").exists())
+    assert list(worlds.iterdir()) == []
