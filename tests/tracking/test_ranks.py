@@ -60,7 +60,7 @@ def launched(*told: dict[str, str], script: str = "", first: Sequence[str] = ())
     (folder / "launcher.py").write_text(LAUNCHER)
     done = subprocess.run(
         [*first, sys.executable, "launcher.py", json.dumps([script, *told]), "train.py"],
-        env=programs.environment(MLSDK_EXIT_WAIT_S="0"),
+        env=programs.environment(MLSDK_COMPANION="0"),
         cwd=folder,
         capture_output=True,
         text=True,
@@ -107,8 +107,10 @@ def test_an_allocation_without_srun(told: dict[str, str]) -> None:
     assert [said for _, _, said in found] == [[], []]
 
 
-@pytest.mark.parametrize(("variable", "told"), [("OMPI_COMM_WORLD_RANK", OPEN_MPI), ("PMI_RANK", HYDRA)])
-@pytest.mark.parametrize("script", ["", '"$@"; exit $?'])
+@pytest.mark.parametrize(
+    ("variable", "told", "script"),
+    [("OMPI_COMM_WORLD_RANK", OPEN_MPI, '"$@"; exit $?'), ("PMI_RANK", HYDRA, "")],
+)
 def test_mpi_on_one_host(variable: str, told: dict[str, str], script: str) -> None:
     """Ranks that one launcher of MPI has started here are one run, also through a shell; another launch is another."""
     first, second = (launched(*numbered(variable, told), script=script) for _ in range(2))
@@ -187,7 +189,10 @@ def test_what_a_rank_that_was_told_its_run_starts() -> None:
             print(run.id, run._writer.role, flush=True)
             if len(sys.argv) == 1 and turn == 0: subprocess.run([sys.executable, *sys.argv, "c"], check=True)
     """
-    said = [programs.execute(code, MLSDK_RUN=told, RANK=str(rank)).stdout.splitlines() for rank in range(2)]
+    said = [
+        programs.execute(code, MLSDK_RUN=told, RANK=str(rank), MLSDK_COMPANION="0").stdout.splitlines()
+        for rank in range(2)
+    ]
     runs = [[line.split()[0] for line in lines] for lines in said]
 
     assert [line.partition(" ")[2] for lines in said for line in lines] == [
@@ -210,6 +215,8 @@ def test_children_of_a_rank() -> None:
         """,
         **SLURM,
         SLURM_PROCID="1",
+        MLSDK_COMPANION="0",
+        MLSDK_CAPTURE="none",
     )
 
     assert done.stdout.split() == ["main", "rank", "1"]
