@@ -134,17 +134,18 @@ def _lines_with_names(text: str) -> list[Span]:
         lower = text
     found: set[Span] = set()
     for stem in STEMS:
-        at = lower.find(stem) if stem in lower else -1
+        at = lower.find(stem)
+        start = end = -1
         while at >= 0:
-            start = text.rfind("\n", 0, at) + 1
+            if at > end:  # in another line than the one before
+                start, end = text.rfind("\n", 0, at) + 1, text.find("\n", at) % (len(text) + 1)
             if PATTERNS["assigned"].match(lower, at) is None and not any(
                 sign in lower[max(start, at - 300) : at] for sign in _SIGNS_BEFORE
             ):
                 at = lower.find(stem, at + 1)
                 continue
-            end = text.find("\n", at)
-            found.add((start, len(text) if end < 0 else end))
-            at = lower.find(stem, end) if end >= 0 else -1
+            found.add((start, end))
+            at = lower.find(stem, end)
     return sorted(found)
 
 
