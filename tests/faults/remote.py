@@ -21,7 +21,7 @@ from mlsdk.store.http.logs import HttpLogs
 from mlsdk.store.http.session import Session
 from mlsdk.store.sync import blobs_named
 from tests import programs
-from tests.servers.s3 import free_port
+from tests.servers.ports import free_port
 
 
 class Served:

@@ -20,7 +20,9 @@ from mlsdk.cli import main
 from mlsdk.errors import StoreError, UsageError
 from mlsdk.server.listen import bind
 from mlsdk.server.workspaces import Workspaces, check_name, place_of
+from tests.programs import eventually
 from tests.servers.http import Session, pieces
+from tests.servers.ports import free_port
 
 LOG = f"runs/{'a' * 32}/{'b' * 32}"
 
@@ -35,9 +37,7 @@ class Served:
 @contextmanager
 def serving(folder: Path, *options: str, store: str | None = None) -> Iterator[Served]:
     """The command, on a free port; ended by SIGTERM if it has not ended."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    port = free_port()
     words = [sys.executable, "-m", "mlsdk", "serve", store or str(folder / "store"), "--port", str(port), *options]
     told = {**os.environ, "XDG_CONFIG_HOME": str(folder / "config")}
     with subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=told) as process:
@@ -98,9 +98,17 @@ def test_a_second_start_keeps_the_token(tmp_path: Path) -> None:
     assert answers[0].json()["actor"] == answers[1].json()["actor"]
 
 
+def _ready(served: Served) -> int | None:
+    """The status of readiness; None if no connection is taken."""
+    try:
+        return Session(served.url, "").get("/ready").status_code
+    except requests.ConnectionError:
+        return None
+
+
 def test_a_stop_finishes_what_is_under_way(tmp_path: Path) -> None:
     """After SIGTERM readiness is denied first; a request that had begun is answered; then the process ends well."""
-    with serving(tmp_path, "--drain-s", "1.5") as served:
+    with serving(tmp_path, "--drain-s", "2") as served:
         port = int(served.url.rpartition(":")[2])
         body = pieces((LOG, 0, b"x" * 1000))
         head = (
@@ -109,16 +117,15 @@ def test_a_stop_finishes_what_is_under_way(tmp_path: Path) -> None:
         ).encode()
         with socket.create_connection(("127.0.0.1", port), timeout=20) as connection:
             connection.sendall(head + body[:500])
-            time.sleep(0.2)
             served.process.send_signal(signal.SIGTERM)
-            time.sleep(0.5)
-            ready = Session(served.url, "").get("/ready").status_code
-            time.sleep(1.5)
+            denied = eventually(lambda: _ready(served) == 503)
+            deaf = eventually(lambda: _ready(served) is None)
             connection.sendall(body[500:])
             answer = connection.recv(65_536)
         code = served.process.wait(30)
 
-    assert ready == 503
+    assert denied
+    assert deaf
     assert answer.startswith(b"HTTP/1.1 200")
     assert code == 0
 

@@ -75,7 +75,7 @@ def running(
     one = server(service, journal, **options)
     thread = threading.Thread(target=one.run, kwargs={"sockets": [socket]}, daemon=True)
     thread.start()
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + 60
     while not one.started:
         assert time.monotonic() < deadline, "the server did not start"
         time.sleep(0.01)

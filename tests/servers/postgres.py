@@ -11,13 +11,13 @@ import itertools
 import os
 import shutil
 import signal
-import socket
 import subprocess
 import tempfile
 import time
 from pathlib import Path
 
 from tests.conftest import require
+from tests.servers.ports import free_port
 
 _numbers = itertools.count()
 
@@ -39,7 +39,7 @@ class PostgresServer:
         os.chmod(self.folder, 0o755)
         if self._user:
             shutil.chown(self.folder, self._user)
-        self.port = _free_port()
+        self.port = free_port()
         self._process: subprocess.Popen[bytes] | None = None
         data = os.path.join(self.folder, "data")
         self._run("initdb", "-D", data, "-A", "trust", "-U", "mlsdk", "-E", "UTF8", "--locale=C", "--no-sync")
@@ -140,9 +140,3 @@ def _has_user(name: str) -> bool:
     except KeyError:
         return False
     return True
-
-
-def _free_port() -> int:
-    with socket.socket() as found:
-        found.bind(("127.0.0.1", 0))
-        return int(found.getsockname()[1])

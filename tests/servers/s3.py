@@ -13,7 +13,6 @@ import importlib.util
 import itertools
 import os
 import shutil
-import socket
 import subprocess
 import sys
 import tempfile
@@ -24,6 +23,7 @@ import zipfile
 from pathlib import Path
 
 from tests.conftest import require
+from tests.servers.ports import free_port
 
 KEY, SECRET = "AK1234567890", "SK1234567890"
 BUCKET = "tests"
@@ -223,13 +223,6 @@ def unpacked(archive: str, folder: str) -> str:
         path = packed.extract(name, folder)
     os.chmod(path, 0o755)
     return path
-
-
-def free_port() -> int:
-    """A port of loopback that nobody uses."""
-    with socket.socket() as found:
-        found.bind(("127.0.0.1", 0))
-        return int(found.getsockname()[1])
 
 
 def wait_for(url: str, process: subprocess.Popen[bytes]) -> None:
