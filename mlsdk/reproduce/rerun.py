@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import time
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timezone
@@ -203,7 +204,7 @@ def _execute(
 ) -> Ended:
     about = run.code.get("stdin")
     kind = about.get("kind") if isinstance(about, Mapping) else None
-    umask = run.code.get("umask")
+    umask = str(run.code.get("umask"))
     try:
         return run_to_end(
             [environment.executable, *command.options, *command.words],
@@ -213,9 +214,9 @@ def _execute(
             given=None if kind in ("null", "closed") else b"\n",
             program=command.source if command.words[:1] != ["-c"] else None,
             timeout_s=_timeout_s(run, recipe),
-            umask=int(umask, 8) if isinstance(umask, str) and umask.isdigit() else -1,
+            umask=int(umask, 8) if re.fullmatch("0?[0-7]{1,3}", umask) else -1,
         )
-    except OSError as error:
+    except (OSError, ValueError) as error:  # a word of the record may be none that a system takes
         raise RerunError(f"{environment.executable} cannot be started: {error}", "environment") from error
 
 

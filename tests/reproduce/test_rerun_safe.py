@@ -166,7 +166,7 @@ def test_records_of_others(monkeypatch: pytest.MonkeyPatch) -> None:
     write(source + "\ntrain()\n", "-c")
     old = start("./-c", MALLOC_ARENA_MAX="3")
     assert old.code["argv"] == ["./-c"]
-    typed = attrs.evolve(old, code={**old.code, "argv": ["-c"]})
+    typed = attrs.evolve(old, code={**old.code, "argv": ["-c"], "umask": "99"})
     assert mlsdk.rerun(typed, env="same").metrics["set"].last == 0
 
     monkeypatch.setenv("USER", "ann")
@@ -175,6 +175,18 @@ def test_records_of_others(monkeypatch: pytest.MonkeyPatch) -> None:
     assert "eve recorded the run" in str(new.code["rerun"])
     assert new.metrics["set"].last == 0
     assert new.environment["variables"]["MALLOC_ARENA_MAX"] == "3"  # type: ignore[index]
+
+    os.symlink(os.path.abspath("outside"), "link")
+    os.mkdir("outside")
+    linked = start("./-c")
+    for facts, what in (
+        ({"argv": ["-c", "\0"]}, "null byte"),
+        ({"folder": str(Path.cwd() / "link/new")}, "link that leads out"),
+        ({"tree": {**dict(old.code["tree"]), "root": "/x/.."}}, "not in its code tree"),  # type: ignore[call-overload]
+    ):
+        with pytest.raises(RerunError, match=what):
+            mlsdk.rerun(attrs.evolve(linked, code={**linked.code, **facts}), env="same")
+    assert os.listdir("outside") == []
 
     for name in (str(Path.cwd() / "evil"), str(Path.cwd() / "evil").replace("/", ".")):
         digest = "2c70e12b7a0646f92279f427c7b38e7334d8e5389cff167a1dc30e73f826b683"  # of `key`

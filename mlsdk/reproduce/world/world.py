@@ -86,28 +86,29 @@ def _made(run: Run, recipe: Recipe, store: Store, base: str) -> World:
     if not isinstance(about, Mapping) or "root" not in about:
         raise RerunError(_no_code(run), "code")
     place = Places(Held(store.blobs)).of(run)
-    before, worked = str(about["root"]), str(run.code.get("folder") or about["root"])
+    before = os.path.normpath(str(about["root"]))
+    worked = os.path.normpath(str(run.code.get("folder") or before))
     if recipe.code == "here":
         found, code = _code_here(run, recipe, place, store)
     else:
         found, code = _code_of(run)
     top, folder = _places(base, before, worked)
-    os.makedirs(top)
     try:
+        os.makedirs(top)
         write_tree(top, found)
-    except MlsdkError as error:
+    except (MlsdkError, OSError) as error:
         raise RerunError(f"the code of run {run.name} ({run.short_id}) cannot be written: {error}", "code") from error
     _put_pieces(run, recipe, top)
-    os.makedirs(folder, exist_ok=True)
-    missing = run.code.get("tree_missing")
-    if place.now is not None and not (isinstance(missing, Mapping) and "folder" in missing):  # else it is everybody's
-        _make_folders(place.now, top)
     if not is_inside(os.path.join(folder, "any"), base):
         raise RerunError(
             f"the working folder of run {run.name} ({run.short_id}) lies behind a link that leads out of the project,"
             f" to {os.path.realpath(folder)}: put the folder itself into the project",
             "code",
         )
+    os.makedirs(folder, exist_ok=True)
+    missing = run.code.get("tree_missing")
+    if place.now is not None and not (isinstance(missing, Mapping) and "folder" in missing):  # else it is everybody's
+        _make_folders(place.now, top)
     folders = Folders([(before, top), (worked, folder), (os.path.realpath(worked), folder)])
     known = {**code, "root": top, "tree": {**code["tree"], "root": top}}
     since_s = run.started_at.timestamp()
