@@ -151,12 +151,21 @@ def passes_over(number: int) -> bool:
 
 
 def _read() -> Order | None:
-    """Read the order, and take it out of the environment: it is not for child processes."""
+    """Read the order, and take it out of the environment: it is not for child processes.
+
+    Threads that start their runs at once may read it twice: it goes when it is known.
+    """
     global _order, _pid
-    _order, _pid = None, os.getpid()
-    path = os.environ.pop(VARIABLE, None)
-    if not path:
-        return None
+    path = os.environ.get(VARIABLE)
+    found = _order_at(path) if path else None
+    if _order is _NOT_READ:
+        _pid = os.getpid()
+        _order = found
+    os.environ.pop(VARIABLE, None)
+    return _order
+
+
+def _order_at(path: str) -> Order | None:
     import json
 
     try:
@@ -164,9 +173,8 @@ def _read() -> Order | None:
             values = json.load(file)
     except (OSError, ValueError):  # a process that was left over from a rerun
         return None
-    if os.name == "nt" or values["parent"] == os.getppid():  # there, a launcher stands between
-        _order = Order(values)
-    return _order
+    is_ours = os.name == "nt" or values["parent"] == os.getppid()  # there, a launcher stands between
+    return Order(values) if is_ours else None
 
 
 def seed(value: int) -> None:
