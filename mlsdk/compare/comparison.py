@@ -14,7 +14,7 @@ from mlsdk.compare.effect import Effect, effects
 from mlsdk.compare.side import Side
 from mlsdk.compare.table import ComparisonTable, compare_many
 from mlsdk.compare.unknown import unknown_of
-from mlsdk.compare.values import ABSENT, Values, differing, given, leaves, mapping
+from mlsdk.compare.values import ABSENT, Values, differing, flat, given, mapping
 from mlsdk.finding import get_run
 from mlsdk.records import Run
 
@@ -174,7 +174,7 @@ def _others(run: Run) -> dict[str, dict[str, object]]:
         "tags": run.tags,
         "artifacts": {name: one.digest for name, one in run.artifacts.items()},
     }
-    return {kind: dict(leaves(values)) for kind, values in kinds.items()}
+    return {kind: flat(values) for kind, values in kinds.items()}
 
 
 def _counted(a: Run, b: Run) -> dict[str, int]:

@@ -6,7 +6,7 @@ import os
 
 from mlsdk.compare.difference import Difference
 from mlsdk.compare.side import Side
-from mlsdk.compare.values import ABSENT, Pair, differing, given, leaves, listed
+from mlsdk.compare.values import ABSENT, Pair, differing, flat, given, listed
 from mlsdk.log.standins import Described
 
 _NOT_A_PROGRAM = ("interactive", "-", "notebook")
@@ -19,7 +19,7 @@ FUNCTION = "tracked function"
 
 def param_differences(a: Side, b: Side) -> list[Difference]:
     """Params, options and the program itself. A param that only says where data lie is left to the data."""
-    raw = [dict(leaves(side.run.params)) for side in (a, b)]
+    raw = [flat(side.run.params) for side in (a, b)]
     values = [{name: side.plain(value) for name, value in of.items()} for side, of in zip((a, b), raw, strict=True)]
     pairs = [
         (name, x, y)

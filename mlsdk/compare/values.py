@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import posixpath
 from collections.abc import Iterable, Mapping
 
@@ -41,6 +42,20 @@ def leaves(values: Values, prefix: str = "") -> Iterable[tuple[str, object]]:
             yield from leaves(value, f"{prefix}{name}.")
         else:
             yield f"{prefix}{name}", value
+
+
+def flat(values: Values) -> dict[str, object]:
+    """The same as one mapping; of several values that come to one name none is lost.
+
+    >>> flat({"a.b": 1, "a": {"b": 2}})
+    {'a.b': 1, "a.b'": 2}
+    """
+    found: dict[str, object] = {}
+    for name, value in leaves(values):
+        while name in found:
+            name += "'"
+        found[name] = value
+    return found
 
 
 def differing(a: Values, b: Values) -> list[Pair]:
@@ -96,7 +111,7 @@ def change(a: object, b: object) -> str:
         percent = f" ({moved / abs(a):+.1%})" if a else ""
     except OverflowError:
         return ""
-    return "" if moved != moved else f"{'+' if moved > 0 else ''}{number(moved)}{percent}"
+    return f"{'+' if moved > 0 else ''}{number(moved)}{percent}" if math.isfinite(moved) else ""
 
 
 def both_shown(a: object, b: object, longest: int = LONGEST) -> tuple[str, str]:

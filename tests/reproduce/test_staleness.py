@@ -161,6 +161,18 @@ def test_what_is_gone_is_not_known(project: Path) -> None:
     assert found.unknown == (f"data.data: {project}/data/train.csv is missing",)
 
 
+def test_what_is_no_file_any_more(project: Path) -> None:
+    """Where a pipe lies, which may have no end, nothing is waited for: of data and code there it is said."""
+    for name in ("config.json", "data/train.csv", "helpers.py"):
+        (project / name).unlink()
+        os.mkfifo(project / name)
+    found = judged(project)
+
+    assert found.lines == ("config.json: it is no file any more",)
+    assert any(why.startswith("data.data: ") and "is no regular file" in why for why in found.unknown)
+    assert any("helpers.py could not be read: it is no regular file" in why for why in found.unknown)
+
+
 def test_code_that_cannot_be_parsed(project: Path) -> None:
     """Of a module with an error of syntax, or nested too deeply, nothing is claimed, nor of what was reached by it."""
     replace(project / "helpers.py", "import math", "import math import")

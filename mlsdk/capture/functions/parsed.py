@@ -7,10 +7,12 @@ changed less than two seconds before it was read is not trusted by these: git ha
 from __future__ import annotations
 
 import ast
+import errno
 import gc
 import hashlib
 import json
 import os
+import stat
 import sys
 import time
 import warnings
@@ -81,9 +83,11 @@ def stamp_of(path: str) -> Stamp:
     """What changes when a file is written: times, size, inode.
 
     Raises:
-        OSError: there is none.
+        OSError: there is none, or it is a device or a pipe, which may have no end.
     """
     found = os.stat(path)
+    if not stat.S_ISREG(found.st_mode):
+        raise OSError(errno.EINVAL, "it is no regular file")
     return [found.st_mtime_ns, found.st_ctime_ns, found.st_size, found.st_ino]
 
 

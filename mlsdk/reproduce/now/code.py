@@ -21,7 +21,6 @@ from mlsdk.reproduce.world.place import Place
 
 _ASKED = ("modules", "main", "cells", "roots", "bound", "compiled_by")
 _LOADED = (*_ASKED, "loaded")
-_UNPARSED = (" cannot be parsed: ", " is nested too deeply")
 _MOST_NAMED = 3
 _MOST_EXPLAINED = 50
 """Pairs of tables of functions of which it is said who calls what has changed: it takes some 20 ms each."""
@@ -44,7 +43,7 @@ class _Table(NamedTuple):
     facts: Mapping[str, Any]
     """What the walk began with."""
     unread: Mapping[str, str]
-    """Why modules that are there cannot be parsed: of what lies behind them it is not known whether it is reached."""
+    """Why modules that are there cannot be read or parsed: what lies behind them may be reached, or not."""
     by_memory: bool = False
     """Whether what was loaded had to do for sources that are not there: then the walk serves no other run."""
 
@@ -67,6 +66,8 @@ class _Now(Side):
         """The sources of the modules by name, read now."""
         found = super().sources  # what no file has
         for name, path in self._files.items():
+            if not os.path.isfile(path):  # a pipe may have no end
+                continue
             with contextlib.suppress(OSError), open(path, "rb") as file:
                 found.setdefault(name, [file.read()])
         return found
@@ -147,7 +148,8 @@ class CodeNow:
         told = tuple(f"its functions: {name}: {why}" for name, why in odd.items())
         roots = [str(root) for root in facts.get("roots") or ()]
         by_memory = any(root.endswith(":<lambda>") or program.load(root.partition(":")[0]) is None for root in roots)
-        unread = {name: why for name, why in program.missing.items() if any(mark in why for mark in _UNPARSED)}
+        there = {name for name, path in program.files.items() if os.path.exists(path)}
+        unread = {name: why for name, why in program.missing.items() if name in there - odd.keys()}
         return _Table(reach.table, told, program.files, facts, unread, by_memory)
 
 

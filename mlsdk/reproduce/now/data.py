@@ -90,7 +90,7 @@ class DataNow:
             try:
                 self._answers[key] = self._answer(one, path, place, kept, read)
             except (MlsdkError, OSError) as error:
-                self._answers[key] = Answer(unknown=f"{_name(one, place)}: {error}")
+                self._answers[key] = Answer(unknown=f"{_label(one, place)}: {error}")
         return self._answers[key]
 
     def _answer(
@@ -102,8 +102,7 @@ class DataNow:
         read: Iterable[Dataset],
     ) -> Answer:
         """What became of one data set."""
-        name = _name(one, place)
-        label = f"data.{name}" if one.declared else name
+        name, label = _name(one, place), _label(one, place)
         if one.description == "address":
             return Answer(unknown=f"{label}: what an address gives now was not asked")
         if path is None:
@@ -184,6 +183,11 @@ def _name(one: Dataset, place: Place) -> str:
     return place.name(one.path)
 
 
+def _label(one: Dataset, place: Place) -> str:
+    """The same, as lines begin with it: `data.train`."""
+    return f"data.{_name(one, place)}" if one.declared else _name(one, place)
+
+
 def _kind(one: Dataset, place: Place) -> str:
     """Data, unless it is a file of the project that is no table and that no data set names: a configuration, say."""
     path = one.path or ""
@@ -193,6 +197,8 @@ def _kind(one: Dataset, place: Place) -> str:
 
 def _of_bytes(one: Dataset, kind: str, name: str, path: str, digest: str | None) -> Difference:
     facts: Mapping[str, object] = {"path": path, "declared": one.declared, "digest": {"a": one.digest, "b": digest}}
+    if not os.path.isfile(path):
+        return Difference(kind, name, _size(one.size_bytes), None, ("it is no file any more",), True, facts)
     return Difference(kind, name, _size(one.size_bytes), _size(os.path.getsize(path)), ("other bytes",), True, facts)
 
 
