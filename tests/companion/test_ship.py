@@ -73,7 +73,7 @@ def test_a_run_arrives(remote: Far) -> None:
     assert run.status is mlsdk.RunStatus.FINISHED
     assert list(run.history("loss").values) == [1 / (step + 1) for step in range(1000)]
     assert outbox.markers(str(remote.root)) == []
-    assert programs.eventually(remote.gone, within_s=10)
+    assert programs.eventually(remote.gone)
 
 
 @pytest.mark.slow

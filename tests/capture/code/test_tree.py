@@ -601,7 +601,7 @@ def change(folder: Path, what: str, name: bytes, value: Any) -> None:
             os.unlink(path)
 
 
-@settings(max_examples=25)
+@settings(max_examples=15)
 @given(st.lists(CHANGES, min_size=1, max_size=4), st.booleans())
 def test_any_changes(batches: list[Any], with_git: bool) -> None:
     """After any changes a look with a cache finds what a first look finds, and what it finds can be restored."""
