@@ -244,9 +244,9 @@ class Runs(Sequence[Run]):
         return ("metrics", metric)
 
     def _hint(self, metric: str) -> str:
-        known = self._store.catalog.keys("metrics")
-        near = suggest(f"metrics.{metric}", known)
-        return f"; did you mean {near[0].removeprefix('metrics.')!r}?" if near else ""
+        known = [key.removeprefix("metrics.") for key in self._store.catalog.keys("metrics")]
+        near = suggest(metric.removeprefix("metrics."), known)
+        return f"; did you mean {near[0]!r}?" if near else ""
 
     # frames
 

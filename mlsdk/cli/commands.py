@@ -96,7 +96,7 @@ def parser(names: Sequence[str] | None = None) -> argparse.ArgumentParser:
         module, _, function = place.partition(":")
         home = import_module(module)
         command: Command = getattr(home, function)
-        said = (command.__doc__ or "").strip()
+        said = (command.__doc__ or "").strip().replace("\n    ", "\n")  # as Python 3.13 does it itself
         one = below.add_parser(name, description=said, **wide, **_new())  # type: ignore[arg-type]
         getattr(home, f"{function}_options")(one)
         one.add_argument("--store", metavar="PATH", help="folder or URI of the store; by default the settings' store")

@@ -28,7 +28,7 @@ SAMPLED = "system/"
 """Metrics that the companion samples; they come after those that were logged."""
 IN_SHORT = {
     "code": "function argv git_missing commit branch dirty changed untracked tree.files tree.identity exact differs",
-    "environment": "python system packages lock_missing",
+    "environment": "python system packages",
     "hardware": "host cpu.model usable_cores memory_bytes gpus cpu_s gpu_s process_peak_memory_bytes energy_j cost "
     "user_s overhead_s",
 }
@@ -121,7 +121,7 @@ def _short(title: str, found: Mapping[str, object]) -> dict[str, object]:
         value: object = found
         for part in name.split("."):
             value = value.get(part) if isinstance(value, Mapping) else None
-        if value is not None:
+        if value not in (None, [], ""):
             value = round(value, 3) if isinstance(value, float) else value
             values[name] = _gist(value, 0 if isinstance(value, Mapping) else MOST_PARTS)
     return values
