@@ -74,7 +74,12 @@ def said(match: Match, level: Level, tolerance: float) -> str:
 
 def _names(unlike: Sequence[Unlike]) -> str:
     kinds = {"final": "last value of", "end": "how it ended:"}
-    names = [one.what if one.kind == "output" else f"{kinds.get(one.kind, one.kind)} {one.what}" for one in unlike]
+    return _some(
+        [one.what if one.kind == "output" else f"{kinds.get(one.kind, one.kind)} {one.what}" for one in unlike]
+    )
+
+
+def _some(names: Sequence[str]) -> str:
     more = f" and {len(names) - _SHOWN:,} more" if len(names) > _SHOWN else ""
     return ", ".join(names[:_SHOWN]) + more
 
@@ -106,10 +111,9 @@ def statistical(trials: Trials, recipe: Recipe, reruns: int, reason: str) -> tup
                 f"{name} was {value:g}, and after {len(made)} reruns, which vary too, a value from {low:g} to {high:g}"
                 f" was to be expected ({CONFIDENCE:.0%} for all)"
             )
-    shown = ", ".join(names[:_SHOWN]) + (f" and {len(names) - _SHOWN:,} more" if len(names) > _SHOWN else "")
     return "S", (
-        f"reruns differ from each other too; what the run came to in {shown} is what {len(made)} of them let expect"
-        f" ({CONFIDENCE:.0%} prediction interval)"
+        f"reruns differ from each other too; what the run came to in {_some(names)} is what {len(made)} of them"
+        f" let expect ({CONFIDENCE:.0%} prediction interval)"
     )
 
 
