@@ -44,6 +44,11 @@ def _write_again(folder: Path) -> None:
     (folder / "parts" / "1.csv").write_bytes(b'"a","b"\r\n"1","2"\r\n3,4\r\n')
 
 
+def _change_and_erase(folder: Path) -> None:
+    replace(folder / "one.csv", "2\n", "3\n")
+    shutil.rmtree(folder / ".mlsdk" / "blobs")
+
+
 @pytest.mark.parametrize(
     ("change", "expected"),
     [
@@ -69,8 +74,9 @@ def _write_again(folder: Path) -> None:
             lambda folder: (folder / "one.csv").write_bytes(b"\0\1"),
             ("data.one: 2 bytes instead of 2 rows (it can no longer be read as a table)",),
         ),
+        (_change_and_erase, ("data.one: what changed cannot be said: its fingerprint is not in the store",)),
     ],
-    ids=["written again", "beside", "changed", "added", "removed", "renamed", "no table"],
+    ids=["written again", "beside", "changed", "added", "removed", "renamed", "no table", "erased"],
 )
 def test_what_became_of_data(
     base: Path, tmp_path: Path, change: Callable[[Path], object], expected: tuple[str, ...]

@@ -6,6 +6,7 @@ A file whose bytes are the recorded ones is not read as a table, and one that ha
 
 from __future__ import annotations
 
+import contextlib
 import glob
 import os
 from collections.abc import Callable, Iterable, Mapping
@@ -207,14 +208,15 @@ def _of_content(one: Dataset, kind: str, name: str, now: Fingerprint) -> Differe
     b = _rows(now.rows, now.size_bytes, "file" if _is_of_files(now) else "row")
     facts: dict[str, object] = {"path": now.name, "declared": one.declared}
     facts["fingerprint"] = {"a": one.fingerprint, "b": now.id}
-    stored = one.stored()
-    details: tuple[str, ...]
-    if stored is None:
-        details = ("what changed cannot be said: its fingerprint is not in the store",)
-    elif now.rows is None and one.rows is not None:
-        details = ("it can no longer be read as a table",)
+    if now.rows is None and one.rows is not None:
+        return Difference(kind, name, a, b, ("it can no longer be read as a table",), True, facts)
+    then = None
+    with contextlib.suppress(MlsdkError):  # erased, or not brought along by a sync: that it differs is known even so
+        stored = one.stored()
+        then = None if stored is None else load(stored)
+    if then is None:
+        details: tuple[str, ...] = ("what changed cannot be said: its fingerprint is not in the store",)
     else:
-        then = load(stored)
         diff = compare(then, now)
         details = _files_told(diff) if _is_of_files(then) and _is_of_files(now) else _told(diff)
     return Difference(kind, name, a, b, details, True, facts)
