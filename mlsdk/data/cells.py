@@ -183,7 +183,10 @@ def of_list(np: Any | None, items: list[Any], decimals: int | None) -> Cells:
     quick = _quick(np, items, decimals) if np is not None and len(items) >= _MANY else None
     if quick is not None:
         return quick
-    cells = [v.moment(*item) if type(item) is Moment else v.cell(item, decimals) for item in items]
+    try:
+        cells = [v.moment(*item) if type(item) is Moment else v.cell(item, decimals) for item in items]
+    except RecursionError:
+        raise UsageError("a value is nested too deeply, or holds itself: make it flat, or leave it out") from None
     tags, words, payloads = zip(*cells, strict=True) if cells else ((), (), ())
     payload = b"".join(payloads)
     if np is None:

@@ -289,6 +289,15 @@ def test_what_has_no_cell_is_refused(array) -> None:
         cells(array)
 
 
+def test_a_value_that_holds_itself() -> None:
+    """What never ends is refused too."""
+    endless: list[object] = [1]
+    endless.append(endless)
+
+    with pytest.raises(UsageError, match="or holds itself"):
+        canonical(np, [endless], None)
+
+
 def test_the_callers_arrays_are_left_alone() -> None:
     """Nothing is written into an array that is read."""
     arrays = [np.array([-0.0, np.nan, 1.0]), np.array([1, 2], np.uint64), np.array([True]), np.array([3], "M8[ns]")]
