@@ -36,7 +36,7 @@ _SOURCES = (".py", ".pyc", ".pyi", ".so", ".pyd", ".dll", ".pth", "pyvenv.cfg")
 _WRITING = os.O_WRONLY | os.O_RDWR
 _PACKAGES = ("site-packages", "dist-packages")
 _INSTALLED = ("bin", "etc", "include", "lib", "lib64", "share", "DLLs", "Lib", "Scripts")
-"""Folders of an installed Python."""
+"""Folders of an installed Python, and of a virtual environment."""
 _SYSTEM = ("/proc/", "/sys/", "/etc/", "/usr/share/", "/usr/lib/", "/lib/")
 
 
@@ -125,10 +125,10 @@ class Opened:
         return found
 
 
-def _of_python() -> tuple[str, ...]:
-    """Where the interpreter lies: a virtual environment; of an installation its own folders, not all of `/usr`."""
-    own = [os.path.join(prefix, name) for prefix in (sys.base_prefix, sys.base_exec_prefix) for name in _INSTALLED]
-    return (*own, *((sys.prefix, sys.exec_prefix) if sys.prefix != sys.base_prefix else ()))
+def _of_python() -> list[str]:
+    """The interpreter's own folders: not all that lies below `/usr`, or below a project that is its own environment."""
+    prefixes = (sys.prefix, sys.exec_prefix, sys.base_prefix, sys.base_exec_prefix)
+    return [os.path.join(prefix, name) for prefix in prefixes for name in _INSTALLED]
 
 
 def _is_text(entry: object) -> bool:

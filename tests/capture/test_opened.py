@@ -245,16 +245,13 @@ def test_another_working_folder(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_a_python_that_lies_beside_the_data(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Of an installation as wide as `/usr` only its own folders are left out, of a virtual environment all of it."""
+    """Of an installation like `/usr`, or an environment that is the project, only its own folders are left out."""
     monkeypatch.setattr("sys.path", [])
-    found = []
-    for environment in ("/wide", "/wide/project/.venv"):
-        for name, folder in (("prefix", environment), ("exec_prefix", environment)):
-            monkeypatch.setattr(f"sys.{name}", folder)
-            monkeypatch.setattr(f"sys.base_{name}", "/wide")
-        opened = Opened(None)
-        for name in ("/wide/lib/python3/x.json", "/wide/project/a.csv", "/wide/project/.venv/b.csv"):
-            opened.read(name)
-        found.append(list(opened.names))
+    for name, folder in (("", "/wide/project"), ("base_", "/wide")):
+        monkeypatch.setattr(f"sys.{name}prefix", folder)
+        monkeypatch.setattr(f"sys.{name}exec_prefix", folder)
+    opened = Opened(None)
+    for name in ("/wide/lib/python3/x.json", "/wide/project/lib/y.json", "/wide/project/a.csv", "/wide/src/b.csv"):
+        opened.read(name)
 
-    assert found == [["/wide/project/a.csv", "/wide/project/.venv/b.csv"], ["/wide/project/a.csv"]]
+    assert list(opened.names) == ["/wide/project/a.csv", "/wide/src/b.csv"]
