@@ -55,6 +55,7 @@ QUERIES: dict[str, tuple[str | None, str | None]] = {
     "10 of `name ~ '-0123[0-4]$'`": ("name ~ '-0123[0-4]$'", None),
     "none or few that fit, three conditions that 30,000 meet": (_MET_BY_3_PERCENT, "-metrics.acc"),
     "some 100 that fit, four conditions that 100,000 meet": (_MET_BY_10_PERCENT, "-metrics.acc"),
+    "top 10 of one of two conditions that 10,000 meet": ("params.p0 < 0.01 or params.p1 < 0.01", "-metrics.acc"),
     "none that fits": ("metrics.acc > 2 and params.lr < 0.1", "-metrics.acc"),
     "none that fits, one condition that none meets": (_MET_BY_NONE, "-metrics.acc"),
 }  # fmt: skip
