@@ -92,7 +92,7 @@ def captured(store: Store, run: Run) -> Run:
     Raises:
         NotFoundError: it is not in the store.
     """
-    until = time.monotonic() + _WAIT_S
+    until = time.monotonic() + (0.0 if _is_in_memory(store) else _WAIT_S)
     while _is_pending(run) and time.monotonic() < until:
         time.sleep(0.1)
         run = store.find_one(run.id)
@@ -158,6 +158,10 @@ def rerun_by(
         return _outcome(run, recipe, world, place, identity, ended, placed.lacking)
 
 
+def _is_in_memory(store: Store) -> bool:
+    return store.uri.startswith("memory:")
+
+
 def _store_of(run: Run, named: str | os.PathLike[str] | None) -> Store:
     """The store that a run is in.
 
@@ -166,7 +170,7 @@ def _store_of(run: Run, named: str | os.PathLike[str] | None) -> Store:
         RerunError: no other process can write to it.
     """
     store = open_store(named)
-    if store.uri.startswith("memory:"):
+    if _is_in_memory(store):
         raise RerunError(
             f"run {run.name} ({run.short_id}) is in a store that only this process sees: record it in a folder, or"
             " on a server",
