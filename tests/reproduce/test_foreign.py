@@ -19,36 +19,28 @@ from tests.reproduce import foreign, injections
 pytestmark = pytest.mark.slow
 
 
-def _verdict(example: str, folder: Path) -> mlsdk.Verdict:
-    """What comes of verifying an example here, after running it as its user would."""
-    path = foreign.write(example, folder)
+def test_an_example(tmp_path: Path) -> None:
+    """An example comes out the same bit by bit, all that it shows and all that it made, but for the times it took.
+
+    The others still stand where they are looked for, and make programs that compile.
+    """
+    require(importlib.util.find_spec("sklearn"), "scikit-learn")
+    path = foreign.write("sklearn.model_selection:cross_validate", tmp_path / "one")
     subprocess.run(
         [sys.executable, path.name],
-        cwd=folder,
+        cwd=path.parent,
         env=injections.environment({"MLSDK_COMPANION": "0"}),
         check=True,
         capture_output=True,
         timeout=60,
     )
-    (run,) = (folder / ".mlsdk" / "runs").iterdir()
-    return mlsdk.verify(run.name, store=folder / ".mlsdk", env="same", reruns=3)
-
-
-def test_an_example(tmp_path: Path) -> None:
-    """An example comes out the same bit by bit, all that it shows and all that it made, but for the times it took."""
-    require(importlib.util.find_spec("sklearn"), "scikit-learn")
-    verdict = _verdict("sklearn.model_selection:cross_validate", tmp_path / "one")
+    store = path.parent / ".mlsdk"
+    (run,) = (store / "runs").iterdir()
+    verdict = mlsdk.verify(run.name, store=store, env="same")
+    sources = [foreign.program(example) for example in foreign.EXAMPLES if example.startswith("sklearn")]
 
     assert (verdict.level, verdict.deterministic, verdict.causes) == ("B", True, ())
     assert verdict.compared["returned"] > 10
+    assert verdict.aside
     assert all("time" in one for one in verdict.aside)
-
-
-def test_the_examples_can_be_had() -> None:
-    """Each example of scikit-learn still stands where it is looked for, and makes a program that compiles."""
-    require(importlib.util.find_spec("sklearn"), "scikit-learn")
-    sources = [foreign.program(example) for example in foreign.EXAMPLES if example.startswith("sklearn")]
-
-    assert all("shown.append" in source for source in sources)
-    for source in sources:
-        compile(source, "example", "exec")
+    assert all("shown.append" in source and compile(source, "example", "exec") for source in sources)
