@@ -87,20 +87,20 @@ def source_of(text: str, *, ends: str = "\n") -> str:
 
 
 @pytest.mark.parametrize("name", canaries.CODE)
-@pytest.mark.parametrize("ends", ["\n", "\r\n"])
-def test_code_keeps_every_other_byte(name: str, ends: str) -> None:
+def test_code_keeps_every_other_byte(name: str) -> None:
     """Of a source file the secret's own span changes, and no byte before or behind it, nor a line end."""
-    text = canaries.CODE[name].replace("\n", ends)
     secret = canaries.noise(CHANCE, 30)
-    data = source_of(text.replace("CANARY", secret), ends=ends).encode()
-    redacted, count = redact_source(data, "src/x.py")
+    for ends in ("\n", "\r\n"):
+        text = canaries.CODE[name].replace("\n", ends)
+        data = source_of(text.replace("CANARY", secret), ends=ends).encode()
+        redacted, count = redact_source(data, "src/x.py")
 
-    before, after = source_of("\0", ends=ends).encode().split(b"\0")
-    assert count > 0
-    assert secret.encode() not in redacted
-    assert redacted.startswith(before)
-    assert redacted.endswith(after)
-    assert redacted.count(ends.encode()) == data.count(ends.encode())
+        before, after = source_of("\0", ends=ends).encode().split(b"\0")
+        assert count > 0
+        assert secret.encode() not in redacted
+        assert redacted.startswith(before)
+        assert redacted.endswith(after)
+        assert redacted.count(ends.encode()) == data.count(ends.encode())
 
 
 @pytest.mark.parametrize("name", canaries.SETTINGS)
@@ -115,13 +115,12 @@ def test_settings_need_no_quotes(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", canaries.tokens(CHANCE))
-@pytest.mark.parametrize("path", ["x.py", "x.json", "x.md", "x"])
-def test_tokens_in_files(name: str, path: str) -> None:
+def test_tokens_in_files(name: str) -> None:
     """A token of a known form goes from every file, whatever its ending."""
     token = canaries.tokens(CHANCE)[name]
     data = source_of(f"use({token!r})").encode()
-
-    assert redact_source(data, path) == (source_of(f"use('{REDACTED}')").encode(), 1)
+    for path in ("x.py", "x.json", "x.md", "x"):
+        assert redact_source(data, path) == (source_of(f"use('{REDACTED}')").encode(), 1)
 
 
 def test_settings_of_models_stay() -> None:
@@ -223,9 +222,9 @@ def test_false_alarms_in_scikit_learn() -> None:
     """A library of training code loses next to nothing."""
     sklearn = pytest.importorskip("sklearn")
     files = [path for path in Path(sklearn.__path__[0]).rglob("*") if path.suffix in {".py", ".pyx", ".pxd", ".rst"}]
-    spans, lines, lost = false_alarms(sorted(files)[::2])
+    spans, lines, lost = false_alarms(sorted(files)[::4])
 
-    assert lines > 100_000
+    assert lines > 50_000
     assert spans / lines * 10_000 < SPANS_IN_10_000_LINES
     assert lost == []
 

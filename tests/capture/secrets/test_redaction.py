@@ -6,6 +6,7 @@ import argparse
 import dataclasses
 import enum
 import hashlib
+import itertools
 import pathlib
 import random
 import time
@@ -30,11 +31,11 @@ def noise(length: int, letters: str = canaries.LETTERS) -> str:
 
 
 @pytest.mark.parametrize("name", FORMS)
-@pytest.mark.parametrize("code", [False, True])
-def test_forms(name: str, code: bool) -> None:
+def test_forms(name: str) -> None:
     """A token of a known form is taken out wherever it stands, in code too, and nothing around it."""
     around = [("", ""), ("x = '", "'"), ("see ", " there"), ("(", ")"), ("url?a=", "&b=1"), ("a\\n", "\\n"), ("_", ",")]
-    for before, after in (*around, ("\x1b[31m", "\x1b[0m"), ("%20", "%20"), ("a-", "."), ("é", "é"), ("<", ">")):
+    around += [("\x1b[31m", "\x1b[0m"), ("%20", "%20"), ("a-", "."), ("é", "é"), ("<", ">")]
+    for (before, after), code in itertools.product(around, (False, True)):
         redacted, hits = redact_text(before + FORMS[name] + after, code=code)
 
         assert redacted == before + REDACTED + after
@@ -42,40 +43,36 @@ def test_forms(name: str, code: bool) -> None:
 
 
 @pytest.mark.parametrize("name", NAMED)
-@pytest.mark.parametrize("code", [False, True])
-def test_forms_of_surroundings(name: str, code: bool) -> None:
+def test_forms_of_surroundings(name: str) -> None:
     """What is a secret by what stands before it goes, and the rest of a URL or a header stays."""
     secret = noise(86 if name == "Azure storage" else 40)
     text = f"x = '{NAMED[name]}'"
     left = text.replace("ann:CANARY@", ":CANARY@").replace("//:CANARY@", "//CANARY@").replace("CANARY==", "CANARY")
-
-    assert redact_text(text.replace("CANARY", secret), code=code)[0] == left.replace("CANARY", REDACTED)
+    for code in (False, True):
+        assert redact_text(text.replace("CANARY", secret), code=code)[0] == left.replace("CANARY", REDACTED)
 
 
 @pytest.mark.parametrize("name", canaries.CODE)
-@pytest.mark.parametrize("secret", ["hunter2x!", FORMS["Stripe"], noise(44)], ids=["short", "token", "random"])
-@pytest.mark.parametrize("code", [False, True])
-def test_ways_of_code(name: str, secret: str, code: bool) -> None:
+def test_ways_of_code(name: str) -> None:
     """However code says a secret under its name, it goes, from a source line in a traceback too; the line stays."""
     text = canaries.CODE[name]
-    if name == "login call" and len(secret) < 20:
-        return
-    redacted, hits = redact_text(text.replace("CANARY", secret), code=code)
+    for secret, code in itertools.product(("hunter2x!", FORMS["Stripe"], noise(44)), (False, True)):
+        if name == "login call" and len(secret) < 20:
+            continue
+        redacted, hits = redact_text(text.replace("CANARY", secret), code=code)
 
-    assert hits
-    assert secret not in redacted
-    assert redacted.count("\n") == text.count("\n")
-    assert redact_text(redacted, code=code) == (redacted, ())
+        assert hits
+        assert secret not in redacted
+        assert redacted.count("\n") == text.count("\n")
+        assert redact_text(redacted, code=code) == (redacted, ())
 
 
 @pytest.mark.parametrize("name", canaries.SETTINGS)
-@pytest.mark.parametrize("secret", ["hunter2x", noise(44)], ids=["short", "random"])
-@pytest.mark.parametrize("code", [False, True])
-def test_ways_of_settings(name: str, secret: str, code: bool) -> None:
+def test_ways_of_settings(name: str) -> None:
     """Files of settings and commands lose the secret alone, quoted or not."""
     text = canaries.SETTINGS[name]
-
-    assert redact_text(text.replace("CANARY", secret), code=code, bare=True)[0] == text.replace("CANARY", REDACTED)
+    for secret, code in itertools.product(("hunter2x", noise(44)), (False, True)):
+        assert redact_text(text.replace("CANARY", secret), code=code, bare=True)[0] == text.replace("CANARY", REDACTED)
 
 
 def test_keys_line_by_line() -> None:
@@ -340,10 +337,10 @@ def test_no_password_in_quotes_survives(name: str, secret: str) -> None:
     ],
     ids=lambda text: text[:12],
 )
-@pytest.mark.parametrize("code", [False, True])
-def test_hostile_text(text: str, code: bool) -> None:
+def test_hostile_text(text: str) -> None:
     """No text makes redaction slow: its time grows with the length, not faster."""
-    started = time.process_time()
-    redact_text(text, code=code)
+    for code in (False, True):
+        started = time.process_time()
+        redact_text(text, code=code)
 
-    assert time.process_time() - started < 3
+        assert time.process_time() - started < 3
