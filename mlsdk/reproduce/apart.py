@@ -5,6 +5,7 @@ What was not kept is taken from where it lay, if it is what it was; what was imp
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
 import shutil
@@ -127,23 +128,23 @@ def _place(name: str, path: str) -> str:
 
 
 def _read(path: str) -> bytes | None:
-    try:
-        with open(path, "rb") as file:
-            return file.read()
-    except OSError:
-        return None
+    with contextlib.suppress(OSError), open(path, "rb") as file:
+        return file.read()
+    return None
 
 
 def _write(there: str, data: bytes) -> None:
-    os.makedirs(os.path.dirname(there), exist_ok=True)
-    if os.path.lexists(there):  # a link, which may lead out
-        os.unlink(there)
+    _make_way(there)
     with open(there, "wb") as file:
         file.write(data)
 
 
 def _copy(lies: str, there: str) -> None:
-    os.makedirs(os.path.dirname(there), exist_ok=True)
-    if os.path.lexists(there):
-        os.unlink(there)
+    _make_way(there)
     shutil.copy2(lies, there)
+
+
+def _make_way(there: str) -> None:
+    os.makedirs(os.path.dirname(there), exist_ok=True)
+    if os.path.lexists(there):  # a link, which may lead out
+        os.unlink(there)
