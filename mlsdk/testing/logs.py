@@ -213,8 +213,8 @@ class LogsContract:
         if not {"shared", "processes"} <= logs.capabilities:
             return
         reopen: Callable[[], Logs] = request.getfixturevalue("reopen")  # type: ignore[attr-defined]
-        with ProcessPoolExecutor(3, get_context("spawn")) as pool:
-            futures = [pool.submit(append_entries, reopen, who, 12) for who in range(3)]
+        with ProcessPoolExecutor(2, get_context("spawn")) as pool:
+            futures = [pool.submit(append_entries, reopen, who, 16) for who in range(2)]
         _assert_shared(logs, [entry for future in futures for entry in future.result()], [])
 
     # batches

@@ -1,4 +1,4 @@
-"""Collecting garbage in stores that are no folders: in memory, in a bucket."""
+"""Collecting garbage in stores that are no folders: in memory, in a bucket, on a server."""
 
 from __future__ import annotations
 
@@ -11,17 +11,24 @@ from mlsdk.store import open_store
 from mlsdk.store.gc import collect
 from mlsdk.testing import MadeLog
 from tests.servers import s3
+from tests.servers.http import running
 
 DAY_NS = 86_400 * 1_000_000_000
 
 
-@pytest.fixture(params=["memory", "moto", "rclone"])
-def store(request, monkeypatch):
+@pytest.fixture(params=["memory", "moto", "http"])
+def store(request, tmp_path, monkeypatch):
     if request.param == "memory":
-        return open_store(f"memory:{time.time_ns()}")
-    monkeypatch.setenv("AWS_ACCESS_KEY_ID", s3.KEY)
-    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", s3.SECRET)
-    return open_store(s3.SERVERS[request.param]().uri())
+        yield open_store(f"memory:{time.time_ns()}")
+    elif request.param == "moto":
+        monkeypatch.setenv("AWS_ACCESS_KEY_ID", s3.KEY)
+        monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", s3.SECRET)
+        yield open_store(s3.moto().uri())
+    else:
+        with running(f"file:{tmp_path}/served") as served:
+            monkeypatch.setenv("MLSDK_STORE", f"{served.url}/default")
+            monkeypatch.setenv("MLSDK_TOKEN", served.token)
+            yield open_store(f"{served.url}/default")
 
 
 def made(store, name: str, *, artifact: bytes = b"", age_ns: int = 0, open_ended: bool = False) -> MadeLog:

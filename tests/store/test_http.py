@@ -7,6 +7,7 @@ import json
 import os
 import shutil
 from array import array
+from itertools import count
 
 import pytest
 
@@ -20,10 +21,11 @@ from mlsdk.store.files import FileLogs
 from mlsdk.store.http import HttpLogs, Session, open_http
 from mlsdk.store.http.address import address_of
 from mlsdk.store.http.catalog import read_series
-from mlsdk.store.layout import Layout
 from mlsdk.store.seams import Piece
 from mlsdk.testing import BlobsContract, CatalogContract, LogsContract, MadeLog
 from tests.servers.http import running
+
+_numbers = count()
 
 
 @pytest.fixture
@@ -60,17 +62,46 @@ def open_logs(uri):
     return HttpLogs(Session(address_of(uri)))
 
 
-class TestHttpLogs(LogsContract):
-    @pytest.fixture
-    def reopen(self, served):
-        return functools.partial(open_logs, f"{served.url}/default")
+@pytest.fixture(scope="module")
+def shared(tmp_path_factory):
+    """One server for all contracts: each test has a workspace of its own."""
+    with running(f"file:{tmp_path_factory.mktemp('http')}/served") as found:
+        yield found
 
 
-class TestHttpBlobs(BlobsContract):
+class Workspace:
+    """What the contracts have in common."""
+
     @pytest.fixture
-    def damage(self, tmp_path):
+    def workspace(self, shared, tmp_path, monkeypatch):
+        name = f"w{next(_numbers)}"
+        shared.service.access.make_workspace("operator", name)
+        monkeypatch.setenv("MLSDK_STORE", f"{shared.url}/{name}")
+        monkeypatch.setenv("MLSDK_TOKEN", shared.token)
+        monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
+        return name
+
+    @pytest.fixture
+    def store(self, shared, workspace):
+        return open_http(f"{shared.url}/{workspace}")
+
+    @pytest.fixture
+    def layout(self, shared, workspace):
+        """That of the folder which is served."""
+        return shared.service.workspaces.store(workspace).layout
+
+
+class TestHttpLogs(Workspace, LogsContract):
+    @pytest.fixture
+    def reopen(self, shared, workspace):
+        return functools.partial(open_logs, f"{shared.url}/{workspace}")
+
+
+class TestHttpBlobs(Workspace, BlobsContract):
+    @pytest.fixture
+    def damage(self, layout):
         def spoil(digest):
-            with open(blob_path(str(tmp_path / "served" / "blobs"), digest), "r+b") as file:
+            with open(blob_path(layout.blobs, digest), "r+b") as file:
                 file.write(b"no")
 
         return spoil
@@ -87,10 +118,9 @@ class UnannouncedLogs(FileLogs):
         return end
 
 
-class TestHttpCatalog(CatalogContract):
+class TestHttpCatalog(Workspace, CatalogContract):
     @pytest.fixture
-    def logs(self, served, store, tmp_path):
-        layout = Layout(str(tmp_path / "served"))
+    def logs(self, store, layout):
         layout.make()
         store.catalog.count()  # its first look goes through all logs, later ones through the markers
         return UnannouncedLogs(layout)

@@ -139,6 +139,7 @@ def rebuilt(found) -> object:
     return rows(catalog)
 
 
+@settings(max_examples=settings().max_examples // 2)
 @given(sets(), st.randoms(use_true_random=False))
 def test_any_order_and_any_pieces(found, chance: random.Random) -> None:
     """Logs of a run, ingested in any order and cut anywhere, give the rows that a rebuild gives."""
@@ -156,6 +157,7 @@ def test_any_order_and_any_pieces(found, chance: random.Random) -> None:
     assert rows(catalog) == rebuilt(found)
 
 
+@settings(max_examples=settings().max_examples // 2)
 @given(sets(damaged=False), st.randoms(use_true_random=False))
 def test_logs_read_while_they_grow(found, chance: random.Random) -> None:
     """What a reader of growing files takes in bit by bit, allocated space behind them, is what it finds at the end."""
@@ -208,6 +210,7 @@ def same(found: float | None, wanted: float | None) -> bool:
     return found == wanted or (found is not None and wanted is not None and math.isnan(found) and math.isnan(wanted))
 
 
+@settings(max_examples=settings().max_examples // 2)
 @given(sets(damaged=False))
 def test_summaries_and_histories(found) -> None:
     """Summaries and histories are those of a straightforward look at all points, rewinds and ranks included."""

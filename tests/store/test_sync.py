@@ -111,7 +111,7 @@ def test_any_stores_end_equal(found, chance: random.Random) -> None:
     shutil.rmtree(home, ignore_errors=True)
 
 
-@settings(max_examples=150)
+@settings(max_examples=80)
 @given(logs(), CHANCE, st.booleans())
 @example(MadeLog(RUN).points(["a"], [(step, float(step)) for step in range(500)]).close(), random.Random(1), False)
 def test_a_walk_ends_where_the_last_valid_frame_ends(log, chance: random.Random, live: bool) -> None:
