@@ -16,6 +16,7 @@ from mlsdk.reproduce.program.command import options_of
 from mlsdk.reproduce.program.variables import LEADING
 from mlsdk.reproduce.restore import Restored
 from mlsdk.reproduce.world.folders import Folders
+from mlsdk.table import counted
 
 FOLDER = ".mlsdk-run"
 """Hidden, and ignored by git through a file of its own."""
@@ -119,7 +120,7 @@ def _readme(run: Run, restored: Restored, folder: str, locks: list[str], sources
 
 def _environment(run: Run, folder: str, locks: list[str]) -> Iterable[str]:
     python = str(run.environment.get("python") or "3")
-    minor = ".".join(python.split(".")[:2])
+    minor = shlex.quote(".".join(python.split(".")[:2]))  # a record may say anything, and people paste this
     yield f"## Environment\n\nPython {python}, in the folder above this one:\n"
     if "requirements.txt" not in locks:
         yield "The run has no lock: install what the project asks for.\n"
@@ -180,7 +181,12 @@ def _entry(run: Run, entry: str, typed: str) -> list[str]:
 def _variables(run: Run) -> Iterable[tuple[str, str]]:
     found = run.environment.get("variables")
     for name, value in (found if isinstance(found, Mapping) else {}).items():
-        if name not in LEADING and not str(name).startswith("MLSDK_") and REDACTED not in str(value):
+        if (
+            str(name).isidentifier()
+            and name not in LEADING
+            and not str(name).startswith("MLSDK_")
+            and REDACTED not in str(value)
+        ):
             yield str(name), str(value)
 
 
@@ -190,18 +196,22 @@ def _data(run: Run) -> Iterable[str]:
     if known:
         yield "## Data\n\n| name | where it belongs | what it is |\n|---|---|---|"
         for one in known:
-            rows = "" if one.rows is None else f"{one.rows:,} rows, "
-            what = one.note or f"{rows}sha256 {one.digest}" if one.digest else one.note or f"{rows}{one.fingerprint}"
-            yield f"| {one.name if one.declared else 'seen to be read'} | `{_relative(one.path, run)}` | {what} |"
+            name = one.name if one.declared else "seen to be read"
+            yield f"| {name} | `{_relative(one.path, run)}` | {one.note or _known_as(one)} |"
         yield ""
     if memory:
         yield f"Made by the program itself, or handed to it: {', '.join(memory)}.\n"
 
 
+def _known_as(one: Dataset) -> str:
+    rows = "" if one.rows is None else f"{counted(one.rows, 'row')}, "
+    return rows + (f"sha256 {one.digest}" if one.digest else one.fingerprint or "not known by its content")
+
+
 def _lacking(restored: Restored, sources: list[str], folder: str) -> Iterable[str]:
     lacking = {
         **{path: f"not kept: {why}" for path, why in restored.left_out.items()},
-        **{path: f"{count} secrets in it were replaced" for path, count in restored.redacted.items()},
+        **{path: f"without {counted(count, 'secret')} that stood in it" for path, count in restored.redacted.items()},
         **{path: f"not seen then: {why}" for path, why in restored.missing.items()},
     }
     if sources:

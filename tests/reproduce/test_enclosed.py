@@ -56,7 +56,7 @@ def test_what_a_run_needs_beside_its_code(tmp_path: Path) -> None:
     assert (beside / ".gitignore").read_text() == "*\n"
     for words in ("uv pip install", "-m pip install", "cd jobs", "export OMP_NUM_THREADS=2", "train.py 'two words'"):
         assert words in readme
-    assert "| data | `d.csv` | 1 rows, sha256" in readme
+    assert "| data | `d.csv` | 1 row, sha256" in readme
 
     started = readme.partition("## Start\n\n```sh\n")[2].partition("```")[0]
     os.symlink(tmp_path / "d.csv", tmp_path / "restored" / "d.csv")
@@ -74,10 +74,13 @@ def test_what_a_run_needs_beside_its_code(tmp_path: Path) -> None:
     ).stdout
     assert said == "lr 0.5 ['two words']\n"
 
-    again = restore(attrs.evolve(run, code={**run.code, "cells": ["x = 1", "print(x)\n"]}), "notebook")
+    odd = {**run.environment, "python": "3;touch a", "variables": {"X;touch b": "1"}}
+    again = attrs.evolve(run, code={**run.code, "cells": ["x = 1", "print(x)\n"]}, environment=odd)
+    written = restore(again, "notebook")
     Path("notebook/.mlsdk-run").mkdir()
-    other = Path(enclose(attrs.evolve(run, code={**run.code, "cells": ["x = 1", "print(x)\n"]}), again))
+    other = Path(enclose(again, written))
+    readme = (other / "README.md").read_text()
     assert other.name == f".mlsdk-run-{run.short_id}"
     assert (other / "cells.py").read_text() == "# %%\nx = 1\n\n# %%\nprint(x)\n"
-    assert "cells.py" in (other / "README.md").read_text()
+    assert ("cells.py" in readme, "--python '3;touch a'" in readme, "touch b" in readme) == (True, True, False)
     assert b"d.csv" not in contents(Path("notebook"))
