@@ -90,8 +90,7 @@ PAIRS = {
         variables={"TERM": "vt100", "SLURM_JOB_ID": "77", "OLDPWD": "/", "_": "x"},
     ),
     # params
-    "a param": Pair(("param lr",), words=("--lr", "0.3")),
-    "an option that is no param": Pair(("param --out",), words=("--out", "elsewhere")),
+    "a param; an option that is none": Pair(("param --out", "param lr"), words=("--lr", "0.3", "--out", "elsewhere")),
     "the default of a param": Pair(
         ("param momentum", "function __main__:train"),
         files=edited(TRAIN, ("momentum: float = 0.5", "momentum: float = 0.9")),
@@ -106,10 +105,9 @@ PAIRS = {
             "+     return x * FACTOR + 1",
         ),
     ),
-    "a constant": Pair(("function pkg.helpers:FACTOR",), files=edited(HELPERS, ("FACTOR = 3", "FACTOR = 4"))),
-    "a method": Pair(
-        ("function pkg.model:Model.step",),
-        files=edited(MODEL, ("* lr * self", "/ lr * self")),
+    "a constant; a method": Pair(
+        ("function pkg.helpers:FACTOR", "function pkg.model:Model.step"),
+        files={**edited(HELPERS, ("FACTOR = 3", "FACTOR = 4")), **edited(MODEL, ("* lr * self", "/ lr * self"))},
         also=("+     self.total += scale(row) / lr * self.rate",),
     ),
     "an attribute of a class; what a module does when it is imported": Pair(
@@ -157,18 +155,15 @@ PAIRS = {
         files=edited("tables/train.csv", ("b,2.5", "b,2.25")),
         also=("rows: 1 changed", "changed columns: value"),
     ),
-    "a cell emptied": Pair(
-        ("data data",),
-        files=edited("tables/train.csv", ("b,2.5", ",2.5")),
-        also=("changed columns: name", "missing values: name: 0 → 1"),
+    "a cell emptied; a row more": Pair(
+        ("data data", "data tables/extra.csv"),
+        files={**edited("tables/train.csv", ("b,2.5", ",2.5")), **edited("tables/extra.csv", ("3,4\n", "3,4\n5,6\n"))},
+        also=("changed columns: name", "missing values: name: 0 → 1", "rows: 1 added"),
     ),
     "a row moved": Pair(
         ("data data",),
         files=edited("tables/train.csv", ("a,1.5\nb,2.5", "b,2.5\na,1.5")),
         also=("same rows in another order",),
-    ),
-    "a row more": Pair(
-        ("data data",), files=edited("tables/train.csv", ("c,3.5\n", "c,3.5\nd,4.5\n")), also=("rows: 1 added",)
     ),
     "a column more": Pair(
         ("data data",),
