@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import gc
 import signal
-import time
 from types import FrameType
 from typing import Any
 
@@ -31,8 +30,7 @@ def test_a_signal_handler_that_logs() -> None:
     with mlsdk.run() as run:
         signal.setitimer(signal.ITIMER_REAL, 0.001, 0.001)
         try:
-            deadline = time.monotonic() + 0.3
-            while time.monotonic() < deadline:
+            while heard < 30:
                 run.log(a=count, b=0.5)
                 run.log(c=float(count))
                 if not count % 50:
@@ -43,7 +41,6 @@ def test_a_signal_handler_that_logs() -> None:
             signal.signal(signal.SIGALRM, before)
     found = mlsdk.get_run(run.id)
 
-    assert heard > 20
     assert list(found.history("a").values) == list(range(count))
     assert list(found.history("c").values) == list(range(count))
     assert sorted(found.history("alarm").values) == list(range(1, heard + 1))
