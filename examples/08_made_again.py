@@ -35,7 +35,6 @@ import time
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
 from sklearn.ensemble import RandomForestClassifier
 from sklearn.metrics import log_loss
 from sklearn.model_selection import StratifiedKFold
@@ -44,9 +43,9 @@ import mlsdk
 
 
 def tumours(data):
-    table = pd.read_csv(data)
-    target = table["target"].to_numpy()
-    inputs = table.drop(columns="target").to_numpy()
+    table = np.genfromtxt(data, delimiter=",", skip_header=1)
+    target = table[:, -1]
+    inputs = table[:, :-1]
     return inputs, target
 
 
@@ -94,8 +93,8 @@ print(f"  does not count: {', '.join(verdict.aside)}")
 print(f"  the run says: {mlsdk.get_run(run.id).reproduced}")
 
 # A colleague tidies up, and corrects a cell.
-tidier = TRAIN.replace('    target = table["target"].to_numpy()\n', "").replace(
-    "    return inputs, target", '    return inputs, table["target"].to_numpy()'
+tidier = TRAIN.replace("    target = table[:, -1]\n", "").replace(
+    "return inputs, target", "return inputs, table[:, -1]"
 )
 Path("train.py").write_text(tidier, "utf-8")
 table.loc[3, "mean radius"] *= 2
