@@ -22,11 +22,10 @@ from tests.servers.proxy import Proxy
 
 TRAINING = """
 import time
-begun = time.monotonic()
 with mlsdk.run("net", name="trained") as run:
     print("ready", flush=True)
     run.log_artifact(bytes(range(256)) * 12_000, name="model.bin")
-    step = 0
+    step, begun = 0, time.monotonic()
     while time.monotonic() - begun < SECONDS:
         mlsdk.log(loss=float(step), acc=0.5)
         step += 1

@@ -26,11 +26,10 @@ from tests.servers.postgres import shared_server
 
 TRAINING = """
 import os, sys, time
-begun = time.monotonic()
 with mlsdk.run("two", name=sys.argv[1], capture=()) as run:
     print("ready", flush=True)
     run.log_artifact(os.urandom(200_000), name="model")
-    step = 0
+    step, begun = 0, time.monotonic()
     while time.monotonic() - begun < 4:
         mlsdk.log(loss=float(step))
         step += 1

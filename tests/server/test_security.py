@@ -90,7 +90,8 @@ def secrets(served: Running) -> dict[str, str]:
     access.set_member("op", "team", "left", None)
     found["elsewhere"] = served.token_of("other", "secret-team", Role.ADMIN)
     found["operator"] = served.token
-    with mlsdk.run("hidden", name="canary-run", store=served.service.workspaces.store("secret-team").uri) as run:
+    hidden = served.service.workspaces.store("secret-team").uri
+    with mlsdk.run("hidden", name="canary-run", capture=(), store=hidden) as run:  # what it captured others have too
         run.log(canary_metric=1.0)
         run.log_artifact(b"canary-bytes", name="a.bin")
     time.sleep(0.02)
