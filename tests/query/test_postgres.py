@@ -46,7 +46,7 @@ from tests.strategies import (
 
 several = st.lists(runs, max_size=6, unique_by=lambda run: run.id)
 limits = st.none() | st.integers(1, 3)
-quick = settings(suppress_health_check=[HealthCheck.too_slow], max_examples=max(60, settings().max_examples // 2))
+quick = settings(suppress_health_check=[HealthCheck.too_slow], max_examples=settings().max_examples // 2)
 
 
 class Impatient(Postgres):

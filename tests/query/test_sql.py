@@ -73,7 +73,7 @@ def test_sql_equals_evaluation(records: list[Run], tree: Tree | None, order: Ord
     answers_like_records([fields(record) for record in records], tree, order, limit)
 
 
-@settings(suppress_health_check=[HealthCheck.too_slow], max_examples=max(150, settings().max_examples))
+@settings(suppress_health_check=[HealthCheck.too_slow])
 @given(st.lists(dense_fields, max_size=12), st.none() | dense_trees, dense_orders, limits, st.randoms())
 def test_sql_equals_evaluation_among_alike(
     records: list[Fields], tree: Tree | None, order: Order, limit: int | None, random: Random
