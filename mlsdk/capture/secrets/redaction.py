@@ -362,6 +362,8 @@ def _has_secret(kind: str, content: str) -> bool:
 
 def _redact_items(items: Sequence[Any], hits: list[str], owner: str = "") -> list[Any]:
     """A sequence, which may be a command line: an option and its value can be two items, or one with `=`."""
+    if isinstance(hits, _OfCode):
+        return [_redact("", item, hits, owner) for item in items]
     result: list[Any] = []
     option = ""
     # a name and its value, as in a list of headers

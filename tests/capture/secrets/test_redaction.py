@@ -231,6 +231,7 @@ def test_values_of_code() -> None:
 
     assert redact_value("cells", [cell], code=True) == [cell]
     assert redact_value("cells", [told], code=True) == [told.replace("hunter2", REDACTED)]
+    assert redact_value("cells", ["password='hunter2'\nx = 1"], code=True) == [f"password='{REDACTED}'\nx = 1"]
 
 
 def test_encoded_values() -> None:
