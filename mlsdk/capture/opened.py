@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import os
 import sys
+import threading
 from collections.abc import Callable
 
 from mlsdk.capture import listed
@@ -136,6 +137,17 @@ def _is_text(entry: object) -> bool:
 
 
 _find: Find | None = None
+_thread = threading.local()
+
+
+def pass_over_this_thread() -> None:
+    """What this thread opens belongs to no run: mlsdk ships and reads in threads of its own, beside the next run."""
+    _thread.ours = True
+
+
+def _watched() -> Watched | None:
+    """The run that the calling code belongs to."""
+    return None if _find is None or getattr(_thread, "ours", False) else _find()
 
 
 def install(find: Find) -> None:
@@ -167,7 +179,7 @@ def _on_open(args: tuple[Any, ...]) -> None:
         path = os.fsdecode(path)
     if path.endswith(_SOURCES):
         return
-    run = _find() if _find is not None else None
+    run = _watched()
     opened = None if run is None else run.opened
     if opened is None:
         return
@@ -181,7 +193,7 @@ def _on_listing(args: tuple[Any, ...]) -> None:
     path = args[0] if args[0] is not None else os.curdir
     if isinstance(path, int) or listed.is_import():
         return
-    run = _find() if _find is not None else None
+    run = _watched()
     if run is not None and run.opened is not None:
         run.opened.listed.saw(os.fsdecode(path))
 
@@ -190,7 +202,7 @@ def _on_database(args: tuple[Any, ...]) -> None:
     path = os.fsdecode(args[0])
     if path.startswith("file:"):
         path = path[5:].partition("?")[0]
-    run = _find() if _find is not None else None
+    run = _watched()
     if run is None or run.opened is None or path in ("", ":memory:"):
         return
     if os.path.isfile(path):
@@ -208,7 +220,7 @@ def _on_connect(args: tuple[Any, ...]) -> None:
 
 
 def _ask(address: str) -> None:
-    run = _find() if _find is not None else None
+    run = _watched()
     if run is not None and run.opened is not None:
         run.opened.asked(address)
 

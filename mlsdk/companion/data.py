@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from mlsdk.capture import PutBlob
 from mlsdk.capture.datasets import taken
+from mlsdk.capture.opened import pass_over_this_thread
 from mlsdk.errors import UsageError
 from mlsdk.log.values import decode
 
@@ -32,7 +33,7 @@ def _reader() -> ThreadPoolExecutor:
     if _pool is None:
         from concurrent.futures import ThreadPoolExecutor
 
-        _pool = ThreadPoolExecutor(1, "mlsdk-data")
+        _pool = ThreadPoolExecutor(1, "mlsdk-data", pass_over_this_thread)
     return _pool
 
 

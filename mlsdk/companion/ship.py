@@ -14,6 +14,7 @@ import time
 import traceback
 from random import SystemRandom
 
+from mlsdk.capture.opened import pass_over_this_thread
 from mlsdk.capture.secrets.redaction import redact_text
 from mlsdk.companion.spawn import HELD
 from mlsdk.errors import AccessError, MlsdkError, NewerFormatError, UnavailableError
@@ -120,6 +121,7 @@ class Shipper:
             self._lock = None
 
     def _ship(self) -> None:
+        pass_over_this_thread()
         with posting.shipping():
             while not self._stopped.is_set():
                 pause, wanted = _LOCK_AGAIN_S, self._wanted
@@ -186,6 +188,7 @@ class Shipper:
         outbox.write_status(self._root, said)
 
     def _ship_blobs(self) -> None:
+        pass_over_this_thread()
         with posting.shipping():
             while not self._stopped.is_set():
                 self._blobs_wake.wait()

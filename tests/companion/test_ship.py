@@ -76,6 +76,32 @@ def test_a_run_arrives(remote: Far) -> None:
     assert programs.eventually(remote.gone)
 
 
+def test_without_a_companion_it_is_no_input(remote: Far) -> None:
+    """What goes on being sent from the process itself is no input of its next run."""
+    far.mood(remote.uri, down=True)
+    done = programs.execute(
+        """
+        import os, time
+        from mlsdk.companion.ship import ship_here
+        from mlsdk.store import outbox
+        with mlsdk.run(name="far"): pass
+        root = outbox.folder_of(os.environ["MLSDK_STORE"])
+        ship_here(root, 0.2)
+        status = os.path.join(root, "ship", outbox.STATUS)
+        os.makedirs("near")
+        with mlsdk.run(name="near", store="near", capture="process") as run:
+            sent = os.stat(status).st_mtime_ns
+            while os.stat(status).st_mtime_ns == sent: time.sleep(0.01)
+        print(list(mlsdk.get_run(run.id, store="near").inputs))
+        """,
+        **remote.settings,
+        MLSDK_COMPANION="0",
+        MLSDK_SHIP_WAIT_S="0.1",
+    )
+
+    assert done.stdout == "[]\n"
+
+
 @pytest.mark.slow
 def test_a_live_run_is_seen(remote: Far) -> None:
     """What a live run logs is in the remote store while it goes on, and a large artifact holds up no numbers."""
