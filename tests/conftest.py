@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import tempfile
 from pathlib import Path
 
@@ -20,10 +21,13 @@ settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "mlsdk"))
 
 
 def pytest_configure() -> None:
-    """Refuse to run below a store that is already there: an embedded store is found by walking up."""
+    """Refuse to run below a store that is already there, which would be found by walking up; hear Ctrl-C."""
     for folder in (Path(tempfile.gettempdir()).resolve() / "x").parents:
         if (folder / ".mlsdk").exists():
             pytest.exit(f"{folder / '.mlsdk'} lies above the tests' temporary folders; remove it, or set TMPDIR", 2)
+    # What a shell starts in the background ignores Ctrl-C, and so would the programs that the tests interrupt.
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(autouse=True)
